@@ -1,0 +1,115 @@
+#!/bin/sh
+# Sets up what `make demo` or `make test` needs, says what it installs, and does nothing the second time.
+#
+#   tools/setup.sh demo [BOARD]   system packages for the board, .venv with the cloud's packages
+#   tools/setup.sh full           all system packages, .venv with every extra (training, tests)
+#
+# HARKEN_PYTHON names the Python to use (3.11 or 3.12). HARKEN_NO_APT=1 never calls apt-get.
+set -eu
+
+stage=${1:?usage: tools/setup.sh demo|full [BOARD]}
+board=${2:-mps2-an386}
+cd "$(dirname "$0")/.."
+venv=.venv
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+supports() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; }
+
+find_python() {
+    for candidate in ${HARKEN_PYTHON:-python3.11 python3 python3.12}; do
+        if has "$candidate" && supports "$candidate"; then command -v "$candidate"; return; fi
+    done
+}
+
+# --- system packages -------------------------------------------------------------------------------------------
+has_newlib() { has arm-none-eabi-gcc && [ -f "$(arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb -print-file-name=libc.a)" ]; }
+
+list_missing() {
+    missing=""
+    has cc && printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+    python=$(find_python)
+    if [ -z "$python" ]; then
+        missing="$missing python3 python3-venv"
+    elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        missing="$missing python3-venv"
+    fi
+    has mosquitto || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+    if [ "$stage" = full ] || [ "$board" != host ]; then
+        has qemu-system-arm || missing="$missing qemu-system-arm"
+        has arm-none-eabi-gcc || missing="$missing gcc-arm-none-eabi"
+        has_newlib || missing="$missing libnewlib-arm-none-eabi"
+    fi
+}
+
+list_missing
+if [ -n "$missing" ]; then
+    as_root=""
+    can_install=yes
+    if [ -n "${HARKEN_NO_APT:-}" ] || ! has apt-get; then
+        can_install=""
+        why="there is no apt-get here"
+        [ -z "${HARKEN_NO_APT:-}" ] || why="HARKEN_NO_APT is set"
+    elif [ "$(id -u)" != 0 ]; then
+        if has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+            as_root=sudo
+        else
+            can_install=""
+            why="this is not root and sudo cannot be used"
+        fi
+    fi
+    if [ -n "$can_install" ]; then
+        say "installing with apt-get:$missing"
+        log=$(mktemp)
+        # a package list that is old or absent is the usual cause of a failed install: refresh it first
+        if ! { $as_root apt-get update && $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+            tail -n 20 "$log" >&2
+            say "apt-get could not install:$missing (its last lines are above, all of it in $log)"
+        else
+            rm -f "$log"
+        fi
+    else
+        say "cannot install system packages: $why"
+    fi
+    list_missing
+    if [ -n "$missing" ]; then
+        say "still missing:$missing"
+        case "$missing" in *gcc\ libc6-dev*|*python3*)
+            die "nothing of Harken works without a C compiler and Python 3.11 or 3.12 with venv: install them, then run this again" ;;
+        esac
+        case "$missing" in *mosquitto*) say "without mosquitto: amqtt stands in as the broker (slower, MQTT 3.1.1 only)" ;; esac
+        case "$missing" in *qemu*|*arm-none-eabi*)
+            say "without the Arm compiler and QEMU: emulated boards do not run; the virtual device does: make demo BOARD=host"
+            [ "$stage" = full ] || exit 1 ;;
+        esac
+    fi
+fi
+
+# --- the virtual environment -----------------------------------------------------------------------------------
+python=$(find_python)
+case "$stage" in
+    demo) extras=cloud ;;
+    full) extras=cloud,scale,train,hil,test ;;
+    *) die "unknown stage '$stage': demo or full" ;;
+esac
+inputs=$(cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+stamp="$venv/.harken-$inputs-$extras"
+if [ -f "$stamp" ] || { [ "$stage" = demo ] && ls "$venv/.harken-$inputs-"*train* >/dev/null 2>&1; }; then
+    exit 0
+fi
+if [ ! -x "$venv/bin/python" ] || ! supports "$venv/bin/python"; then
+    say "making $venv with $("$python" --version)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+fi
+say "installing Python packages [$extras] into $venv (versions: constraints.txt); this takes a minute or two the first time"
+log=$(mktemp)
+if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]" >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "pip could not install the packages (its last lines are above, all of it in $log): is the package index reachable?"
+fi
+rm -f "$log"
+touch "$stamp"
+say "ready"
