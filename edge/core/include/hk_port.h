@@ -1,0 +1,52 @@
+/* What a board supplies to the application: the whole of the device that is not portable C.
+ *
+ * Every call returns at once: a port that has nothing to give or no room to take says so by its count. The board
+ * owns the struct and its context, both of which outlive the application. None of it is called from an interrupt. */
+#ifndef HK_PORT_H
+#define HK_PORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    /* The board's name as in its folder, sent in `hello` and in the status. Zero-terminated. */
+    const char *board;
+    /* Milliseconds since start, wrapping. For keep-alives and retries only: the time of sound is samples heard. */
+    uint32_t (*clock_ms)(void *context);
+    /* Moves up to `capacity` bytes that the host has sent into `bytes`; how many. */
+    size_t (*link_read)(void *context, uint8_t *bytes, size_t capacity);
+    /* Takes up to `n` bytes for the host; how many were taken. */
+    size_t (*link_write)(void *context, const uint8_t *bytes, size_t n);
+    /* Moves up to `n` samples (16 kHz, mono) from the microphone into `pcm`; how many. */
+    size_t (*microphone_read)(void *context, int16_t *pcm, size_t n);
+    /* Reads back what was last saved into `bytes`; its length, 0 when nothing was. */
+    size_t (*settings_load)(void *context, uint8_t *bytes, size_t capacity);
+    /* Keeps `n` bytes over a restart; 0, or a negative hk_error.h value where the board could not. */
+    int (*settings_save)(void *context, const uint8_t *bytes, size_t n);
+    void *context;
+} hk_port_t;
+
+/* Starts the board and reads its command line, where it has one. Returns the board's port; a command line that it
+ * cannot use ends the program with one line on the console. */
+const hk_port_t *hk_board_start(int argc, char **argv);
+
+/* Sleeps until the link may have something to read, or 10 ms have passed. */
+void hk_board_wait(void);
+
+/* Ends the program: 0 after an orderly shutdown. */
+_Noreturn void hk_board_exit(int status);
+
+/* One line for whoever watches the board's console; needed only where there is no link to log to. */
+void hk_board_print(const char *line);
+
+/* Files of the host, for boards that have a way to them (a host program, semihosting). The replay application uses
+ * nothing else. A handle is 0 or more; a negative value says that the file could not be opened. */
+typedef enum { HK_BOARD_FILE_READ = 0, HK_BOARD_FILE_WRITE = 1 } hk_board_file_mode_t;
+int hk_board_file_open(const char *path, hk_board_file_mode_t mode);
+/* Reads up to `n` bytes; how many were read, 0 at the end of the file. */
+size_t hk_board_file_read(int handle, void *bytes, size_t n);
+/* Writes all of `n` bytes; 0, or -1 when the host took fewer. */
+int hk_board_file_write(int handle, const void *bytes, size_t n);
+void hk_board_file_close(int handle);
+
+#endif
