@@ -1,0 +1,64 @@
+/* The head of one event: a small branch that turns the trunk's output into a score. A head is data, not code.
+ *
+ * A blob, little-endian, at most HK_HEAD_MAX_BYTES, at an address divisible by 4 (weights and biases are read in place):
+ *
+ *   offset  size  what
+ *        0     4  magic "HKHD"
+ *        4     2  format version, HK_HEAD_FORMAT
+ *        6     2  length of the whole blob in bytes, divisible by 4
+ *        8    32  event name: 1-31 characters of [a-z0-9_], the rest zero
+ *       40     4  head version, counts up
+ *       44     8  hash of the trunk that the head was trained on (hk_trunk_hash)
+ *       52     3  thresholds for the sensitivities low, normal, high: low >= normal >= high >= 1
+ *       55     1  number of layers, 1 to HK_HEAD_MAX_LAYERS
+ *       56     -  the layers, one after the other, each:
+ *                   u16 inputs, u16 outputs, i32 multiplier (0 or 2^30 .. 2^31-1), i8 shift (-31 .. 30),
+ *                   i8 output zero point, i8 least output, i8 greatest output,
+ *                   i32 bias[outputs], the input's zero point folded in,
+ *                   i8 weight[outputs][inputs rounded up to a multiple of 4], the padding zero
+ *        -   256  u8 score[last layer's output + 128]
+ *       -4     4  CRC-32 (IEEE 802.3) of all bytes before it
+ *
+ * The first layer reads the trunk's output, each further one the layer before; the last has one output.
+ * y = clamp(zero point + rescale(bias + sum weight * x), least, greatest), where rescale(v) is
+ * v * multiplier * 2^(shift - 31), rounded as TensorFlow Lite Micro rounds (hk_requantize in hk_fixed_point.h). */
+#ifndef HK_HEAD_H
+#define HK_HEAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HK_HEAD_FORMAT 1u
+#define HK_HEAD_MAX_BYTES 2048u
+#define HK_HEAD_MAX_LAYERS 4u
+#define HK_HEAD_MAX_WIDTH 256u /* outputs of one layer, and outputs of a trunk */
+#define HK_HEAD_NAME_BYTES 32u
+
+/* An opened head: views into the blob, which must outlive it and stay unchanged. No resources are held. */
+typedef struct {
+    const uint8_t *blob;
+    const char *event_name;    /* NUL-terminated, inside the blob */
+    const uint8_t *trunk_hash; /* 8 bytes */
+    const uint8_t *layers;
+    const uint8_t *scores; /* 256 bytes */
+    uint32_t head_version;
+    uint16_t inputs;
+    uint8_t layer_count;
+    uint8_t threshold_low, threshold_normal, threshold_high;
+} hk_head_t;
+
+/* Reads and checks a blob of any `len` bytes whatever they hold. On failure `head` is left unchanged.
+ * HK_ERROR_ARGUMENT: not aligned to 4. HK_ERROR_TRUNCATED: shorter than it says. HK_ERROR_TOO_LARGE: over the limit.
+ * HK_ERROR_CRC: altered. HK_ERROR_VERSION: another format version. HK_ERROR_FORMAT: anything else that is not as above.
+ * Bytes after the blob's own length are refused (HK_ERROR_FORMAT). */
+int hk_head_open(hk_head_t *head, const uint8_t *blob, size_t len);
+
+/* Says whether the head was made for a trunk: its hash and its number of outputs.
+ * 0, or HK_ERROR_MISMATCH: scoring would give numbers that mean nothing. */
+int hk_head_check_trunk(const hk_head_t *head, const uint8_t trunk_hash[8], size_t trunk_outputs);
+
+/* Scores one step, 0 (surely not) to 255 (surely): TensorFlow Lite Micro's int8 output + 128.
+ * `trunk` holds head->inputs values of any alignment. Pure; at most 3 * HK_HEAD_MAX_WIDTH bytes of stack and some words. */
+uint8_t hk_head_score(const hk_head_t *head, const int8_t *trunk);
+
+#endif
