@@ -105,7 +105,7 @@ def even(on_s: float, off_s: float) -> Cadence:
 
 
 def off_cadence(rng: np.random.Generator) -> Cadence:
-    """A regular beeper that is neither T3 nor T4: its times are 25 % off or more, or pulses or pause differ."""
+    """A regular beeper that is neither T3 nor T4: its times, its pulses or its pause are wrong."""
     form = int(rng.integers(6))
     far = float(rng.choice((rng.uniform(0.4, 0.75), rng.uniform(1.25, 1.9))))
     if form == 0:  # T3 played too fast or too slowly
