@@ -24,8 +24,8 @@ class EventSpec:
     """One sound that is listened for.
 
     `id` is 1–255 and travels on the wire; `name` is 1–31 characters of `[a-z0-9_]`; `title` is for people.
-    `is_safety` events are never suppressed on other homes' evidence. `cadence` is the temporal pattern that names
-    the event. `clip` says whether audio follows a trigger at once or only when the cloud asks.
+    `is_safety` events are never suppressed on other homes' evidence. `cadence` is the temporal pattern that
+    names the event. `clip` says whether audio follows a trigger at once or only when the cloud asks.
     """
 
     id: int
@@ -62,14 +62,14 @@ class Catalogue:
         return tuple(event.name for event in self.events)
 
     def by_name(self, name: str) -> EventSpec:
-        """Return the event called `name`; raises HarkenError for a name that the catalogue lacks."""
+        """Return the event called `name`; raises HarkenError for an unknown one."""
         try:
             return self._by_name[name]
         except KeyError:
             raise HarkenError(f"no event is called {name!r}: choose one of {', '.join(self.names)}") from None
 
     def by_id(self, event_id: int) -> EventSpec:
-        """Return the event with wire number `event_id`; raises HarkenError for a number that the catalogue lacks."""
+        """Return the event with wire number `event_id`; raises HarkenError for an unknown one."""
         try:
             return self._by_id[event_id]
         except KeyError:
@@ -93,7 +93,7 @@ def _event(entry: dict[str, Any], where: str) -> EventSpec:
     if missing := fields - set(entry):
         raise HarkenError(f"{where}: {', '.join(sorted(missing))} missing: give every event all fields")
     if unknown := set(entry) - fields:
-        raise HarkenError(f"{where}: unknown field {', '.join(sorted(unknown))}: remove it or correct its name")
+        raise HarkenError(f"{where}: unknown field {', '.join(sorted(unknown))}: correct its name")
     for key in ("is_safety", "is_enabled_by_default", "is_armed_only"):
         if not isinstance(entry[key], bool):
             raise HarkenError(f"{where}: {key} is {entry[key]!r}: write true or false")
@@ -112,7 +112,7 @@ def read(path: Path) -> Catalogue:
     try:
         entries = tomllib.loads(path.read_text())["event"]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise HarkenError(f"{path}: no events can be read ({error}): mend the file's [[event]] tables") from error
+        raise HarkenError(f"{path}: no events can be read ({error}): mend its [[event]] tables") from error
     events = tuple(_event(entry, f"{path.name}, event {n}") for n, entry in enumerate(entries, 1))
     for key in ("id", "name"):
         values = [getattr(event, key) for event in events]

@@ -64,8 +64,8 @@ def subscription(kind: str) -> str:
 def parse(topic: str) -> Topic:
     """Take a received topic apart; raises TopicError.
 
-    A broker's access rule for `harken/v1/d1/#` also admits `harken/v1/d1/../d2/trigger`: exactly four levels are
-    accepted, and the device id only in its own alphabet, so what comes back is safe in file names and queries.
+    A broker's access rule for `harken/v1/d1/#` also admits `harken/v1/d1/../d2/trigger`: exactly four levels
+    are accepted, and the device id only in its own alphabet, so what comes back is safe in file names.
     """
     levels = topic.split("/")
     if len(levels) != 4 or "/".join(levels[:2]) != PREFIX:
