@@ -1,0 +1,57 @@
+/* Cadence: from the rise and fall of a sound's loudest bands, which temporal pattern a sounder follows.
+ *
+ * Every step (20 ms) the strongest mel band of each of a few groups of bands goes into a history of 9 s. When asked,
+ * `hk_cadence_analyze` looks in it for the patterns of the standards (T3: ISO 8201; T4: UL 2034), for any other
+ * regular beat and for a tone without gaps. It fits piecewise-constant templates to the history by least squares,
+ * over a span of onset intervals, and demands that every single gap, above all the long pause of the pattern, is
+ * really quieter than the pulses around it: a washing machine's 0.5 s on, 0.5 s off has T3's pulses but not its pause.
+ *
+ * The caller owns the struct; nothing is allocated. Levels are log2 of band energy, as hk_frame_t has them, so the
+ * gain of the microphone and the distance of the sounder do not matter. Not for use in an interrupt. */
+#ifndef HK_CADENCE_H
+#define HK_CADENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hk_frontend.h"
+
+/* As on the wire (harken.cddl, cadence_kind). */
+enum {
+    HK_CADENCE_KIND_NONE = 0,       /* too little heard to say */
+    HK_CADENCE_KIND_T3 = 1,         /* smoke: three pulses of 0.5 s, then 1.5 s of silence */
+    HK_CADENCE_KIND_T4 = 2,         /* carbon monoxide: four pulses of 0.1 s, then 5 s of silence */
+    HK_CADENCE_KIND_OTHER = 3,      /* regular, but neither */
+    HK_CADENCE_KIND_CONTINUOUS = 4, /* a tone without gaps */
+};
+
+/* What was heard. Times are those of the best fit; 0 where a kind has no such time. */
+typedef struct {
+    uint16_t on_ms;
+    uint16_t off_ms;
+    uint16_t pause_ms;
+    uint8_t kind;
+    uint8_t periods;    /* whole periods that bear it out: 1 is a hint, 2 or more a finding */
+    uint8_t confidence; /* 0..255: correlation of pattern and sound, 255 = perfect */
+} hk_cadence_evidence_t;
+
+#define HK_CADENCE_HISTORY_STEPS 448 /* 8.96 s: two periods of T3 at its slowest; T4's burst, pause and burst */
+#define HK_CADENCE_GROUPS 5
+
+typedef struct {
+    int8_t level[HK_CADENCE_GROUPS][HK_CADENCE_HISTORY_STEPS]; /* rings: strongest band, in 1/4 of log2 energy */
+    uint16_t next;                                             /* where the coming step goes */
+    uint16_t filled;                                           /* steps heard, at most HK_CADENCE_HISTORY_STEPS */
+} hk_cadence_t;
+
+/* Forgets everything. */
+void hk_cadence_init(hk_cadence_t *cadence);
+
+/* Takes one step, two frames. */
+void hk_cadence_push(hk_cadence_t *cadence, const hk_frame_t frames[2]);
+
+/* What pattern the latest 9 s follow. Costs up to about a million instructions; call it a few times a second, only
+ * while an event is suspected. Uses about 2 KB of stack. */
+void hk_cadence_analyze(const hk_cadence_t *cadence, hk_cadence_evidence_t *out);
+
+#endif

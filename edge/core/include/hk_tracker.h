@@ -1,0 +1,130 @@
+/* Event tracker: from the heads' scores of each step to events.
+ *
+ * For each event: scores are smoothed (the mean falls as slowly as it rises), compared with the threshold of the
+ * chosen sensitivity with hysteresis, and must have been above it for a minimum time. Gaps up to `max_gap_ms` do not
+ * end a sound, so the silences of an alarm's cadence do not: time above the threshold adds up over its pulses. After a
+ * trigger the event is quiet until it has ended and for `refractory_ms`; one that goes on is reported again
+ * every `repeat_ms` (0: never).
+ *
+ * Alarms and cadence. The scores alone are enough: cadence never silences an alarm. It may do two things:
+ *  - Name. The heads of smoke and CO fire on each other's tone, so either may be the higher one in the first second. If
+ *    the cadence says T3 or T4, the event takes that name; without evidence the higher score names it.
+ *  - Raise. With two periods of a pattern the score that is reported is raised towards 255.
+ * How long to wait for evidence: a trigger follows as soon as the cadence agrees with the scores, or at the latest
+ * `doubt_wait_ms` after the minimum duration was reached (default 3 s: by then a T3 alarm has shown pulses that T4
+ * cannot have, and a T4 alarm its burst and a silence that T3 cannot have; both standards sound for minutes, and a
+ * warning delayed by 3 s of 180 s costs little, whereas "smoke" and "CO" ask people for different things). If one
+ * head is above its threshold and the other clearly is not (by `doubt_margin`), there is no doubt and no wait. If later
+ * two whole periods contradict the name that was given, a second event with the right name is raised, marked
+ * `is_renamed`; the first stays as it is.
+ *
+ * Time is counted in samples heard (16 kHz). All behaviour is in `hk_tracker_params_t`, which is copied. What the user
+ * chooses (armed, which events, sensitivity) may change between any two steps. No heap, no floating point; the
+ * caller owns the struct. Not for use in an interrupt. */
+#ifndef HK_TRACKER_H
+#define HK_TRACKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hk_cadence.h"
+#include "hk_frontend.h"
+
+#define HK_TRACKER_EVENTS_MAX 8
+#define HK_TRACKER_STEP_MS 20
+
+/* As on the wire (harken.cddl, sensitivity): index of `thresholds`. High sensitivity is a low threshold. */
+enum { HK_TRACKER_LOW = 0, HK_TRACKER_NORMAL = 1, HK_TRACKER_HIGH = 2, HK_TRACKER_SENSITIVITIES = 3 };
+
+typedef enum {
+    HK_TRACKER_ROLE_SOUND = 0,       /* cadence is reported with it, nothing more */
+    HK_TRACKER_ROLE_SMOKE_ALARM = 1, /* named by T3 */
+    HK_TRACKER_ROLE_CO_ALARM = 2,    /* named by T4 */
+} hk_tracker_role_t;
+
+typedef struct {
+    uint8_t thresholds[HK_TRACKER_SENSITIVITIES]; /* smoothed score, 1..255, by sensitivity; from the head's blob */
+    uint8_t release_percent;                      /* a sound ends below this share of its threshold, 1..100 */
+    uint8_t sensitivity;                          /* at start */
+    uint8_t smoothing_shift;                      /* smoothing over about 2^shift steps, 0..7 */
+    uint8_t role;                                 /* hk_tracker_role_t */
+    bool is_enabled;                              /* at start */
+    bool is_armed_only;                           /* reported only while armed */
+    uint16_t min_duration_ms;                     /* above the threshold, summed over the pulses of one sound */
+    uint16_t max_gap_ms;                          /* a longer silence ends the sound */
+    uint16_t refractory_ms;                       /* from the end of a sound to the next trigger, at least */
+    uint32_t repeat_ms;                           /* a sound that goes on is reported again after this; 0: never */
+} hk_tracker_event_params_t;
+
+typedef struct {
+    hk_tracker_event_params_t events[HK_TRACKER_EVENTS_MAX];
+    uint8_t event_count;          /* 1..HK_TRACKER_EVENTS_MAX; the order of the heads */
+    uint8_t doubt_margin;         /* smoke and CO scores further apart than this leave no doubt */
+    uint16_t doubt_wait_ms;       /* longest wait for the cadence to name an alarm */
+    uint16_t cadence_interval_ms; /* the cadence is analysed this often while an event is suspected */
+} hk_tracker_params_t;
+
+/* A sound has become an event. */
+typedef struct {
+    uint64_t start_sample;   /* where the scores first rose above the threshold */
+    uint64_t trigger_sample; /* end of the step that completed the evidence */
+    hk_cadence_evidence_t cadence;
+    uint8_t event;                         /* index into params.events = catalogue order */
+    uint8_t score;                         /* highest smoothed score of the sound, raised by cadence */
+    uint8_t scores[HK_TRACKER_EVENTS_MAX]; /* smoothed scores of all heads at the trigger */
+    uint8_t sensitivity;
+    bool is_armed;
+    bool is_repeat;  /* the sound was reported before and goes on */
+    bool is_renamed; /* the cadence corrects the name of an alarm reported before */
+} hk_event_t;
+
+/* Private: one event's state. */
+typedef struct {
+    uint64_t start_sample;
+    uint16_t smoothed_q8;    /* score in 1/256 */
+    uint16_t above_steps;    /* time above the threshold, summed */
+    uint16_t gap_steps;      /* silence since it was last above */
+    uint16_t wait_steps;     /* since the minimum duration was reached */
+    uint16_t quiet_steps;    /* refractory time left */
+    uint32_t reported_steps; /* since the last trigger of this sound */
+    uint8_t peak;
+    uint8_t sensitivity;
+    bool is_enabled;
+    bool is_sounding; /* a sound is under way */
+    bool is_above;    /* hysteresis */
+    bool is_reported; /* it has been reported */
+} hk_tracker_event_state_t;
+
+typedef struct {
+    hk_cadence_t cadence;
+    hk_tracker_params_t params;
+    hk_tracker_event_state_t events[HK_TRACKER_EVENTS_MAX];
+    hk_cadence_evidence_t evidence; /* of the latest analysis */
+    uint16_t steps_to_analysis;
+    bool is_armed;
+} hk_tracker_t;
+
+_Static_assert(sizeof(hk_tracker_t) < 4096, "the tracker's state must stay small: RAM is tight on boards");
+
+/* Starts disarmed, with the sensitivities and choices of `params` (copied).
+ * Returns 0, or HK_ERROR_ARGUMENT where a parameter is out of its range. */
+int hk_tracker_init(hk_tracker_t *tracker, const hk_tracker_params_t *params);
+
+/* Armed: nobody is at home, and events that are `is_armed_only` are reported too. A sound that began while
+ * disarmed is not reported by arming; it counts from then on. */
+void hk_tracker_set_armed(hk_tracker_t *tracker, bool is_armed);
+
+/* Whether event `index` is reported, and how easily. Returns 0 or HK_ERROR_ARGUMENT. */
+int hk_tracker_set_event(hk_tracker_t *tracker, uint8_t index, bool is_enabled, uint8_t sensitivity);
+
+/* Thresholds of a new head for event `index` (low, normal, high; each 1..255). Returns 0 or HK_ERROR_ARGUMENT. */
+int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,
+                              const uint8_t thresholds[HK_TRACKER_SENSITIVITIES]);
+
+/* One step: two frames, one score of each head (`params.event_count`), and the number of samples heard up to its end.
+ * Writes up to HK_TRACKER_EVENTS_MAX events to `out`, safety alarms first; returns how many. */
+size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const uint8_t *scores, uint64_t sample,
+                       hk_event_t out[HK_TRACKER_EVENTS_MAX]);
+
+#endif

@@ -1,0 +1,13 @@
+/* The tracker's parameters for the events of the catalogue: times chosen for each kind of sound.
+ *
+ * Thresholds here are those of a head that says nothing about itself; a head's blob brings its own, which the
+ * application hands to hk_tracker_set_thresholds. */
+#ifndef HK_TRACKER_PARAMS_H
+#define HK_TRACKER_PARAMS_H
+
+#include "hk_tracker.h"
+
+/* In catalogue order. In flash; hk_tracker_init copies it. */
+extern const hk_tracker_params_t hk_tracker_default_params;
+
+#endif
