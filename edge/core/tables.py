@@ -1,0 +1,159 @@
+"""Turns `frontend.toml` into the constant tables of the front end and the fingerprinter, as C and as numpy arrays."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from edge.c_source import array, banner, write_if_changed
+
+CONFIG_PATH = Path(__file__).with_name("frontend.toml")
+
+WINDOW_FRACTION_BITS = 31
+TWIDDLE_FRACTION_BITS = 30
+MEL_FRACTION_BITS = 12
+LOG2_TABLE_BITS = 5
+
+
+@dataclass(frozen=True)
+class FrontEndConfig:
+    """The numbers of `frontend.toml`; units are in the names."""
+
+    sample_rate_hz: int
+    window_samples: int
+    hop_samples: int
+    fft_size: int
+    frames_per_step: int
+    dc_pole_shift: int
+    mel_bands: int
+    mel_low_hz: float
+    mel_high_hz: float
+    feature_steps_per_octave: int
+    feature_offset: int
+    fingerprint_bands: int
+    fingerprint_low_hz: float
+    fingerprint_high_hz: float
+    fingerprint_smoothing_frames: int
+
+
+@cache
+def load_config() -> FrontEndConfig:
+    """Read `frontend.toml` beside this module."""
+    page = tomllib.loads(CONFIG_PATH.read_text(encoding="utf-8"))
+    return FrontEndConfig(
+        sample_rate_hz=page["audio"]["sample_rate_hz"],
+        window_samples=page["audio"]["window_samples"],
+        hop_samples=page["audio"]["hop_samples"],
+        fft_size=page["audio"]["fft_size"],
+        frames_per_step=page["audio"]["frames_per_step"],
+        dc_pole_shift=page["dc_blocker"]["pole_shift"],
+        mel_bands=page["mel"]["bands"],
+        mel_low_hz=page["mel"]["low_hz"],
+        mel_high_hz=page["mel"]["high_hz"],
+        feature_steps_per_octave=page["features"]["steps_per_octave"],
+        feature_offset=page["features"]["offset"],
+        fingerprint_bands=page["fingerprint"]["bands"],
+        fingerprint_low_hz=page["fingerprint"]["low_hz"],
+        fingerprint_high_hz=page["fingerprint"]["high_hz"],
+        fingerprint_smoothing_frames=page["fingerprint"]["smoothing_frames"],
+    )
+
+
+def hann_window(config: FrontEndConfig) -> np.ndarray:
+    """Return the symmetric Hann window, float64[window_samples]; no sample of it is zero."""
+    n = np.arange(config.window_samples)
+    return np.sin(np.pi * (n + 0.5) / config.window_samples) ** 2
+
+
+def mel_edges_hz(config: FrontEndConfig) -> np.ndarray:
+    """Return the corners of the mel triangles, float64[mel_bands + 2]: band b spans corners b to b + 2 (HTK mel scale)."""
+    low, high = (2595 * np.log10(1 + hz / 700) for hz in (config.mel_low_hz, config.mel_high_hz))
+    return 700 * (10 ** (np.linspace(low, high, config.mel_bands + 2) / 2595) - 1)
+
+
+def mel_segments(config: FrontEndConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return how each FFT bin is shared between the two triangles that cover it.
+
+    A bin between corners m and m + 1 rises in band m with weight r and falls in band m - 1 with weight 1 - r, so one
+    multiplication serves both. First bins int[mel_bands + 2] of the segments (the last entry ends the last segment), and
+    r in Q12, int[fft_size / 2].
+    """
+    edges = mel_edges_hz(config)
+    bin_hz = config.sample_rate_hz / config.fft_size
+    frequencies = np.arange(config.fft_size // 2) * bin_hz
+    first_bins = np.ceil(edges / bin_hz).astype(int)
+    segment = np.clip(np.searchsorted(edges, frequencies, side="right") - 1, 0, config.mel_bands)
+    rise = (frequencies - edges[segment]) / (edges[segment + 1] - edges[segment])
+    inside = (frequencies >= edges[0]) & (frequencies < edges[-1])
+    return first_bins, np.where(inside, np.round(rise * (1 << MEL_FRACTION_BITS)), 0).astype(int)
+
+
+def digit_reversal(points: int) -> np.ndarray:
+    """Return where a radix-4 decimation-in-time FFT of `points` wants each input, int[points]."""
+    order = np.zeros(1, dtype=int)
+    while len(order) < points:
+        order = (4 * order[None, :] + np.arange(4)[:, None]).reshape(-1)
+    return np.argsort(order)
+
+
+def twiddles(config: FrontEndConfig) -> np.ndarray:
+    """Return exp(-2 pi i k / fft_size) in Q30 for the first three quarters of the circle, int[3/4 fft_size, 2]."""
+    angle = -2 * np.pi * np.arange(config.fft_size * 3 // 4) / config.fft_size
+    one = 1 << TWIDDLE_FRACTION_BITS
+    return np.round(np.stack([np.cos(angle), np.sin(angle)], axis=1) * one).astype(np.int64)
+
+
+def log2_table() -> np.ndarray:
+    """Return log2(1 + i/32) in Q16, int[33]: straight lines between them are within 0.0002 of the truth."""
+    size = 1 << LOG2_TABLE_BITS
+    return np.round(np.log2(1 + np.arange(size + 1) / size) * 65536).astype(int)
+
+
+def generate(gen_dir: Path) -> list[Path]:
+    """Write `hk_frontend_tables.h` and `.c` into `gen_dir`; files that would not change are left alone."""
+    config = load_config()
+    first_bins, rise = mel_segments(config)
+    half_window = hann_window(config)[: config.window_samples // 2]
+    head = banner("edge/core/tables.py", [CONFIG_PATH.read_bytes(), Path(__file__).read_bytes()])
+    sizes = {
+        "HK_SAMPLE_RATE_HZ": config.sample_rate_hz,
+        "HK_WINDOW_SAMPLES": config.window_samples,
+        "HK_HOP_SAMPLES": config.hop_samples,
+        "HK_FRAMES_PER_STEP": config.frames_per_step,
+        "HK_STEP_SAMPLES": config.frames_per_step * config.hop_samples,
+        "HK_FFT_SIZE": config.fft_size,
+        "HK_SPECTRUM_BINS": config.fft_size // 2,
+        "HK_DC_POLE_SHIFT": config.dc_pole_shift,
+        "HK_MEL_BANDS": config.mel_bands,
+        "HK_MEL_FRACTION_BITS": MEL_FRACTION_BITS,
+        "HK_FEATURE_STEPS_PER_OCTAVE": config.feature_steps_per_octave,
+        "HK_FEATURE_OFFSET": config.feature_offset,
+        "HK_LOG2_TABLE_BITS": LOG2_TABLE_BITS,
+    }
+    declarations = {
+        "const int32_t hk_half_window_q31[HK_WINDOW_SAMPLES / 2]": np.round(half_window * 2**WINDOW_FRACTION_BITS),
+        "const uint8_t hk_fft_order[HK_FFT_SIZE / 2]": digit_reversal(config.fft_size // 2),
+        "const int32_t hk_twiddles_q30[HK_FFT_SIZE * 3 / 2]": twiddles(config).reshape(-1),
+        "const uint16_t hk_mel_first_bins[HK_MEL_BANDS + 2]": first_bins,
+        "const uint16_t hk_mel_rise_q12[HK_SPECTRUM_BINS]": rise,
+        "const uint32_t hk_log2_q16[(1 << HK_LOG2_TABLE_BITS) + 1]": log2_table(),
+    }
+    header = (
+        head
+        + "#ifndef HK_FRONTEND_TABLES_H\n#define HK_FRONTEND_TABLES_H\n\n#include <stdint.h>\n\n"
+        + "".join(f"#define {name} {value}\n" for name, value in sizes.items())
+        + "\n"
+        + "".join(f"extern {declaration};\n" for declaration in declarations)
+        + "\n#endif\n"
+    )
+    source = (
+        head
+        + '#include "hk_frontend_tables.h"\n'
+        + "".join("\n" + array(declaration, values) for declaration, values in declarations.items())
+    )
+    paths = [gen_dir / "hk_frontend_tables.h", gen_dir / "hk_frontend_tables.c"]
+    for path, text in zip(paths, (header, source), strict=True):
+        write_if_changed(path, text)
+    return paths
