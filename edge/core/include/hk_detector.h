@@ -1,0 +1,44 @@
+/* From one step of PCM to the score of every event: front end, trunk, heads.
+ *
+ * The application, the replay program and the host library all listen through this, so that what is compared is what
+ * runs. The caller owns the state, nothing is allocated, and the same PCM gives the same bytes on every machine. */
+#ifndef HK_DETECTOR_H
+#define HK_DETECTOR_H
+
+#include <stdint.h>
+
+#include "hk_catalogue.h"
+#include "hk_engine.h"
+#include "hk_frontend.h"
+#include "hk_head.h"
+#include "hk_limits.h"
+
+#define HK_STEP_FEATURES (HK_FRAMES_PER_STEP * HK_MEL_BANDS)
+
+typedef struct {
+    hk_frontend_t frontend; /* after a step: with the spectrum of the step's second frame */
+    hk_engine_t engine;
+    hk_head_t heads[HK_SCORES_MAX];
+    uint8_t head_events[HK_SCORES_MAX]; /* catalogue index of each head's event */
+    uint8_t head_count;
+    /* Of the last step: */
+    hk_frame_t frames[HK_FRAMES_PER_STEP];
+    int8_t features[HK_STEP_FEATURES];
+    int8_t trunk[HK_ENGINE_OUTPUT_BYTES];
+    uint8_t head_scores[HK_SCORES_MAX];   /* in the order of the heads */
+    uint8_t event_scores[HK_EVENT_COUNT]; /* in the order of the catalogue; 0 for an event without a head */
+} hk_detector_t;
+
+/* Called between the frames of a step, while the front end holds that frame's spectrum. May be NULL. */
+typedef void (*hk_detector_on_frame_t)(void *context, const hk_frontend_t *frontend, const hk_frame_t *frame);
+
+/* Opens the heads that the image was built with and starts a stream.
+ * Returns 0 or the first head's error: HK_ERROR_MISMATCH for another trunk's head, HK_ERROR_UNKNOWN for an event that
+ * the catalogue lacks, and those of hk_head_open. */
+int hk_detector_init(hk_detector_t *detector);
+
+/* Hears one step (20 ms) and fills in what "of the last step" lists. */
+void hk_detector_step(hk_detector_t *detector, const int16_t pcm[HK_STEP_SAMPLES], hk_detector_on_frame_t on_frame,
+                      void *context);
+
+#endif

@@ -1,0 +1,123 @@
+"""Boards: one folder each under `boards/`, found by listing it, described by its `board.toml`."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edge.errors import HarkenError
+
+BOARDS = Path(__file__).parent / "boards"
+
+Runner = Literal["process", "qemu"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an image may use, in bytes, and which of its sections lie in flash and in RAM."""
+
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+    flash_sections: tuple[str, ...]
+    ram_sections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """The compiler and its companions, as command names looked up in PATH."""
+
+    compiler: str
+    remedy: str
+    flags: tuple[str, ...]
+    link_flags: tuple[str, ...]
+    size: str
+    nm: str
+    objcopy: str | None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """How an image is run on this machine: as a process of its own or by QEMU's `machine`."""
+
+    runner: Runner
+    command: str | None
+    machine: str | None
+    remedy: str | None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One kind of device: what compiles for it, what it holds and how it is run."""
+
+    name: str
+    title: str
+    folder: Path
+    toolchain: Toolchain
+    sources: tuple[Path, ...]
+    linker_script: Path | None
+    memory: Memory | None
+    run: RunSpec
+
+
+def board_names() -> list[str]:
+    """Return the names of all boards, sorted."""
+    return sorted(path.parent.name for path in BOARDS.glob("*/board.toml"))
+
+
+def load_board(name: str) -> Board:
+    """Return the board called `name`.
+
+    Raises:
+        HarkenError: there is no such board, or its `board.toml` is not of the expected form.
+    """
+    folder = BOARDS / name
+    if name not in board_names():
+        raise HarkenError(f"there is no board {name!r}: use one of {', '.join(board_names())}")
+    path = folder / "board.toml"
+    try:
+        return _parse(name, folder, tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise HarkenError(f"{path} is not valid TOML: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise HarkenError(f"{path} lacks or misplaces {error}: compare it with another board's") from None
+
+
+def _parse(name: str, folder: Path, table: dict[str, Any]) -> Board:
+    compiler, sources, run = table["compiler"], table["sources"], table["run"]
+    runner = run["runner"]
+    if runner not in get_args(Runner):
+        raise KeyError(f"run.runner (one of {', '.join(get_args(Runner))})")
+    files = tuple(folder / file for file in sources["files"])
+    script = folder / sources["linker_script"] if "linker_script" in sources else None
+    for path in (*files, *([script] if script else [])):
+        if not path.is_file():
+            raise KeyError(f"the file {path.name}")
+    return Board(
+        name=name,
+        title=table["title"],
+        folder=folder,
+        toolchain=Toolchain(
+            compiler=compiler["command"],
+            remedy=compiler["remedy"],
+            flags=tuple(compiler["flags"]),
+            link_flags=tuple(compiler["link_flags"]),
+            size=compiler["size_command"],
+            nm=compiler["nm_command"],
+            objcopy=compiler.get("objcopy_command"),
+        ),
+        sources=files,
+        linker_script=script,
+        memory=_parse_memory(table["memory"]) if "memory" in table else None,
+        run=RunSpec(runner, run.get("command"), run.get("machine"), run.get("remedy")),
+    )
+
+
+def _parse_memory(table: dict[str, Any]) -> Memory:
+    return Memory(
+        flash_bytes=table["flash_bytes"],
+        ram_bytes=table["ram_bytes"],
+        stack_bytes=table["stack_bytes"],
+        flash_sections=tuple(table["flash_sections"]),
+        ram_sections=tuple(table["ram_sections"]),
+    )
