@@ -41,7 +41,7 @@ typedef struct {
     uint64_t first_sample; /* of the first block: at or up to 504 samples before what was asked for, or the oldest kept */
     uint32_t sample_count; /* heard samples from there on; those that the last block decodes to beyond it mean nothing */
     uint32_t bytes;        /* written: a multiple of HK_CLIP_BLOCK_BYTES */
-} hk_clip_t;
+} hk_clip_cut_t;
 
 /* Starts with nothing heard. */
 void hk_clip_ring_init(hk_clip_ring_t *ring);
@@ -54,6 +54,6 @@ void hk_clip_ring_push(hk_clip_ring_t *ring, const int16_t *pcm, size_t count);
  * Returns 0; HK_ERROR_ARGUMENT where from >= to; HK_ERROR_NOT_FOUND where none of it is held; HK_ERROR_CAPACITY where
  * `data` is too small (HK_CLIP_DATA_BYTES is enough for HK_CLIP_SAMPLES). On an error nothing is written. */
 int hk_clip_ring_cut(const hk_clip_ring_t *ring, uint64_t from, uint64_t to, uint8_t *data, size_t capacity,
-                     hk_clip_t *clip);
+                     hk_clip_cut_t *clip);
 
 #endif

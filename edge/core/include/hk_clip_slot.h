@@ -40,7 +40,7 @@ typedef struct {
     uint8_t tries;
     uint64_t trigger_sample;
     uint64_t patience_sample; /* when the cloud has had its time */
-    hk_clip_t clip;           /* from the capture on, as is `data` */
+    hk_clip_cut_t clip;           /* from the capture on, as is `data` */
     uint8_t data[HK_CLIP_DATA_BYTES];
 } hk_clip_slot_t;
 

@@ -33,7 +33,7 @@ void hk_clip_ring_push(hk_clip_ring_t *ring, const int16_t *pcm, size_t count)
 }
 
 int hk_clip_ring_cut(const hk_clip_ring_t *ring, uint64_t from, uint64_t to, uint8_t *data, size_t capacity,
-                     hk_clip_t *clip)
+                     hk_clip_cut_t *clip)
 {
     if (from >= to) {
         return HK_ERROR_ARGUMENT;
