@@ -15,43 +15,35 @@
 #include <stdint.h>
 
 #include "hk_frontend.h"
-
-/* As on the wire (harken.cddl, cadence_kind). */
-enum {
-    HK_CADENCE_KIND_NONE = 0,       /* too little heard to say */
-    HK_CADENCE_KIND_T3 = 1,         /* smoke: three pulses of 0.5 s, then 1.5 s of silence */
-    HK_CADENCE_KIND_T4 = 2,         /* carbon monoxide: four pulses of 0.1 s, then 5 s of silence */
-    HK_CADENCE_KIND_OTHER = 3,      /* regular, but neither */
-    HK_CADENCE_KIND_CONTINUOUS = 4, /* a tone without gaps */
-};
+#include "hk_wire_values.h" /* HK_CADENCE_… */
 
 /* What was heard. Times are those of the best fit; 0 where a kind has no such time. */
 typedef struct {
     uint16_t on_ms;
     uint16_t off_ms;
     uint16_t pause_ms;
-    uint8_t kind;
+    uint8_t kind;       /* HK_CADENCE_NONE (too little heard to say), _T3, _T4, _OTHER (regular), _CONTINUOUS */
     uint8_t periods;    /* whole periods that bear it out: 1 is a hint, 2 or more a finding */
     uint8_t confidence; /* 0..255: correlation of pattern and sound, 255 = perfect */
 } hk_cadence_evidence_t;
 
 #define HK_CADENCE_HISTORY_STEPS 448 /* 8.96 s: two periods of T3 at its slowest; T4's burst, pause and burst */
-#define HK_CADENCE_GROUPS 5
+#define HK_CADENCE_GROUPS 5             /* of mel bands: about 400 Hz to 4.3 kHz */
 
 typedef struct {
-    int8_t level[HK_CADENCE_GROUPS][HK_CADENCE_HISTORY_STEPS]; /* rings: strongest band, in 1/4 of log2 energy */
+    uint8_t level[HK_CADENCE_GROUPS][HK_CADENCE_HISTORY_STEPS]; /* rings: strongest band, quarters of log2 energy */
     uint16_t next;                                             /* where the coming step goes */
     uint16_t filled;                                           /* steps heard, at most HK_CADENCE_HISTORY_STEPS */
-} hk_cadence_t;
+} hk_cadence_state_t;
 
 /* Forgets everything. */
-void hk_cadence_init(hk_cadence_t *cadence);
+void hk_cadence_init(hk_cadence_state_t *cadence);
 
 /* Takes one step, two frames. */
-void hk_cadence_push(hk_cadence_t *cadence, const hk_frame_t frames[2]);
+void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2]);
 
 /* What pattern the latest 9 s follow. Costs up to about a million instructions; call it a few times a second, only
  * while an event is suspected. Uses about 2 KB of stack. */
-void hk_cadence_analyze(const hk_cadence_t *cadence, hk_cadence_evidence_t *out);
+void hk_cadence_analyze(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out);
 
 #endif

@@ -30,12 +30,12 @@
 
 #include "hk_cadence.h"
 #include "hk_frontend.h"
+#include "hk_wire_values.h" /* HK_SENSITIVITY_… */
 
 #define HK_TRACKER_EVENTS_MAX 8
 #define HK_TRACKER_STEP_MS 20
 
-/* As on the wire (harken.cddl, sensitivity): index of `thresholds`. High sensitivity is a low threshold. */
-enum { HK_TRACKER_LOW = 0, HK_TRACKER_NORMAL = 1, HK_TRACKER_HIGH = 2, HK_TRACKER_SENSITIVITIES = 3 };
+#define HK_TRACKER_SENSITIVITIES 3 /* HK_SENSITIVITY_LOW, _NORMAL, _HIGH: high sensitivity is a low threshold */
 
 typedef enum {
     HK_TRACKER_ROLE_SOUND = 0,       /* cadence is reported with it, nothing more */
@@ -97,7 +97,7 @@ typedef struct {
 } hk_tracker_event_state_t;
 
 typedef struct {
-    hk_cadence_t cadence;
+    hk_cadence_state_t cadence;
     hk_tracker_params_t params;
     hk_tracker_event_state_t events[HK_TRACKER_EVENTS_MAX];
     hk_cadence_evidence_t evidence; /* of the latest analysis */

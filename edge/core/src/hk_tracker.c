@@ -1,0 +1,355 @@
+#include "hk_tracker.h"
+
+#include <string.h>
+
+#include "hk_error.h"
+
+#define SAMPLES_PER_STEP 320
+#define UNNAMED UINT8_MAX
+
+_Static_assert(SAMPLES_PER_STEP == 2 * HK_HOP_SAMPLES, "a step is two frames");
+
+static uint16_t steps_of(uint32_t ms)
+{
+    return (uint16_t)(ms / HK_TRACKER_STEP_MS);
+}
+
+static bool is_alarm_role(uint8_t role)
+{
+    return role == HK_TRACKER_ROLE_SMOKE_ALARM || role == HK_TRACKER_ROLE_CO_ALARM;
+}
+
+static bool are_valid_thresholds(const uint8_t thresholds[HK_TRACKER_SENSITIVITIES])
+{
+    for (size_t s = 0; s < HK_TRACKER_SENSITIVITIES; s++) {
+        if (thresholds[s] == 0 || (s > 0 && thresholds[s] > thresholds[s - 1])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool are_valid_params(const hk_tracker_params_t *params)
+{
+    if (params->event_count == 0 || params->event_count > HK_TRACKER_EVENTS_MAX ||
+        params->cadence_interval_ms < HK_TRACKER_STEP_MS) {
+        return false;
+    }
+    for (size_t i = 0; i < params->event_count; i++) {
+        const hk_tracker_event_params_t *event = &params->events[i];
+        if (!are_valid_thresholds(event->thresholds) || event->release_percent == 0 || event->release_percent > 100 ||
+            event->sensitivity >= HK_TRACKER_SENSITIVITIES || event->smoothing_shift > 7 ||
+            event->role > HK_TRACKER_ROLE_CO_ALARM) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int hk_tracker_init(hk_tracker_t *tracker, const hk_tracker_params_t *params)
+{
+    if (!are_valid_params(params)) {
+        return HK_ERROR_ARGUMENT;
+    }
+    memset(tracker, 0, sizeof *tracker);
+    tracker->params = *params;
+    hk_cadence_init(&tracker->cadence);
+    for (size_t i = 0; i < params->event_count; i++) {
+        tracker->events[i].sensitivity = params->events[i].sensitivity;
+        tracker->events[i].is_enabled = params->events[i].is_enabled;
+    }
+    return HK_OK;
+}
+
+/* Forgets the sound under way; smoothing and refractory time go on. */
+static void end_sound(hk_tracker_event_state_t *state)
+{
+    state->is_sounding = false;
+    state->is_above = false;
+    state->is_reported = false;
+    state->above_steps = 0;
+    state->gap_steps = 0;
+    state->wait_steps = 0;
+    state->reported_steps = 0;
+    state->peak = 0;
+}
+
+void hk_tracker_set_armed(hk_tracker_t *tracker, bool is_armed)
+{
+    if (is_armed != tracker->is_armed) {
+        for (size_t i = 0; i < tracker->params.event_count; i++) {
+            if (tracker->params.events[i].is_armed_only) {
+                end_sound(&tracker->events[i]);
+            }
+        }
+    }
+    tracker->is_armed = is_armed;
+}
+
+int hk_tracker_set_event(hk_tracker_t *tracker, uint8_t index, bool is_enabled, uint8_t sensitivity)
+{
+    if (index >= tracker->params.event_count || sensitivity >= HK_TRACKER_SENSITIVITIES) {
+        return HK_ERROR_ARGUMENT;
+    }
+    hk_tracker_event_state_t *state = &tracker->events[index];
+    if (is_enabled != state->is_enabled) {
+        end_sound(state);
+    }
+    state->is_enabled = is_enabled;
+    state->sensitivity = sensitivity;
+    return HK_OK;
+}
+
+int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,
+                              const uint8_t thresholds[HK_TRACKER_SENSITIVITIES])
+{
+    if (index >= tracker->params.event_count || !are_valid_thresholds(thresholds)) {
+        return HK_ERROR_ARGUMENT;
+    }
+    memcpy(tracker->params.events[index].thresholds, thresholds, HK_TRACKER_SENSITIVITIES);
+    return HK_OK;
+}
+
+static uint8_t smoothed_score(const hk_tracker_event_state_t *state)
+{
+    return (uint8_t)((state->smoothed_q8 + 128U) >> 8 > UINT8_MAX ? UINT8_MAX : (state->smoothed_q8 + 128U) >> 8);
+}
+
+/* Follows one event's score: hysteresis, time above the threshold, gaps, end. */
+static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_params_t *params, uint8_t score,
+                   uint64_t sample)
+{
+    const int32_t target = (int32_t)score << 8;
+    const int32_t half = params->smoothing_shift > 0 ? 1 << (params->smoothing_shift - 1) : 0;
+    /* rounds away from where it stands by at most half a unit, so a constant score is reached to within 1/256 */
+    state->smoothed_q8 =
+        (uint16_t)(state->smoothed_q8 + (target - state->smoothed_q8 + half) / (1 << params->smoothing_shift));
+
+    const int32_t threshold = params->thresholds[state->sensitivity];
+    const int32_t level = state->smoothed_q8;
+    if (state->is_above) {
+        state->is_above = level * 100 >= (threshold << 8) * params->release_percent;
+    } else {
+        state->is_above = level >= threshold << 8;
+    }
+
+    if (state->quiet_steps > 0) {
+        state->quiet_steps--;
+    }
+    if (state->is_above) {
+        if (!state->is_sounding) {
+            state->is_sounding = true;
+            state->start_sample = sample - SAMPLES_PER_STEP;
+        }
+        state->gap_steps = 0;
+        if (state->above_steps < UINT16_MAX) {
+            state->above_steps++;
+        }
+        const uint8_t smoothed = smoothed_score(state);
+        state->peak = smoothed > state->peak ? smoothed : state->peak;
+    } else if (state->is_sounding && ++state->gap_steps > steps_of(params->max_gap_ms)) {
+        if (state->is_reported) {
+            const uint16_t refractory = steps_of(params->refractory_ms);
+            state->quiet_steps = refractory > state->gap_steps ? (uint16_t)(refractory - state->gap_steps) : 0;
+        }
+        end_sound(state);
+    }
+    if (state->is_sounding && state->is_reported) {
+        state->reported_steps++;
+    }
+}
+
+static bool is_chosen(const hk_tracker_t *tracker, size_t index)
+{
+    return tracker->events[index].is_enabled && (tracker->is_armed || !tracker->params.events[index].is_armed_only);
+}
+
+static bool is_long_enough(const hk_tracker_t *tracker, size_t index)
+{
+    const hk_tracker_event_state_t *state = &tracker->events[index];
+    return state->is_sounding && state->above_steps >= steps_of(tracker->params.events[index].min_duration_ms);
+}
+
+/* The pattern that names an event of this role. */
+static uint8_t pattern_of(uint8_t role)
+{
+    return role == HK_TRACKER_ROLE_SMOKE_ALARM ? HK_CADENCE_T3
+                                               : (role == HK_TRACKER_ROLE_CO_ALARM ? HK_CADENCE_T4 : HK_CADENCE_NONE);
+}
+
+static bool names_an_alarm(const hk_cadence_evidence_t *evidence)
+{
+    return evidence->kind == HK_CADENCE_T3 || evidence->kind == HK_CADENCE_T4;
+}
+
+static size_t add_event(hk_tracker_t *tracker, size_t index, uint64_t start_sample, uint8_t peak, uint64_t sample,
+                        hk_event_t *out, size_t count)
+{
+    hk_tracker_event_state_t *state = &tracker->events[index];
+    const hk_cadence_evidence_t *evidence = &tracker->evidence;
+    hk_event_t *event = &out[count];
+    *event = (hk_event_t){
+        .start_sample = start_sample,
+        .trigger_sample = sample,
+        .cadence = *evidence,
+        .event = (uint8_t)index,
+        .score = peak,
+        .sensitivity = state->sensitivity,
+        .is_armed = tracker->is_armed,
+        .is_repeat = state->is_reported,
+    };
+    for (size_t i = 0; i < tracker->params.event_count; i++) {
+        event->scores[i] = smoothed_score(&tracker->events[i]);
+    }
+    if (evidence->periods >= 2 && names_an_alarm(evidence) &&
+        pattern_of(tracker->params.events[index].role) == evidence->kind) {
+        /* as sure of it as score and cadence together: 1 - (1 - score)(1 - confidence) */
+        event->score = (uint8_t)(255 - (255 - peak) * (255 - evidence->confidence) / 255);
+    }
+    state->is_reported = true;
+    state->reported_steps = 0;
+    return count + 1;
+}
+
+/* The other alarm, whose head fires on the same tone; UNNAMED if there is none. */
+static size_t rival_of(const hk_tracker_t *tracker, size_t index)
+{
+    const uint8_t role = tracker->params.events[index].role;
+    for (size_t i = 0; i < tracker->params.event_count; i++) {
+        if (is_alarm_role(tracker->params.events[i].role) && tracker->params.events[i].role != role) {
+            return i;
+        }
+    }
+    return UNNAMED;
+}
+
+/* An alarm whose score alone suffices: whether to name it now, and as which of the two. Returns the index to report,
+ * or UNNAMED to wait for more evidence. */
+static size_t name_alarm(hk_tracker_t *tracker, size_t index)
+{
+    hk_tracker_event_state_t *state = &tracker->events[index];
+    const size_t rival = rival_of(tracker, index);
+    if (rival == UNNAMED || !is_chosen(tracker, rival)) {
+        return index; /* an alarm that may only be called one thing is called that, never dropped */
+    }
+    if (names_an_alarm(&tracker->evidence)) {
+        const bool is_own = tracker->evidence.kind == pattern_of(tracker->params.events[index].role);
+        /* one period is a hint: it settles a doubt, but does not overrule a score that stands alone */
+        if (is_own || tracker->evidence.periods >= 2 || tracker->events[rival].is_sounding) {
+            return is_own ? index : rival;
+        }
+    }
+    const int32_t lead = (int32_t)state->peak - tracker->events[rival].peak;
+    if (lead >= tracker->params.doubt_margin && !tracker->events[rival].is_above) {
+        return index;
+    }
+    if (state->wait_steps < steps_of(tracker->params.doubt_wait_ms)) {
+        state->wait_steps++;
+        return UNNAMED;
+    }
+    return lead >= 0 || !is_long_enough(tracker, rival) ? index : rival;
+}
+
+/* Reports alarm `index`, which was found as `found`, unless that was done before. */
+static size_t report_alarm(hk_tracker_t *tracker, size_t index, size_t found, uint64_t sample, hk_event_t *out,
+                           size_t count)
+{
+    hk_tracker_event_state_t *state = &tracker->events[index];
+    const hk_tracker_event_state_t source = tracker->events[found];
+    if (index != found && !state->is_sounding) {
+        /* the other head heard nothing: from here on the sound is tracked under its right name too */
+        state->is_sounding = true;
+        state->start_sample = source.start_sample;
+        state->gap_steps = 0;
+    }
+    const uint8_t peak = source.peak > state->peak ? source.peak : state->peak;
+    const uint64_t start = source.start_sample < state->start_sample ? source.start_sample : state->start_sample;
+    state->peak = peak;
+    return add_event(tracker, index, start, peak, sample, out, count);
+}
+
+static bool is_repeat_due(const hk_tracker_t *tracker, size_t index)
+{
+    const uint32_t repeat_ms = tracker->params.events[index].repeat_ms;
+    return repeat_ms > 0 && tracker->events[index].reported_steps >= repeat_ms / HK_TRACKER_STEP_MS;
+}
+
+/* Smoke and CO, which are one decision: something is sounding an alarm, and what to call it. */
+static size_t step_alarms(hk_tracker_t *tracker, uint64_t sample, hk_event_t *out, size_t count)
+{
+    for (size_t i = 0; i < tracker->params.event_count; i++) {
+        hk_tracker_event_state_t *state = &tracker->events[i];
+        if (!is_alarm_role(tracker->params.events[i].role) || !is_chosen(tracker, i) || !state->is_sounding) {
+            continue;
+        }
+        const size_t rival = rival_of(tracker, i);
+        const bool is_rival_reported = rival != UNNAMED && tracker->events[rival].is_reported;
+        const bool is_contradicted = tracker->evidence.periods >= 2 && names_an_alarm(&tracker->evidence) &&
+                                     tracker->evidence.kind != pattern_of(tracker->params.events[i].role);
+        if (state->is_reported) {
+            if (is_contradicted && rival != UNNAMED && is_chosen(tracker, rival) && !is_rival_reported) {
+                count = report_alarm(tracker, rival, i, sample, out, count);
+                out[count - 1].is_renamed = true;
+            } else if (is_repeat_due(tracker, i) && state->is_above && !is_contradicted) {
+                count = add_event(tracker, i, state->start_sample, state->peak, sample, out, count);
+            }
+            continue;
+        }
+        if (!is_long_enough(tracker, i) || state->quiet_steps > 0) {
+            continue;
+        }
+        if (is_rival_reported) {
+            /* reported under the other name; a second name needs the cadence to contradict the first */
+            const bool is_borne_out = tracker->evidence.periods >= 2 &&
+                                      tracker->evidence.kind == pattern_of(tracker->params.events[i].role);
+            if (is_borne_out) {
+                count = report_alarm(tracker, i, i, sample, out, count);
+                out[count - 1].is_renamed = true;
+            }
+            continue;
+        }
+        const size_t name = name_alarm(tracker, i);
+        if (name != UNNAMED && tracker->events[name].quiet_steps == 0) {
+            count = report_alarm(tracker, name, i, sample, out, count);
+        }
+    }
+    return count;
+}
+
+static size_t step_sounds(hk_tracker_t *tracker, uint64_t sample, hk_event_t *out, size_t count)
+{
+    for (size_t i = 0; i < tracker->params.event_count; i++) {
+        hk_tracker_event_state_t *state = &tracker->events[i];
+        if (is_alarm_role(tracker->params.events[i].role) || !is_chosen(tracker, i) || !is_long_enough(tracker, i) ||
+            state->quiet_steps > 0) {
+            continue;
+        }
+        if (!state->is_reported || (is_repeat_due(tracker, i) && state->is_above)) {
+            count = add_event(tracker, i, state->start_sample, state->peak, sample, out, count);
+        }
+    }
+    return count;
+}
+
+size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const uint8_t *scores, uint64_t sample,
+                       hk_event_t out[HK_TRACKER_EVENTS_MAX])
+{
+    hk_cadence_push(&tracker->cadence, frames);
+    bool is_suspected = false;
+    for (size_t i = 0; i < tracker->params.event_count; i++) {
+        follow(&tracker->events[i], &tracker->params.events[i], scores[i], sample);
+        is_suspected = is_suspected || (tracker->events[i].is_sounding && is_chosen(tracker, i));
+    }
+    if (!is_suspected) {
+        tracker->evidence = (hk_cadence_evidence_t){ .kind = HK_CADENCE_NONE };
+        tracker->steps_to_analysis = 0;
+        return 0;
+    }
+    if (tracker->steps_to_analysis == 0) {
+        hk_cadence_analyze(&tracker->cadence, &tracker->evidence);
+        tracker->steps_to_analysis = steps_of(tracker->params.cadence_interval_ms);
+    }
+    tracker->steps_to_analysis--;
+    const size_t count = step_alarms(tracker, sample, out, 0);
+    return step_sounds(tracker, sample, out, count);
+}
