@@ -55,7 +55,8 @@ def zcbor_include_dir() -> Path:
 
 
 def _banner(*paths: Path) -> str:
-    return banner(_GENERATOR, [version("zcbor").encode(), *(p.read_bytes() for p in (Path(__file__), *paths))])
+    inputs = [path.read_bytes() for path in (Path(__file__), *paths)]
+    return banner(_GENERATOR, [version("zcbor").encode(), *inputs])
 
 
 def _header(name: str, comment: str, body: str) -> str:

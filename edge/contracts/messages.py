@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, Final, TypeVar, get_args
+from typing import Any, ClassVar, Final, TypeVar, cast, get_args
 
 import cbor2
 import numpy as np
@@ -226,8 +226,8 @@ class Trigger(_Message):
     scores: Mapping[int, int] = _field(_mapping(_U8, _U8, 1, limits.SCORES_MAX))
     sensitivity: str = _field(_choice("sensitivity"))
     is_armed: bool = _field(_boolean())
-    cadence: Cadence = _field(_CADENCE)
-    fingerprint: Fingerprint = _field(_FINGERPRINT)
+    cadence: Cadence = field(metadata={"codec": _CADENCE})
+    fingerprint: Fingerprint = field(metadata={"codec": _FINGERPRINT})
     model_hash: bytes = _field(_MODEL_HASH)
     head_version: int = _field(_U32)
     clip: str = _field(_choice("clip"))
@@ -412,7 +412,7 @@ class DeviceEvent(_Message):
     event_start_sample: int = _field(_U64)
     trigger_sample: int = _field(_U64)
     score: int = _field(_U8)
-    cadence: Cadence = _field(_CADENCE)
+    cadence: Cadence = field(metadata={"codec": _CADENCE})
     clip: str = _field(_choice("clip"))
 
 
@@ -503,7 +503,8 @@ def _at_fault(message_type: type[_Message], name: str, expected: object, value: 
 
 def _to_map(message: _Message) -> dict[int, Any]:
     wire: dict[int, Any] = {} if message.control is None else {schema.keys()["control"]: message.control}
-    for spec in _field_specs(type(message)):
+    specs: tuple[_FieldSpec, ...] = _field_specs(cast(Any, type(message)))
+    for spec in specs:
         value = getattr(message, spec.name)
         if value is None and spec.is_optional:
             continue
@@ -520,7 +521,8 @@ def _from_map(message_type: type[AnyMessage], wire: Any) -> AnyMessage:
         raise MessageError(f"{name} is no CBOR map: send one with the fields of harken.cddl")
     values: dict[str, Any] = {}
     known: set[Any] = set() if message_type.control is None else {schema.keys()["control"]}
-    for spec in _field_specs(message_type):
+    specs: tuple[_FieldSpec, ...] = _field_specs(cast(Any, message_type))
+    for spec in specs:
         known.add(spec.key)
         if spec.key not in wire:
             if spec.is_optional:
