@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, Final, TypeVar, cast, get_args
+from typing import Annotated, Any, ClassVar, Final, TypeVar, cast, get_args, get_type_hints
 
 import cbor2
 import numpy as np
@@ -37,10 +37,6 @@ class _Codec:
 
 def _same(check: Callable[[Any], Any]) -> _Codec:
     return _Codec(check, check)
-
-
-def _field(codec: _Codec, **options: Any) -> Any:
-    return field(metadata={"codec": codec}, **options)
 
 
 def _integer(least: int, greatest: int) -> _Codec:
@@ -155,12 +151,12 @@ class _Message:
 class Cadence(_Message):
     """What temporal pattern was heard: `kind` none, t3, t4, other or continuous; `confidence` 0–255."""
 
-    kind: str = _field(_choice("cadence"))
-    periods: int = _field(_U8)
-    on_ms: int = _field(_U16)
-    off_ms: int = _field(_U16)
-    pause_ms: int = _field(_U16)
-    confidence: int = _field(_U8)
+    kind: Annotated[str, _choice("cadence")]
+    periods: Annotated[int, _U8]
+    on_ms: Annotated[int, _U16]
+    off_ms: Annotated[int, _U16]
+    pause_ms: Annotated[int, _U16]
+    confidence: Annotated[int, _U8]
 
 
 @dataclass(frozen=True)
@@ -170,10 +166,10 @@ class Fingerprint(_Message):
     `words` holds them little-endian; bit i%8 of byte i/8 of `usable` says if word i may count as evidence.
     """
 
-    first_sample: int = _field(_U64)
-    step_samples: int = _field(_U16)
-    words: bytes = _field(_bytes(0, limits.TRIGGER_FINGERPRINT_WORDS * 4))
-    usable: bytes = _field(_bytes(0, (limits.TRIGGER_FINGERPRINT_WORDS + 7) // 8))
+    first_sample: Annotated[int, _U64]
+    step_samples: Annotated[int, _U16]
+    words: Annotated[bytes, _bytes(0, limits.TRIGGER_FINGERPRINT_WORDS * 4)]
+    usable: Annotated[bytes, _bytes(0, (limits.TRIGGER_FINGERPRINT_WORDS + 7) // 8)]
 
     def __post_init__(self) -> None:
         n_words, rest = divmod(len(self.words), 4)
@@ -217,95 +213,96 @@ class Trigger(_Message):
     `scores` is by event number of the catalogue; `clip` is always, on_request or none.
     """
 
-    event_id: bytes = _field(_EVENT_ID)
-    device_seq: int = _field(_U32)
-    event: str = _field(_NAME)
-    event_start_sample: int = _field(_U64)
-    trigger_sample: int = _field(_U64)
-    score: int = _field(_U8)
-    scores: Mapping[int, int] = _field(_mapping(_U8, _U8, 1, limits.SCORES_MAX))
-    sensitivity: str = _field(_choice("sensitivity"))
-    is_armed: bool = _field(_boolean())
-    cadence: Cadence = field(metadata={"codec": _CADENCE})
-    fingerprint: Fingerprint = field(metadata={"codec": _FINGERPRINT})
-    model_hash: bytes = _field(_MODEL_HASH)
-    head_version: int = _field(_U32)
-    clip: str = _field(_choice("clip"))
-    version: int = _field(_VERSION, default=limits.MESSAGE_VERSION)
+    event_id: Annotated[bytes, _EVENT_ID]
+    device_seq: Annotated[int, _U32]
+    event: Annotated[str, _NAME]
+    event_start_sample: Annotated[int, _U64]
+    trigger_sample: Annotated[int, _U64]
+    score: Annotated[int, _U8]
+    scores: Annotated[Mapping[int, int], _mapping(_U8, _U8, 1, limits.SCORES_MAX)]
+    sensitivity: Annotated[str, _choice("sensitivity")]
+    is_armed: Annotated[bool, _boolean()]
+    cadence: Annotated[Cadence, _CADENCE]
+    fingerprint: Annotated[Fingerprint, _FINGERPRINT]
+    model_hash: Annotated[bytes, _MODEL_HASH]
+    head_version: Annotated[int, _U32]
+    clip: Annotated[str, _choice("clip")]
+    version: Annotated[int, _VERSION] = limits.MESSAGE_VERSION
 
 
 @dataclass(frozen=True)
 class Clip(_Message):
     """The sound of an event: `data` holds whole IMA-ADPCM blocks of `block_bytes`, as in a WAV file."""
 
-    event_id: bytes = _field(_EVENT_ID)
-    first_sample: int = _field(_U64)
-    sample_count: int = _field(_U32)
-    trigger_offset: int = _field(_U32)
-    sample_rate_hz: int = _field(_U32)
-    block_bytes: int = _field(_U16)
-    codec: str = _field(_NAME)
-    data: bytes = _field(_bytes(0, limits.CLIP_MAX_BYTES - 255))
+    event_id: Annotated[bytes, _EVENT_ID]
+    first_sample: Annotated[int, _U64]
+    sample_count: Annotated[int, _U32]
+    trigger_offset: Annotated[int, _U32]
+    sample_rate_hz: Annotated[int, _U32]
+    block_bytes: Annotated[int, _U16]
+    codec: Annotated[str, _NAME]
+    data: Annotated[bytes, _bytes(0, limits.CLIP_MAX_BYTES - 255)]
 
 
 @dataclass(frozen=True)
 class Status(_Message):
     """How a device is (retained); its last will is the same with `is_online` false."""
 
-    is_online: bool = _field(_boolean())
-    is_armed: bool = _field(_boolean())
-    board: str = _field(_NAME)
-    firmware: str = _field(_text(1, limits.VERSION_MAX_CHARS))
-    model_hash: bytes = _field(_MODEL_HASH)
-    samples_heard: int = _field(_U64)
-    triggers_dropped: int = _field(_U32)
-    clips_dropped: int = _field(_U32)
-    outbox_depth: int = _field(_U8)
+    is_online: Annotated[bool, _boolean()]
+    is_armed: Annotated[bool, _boolean()]
+    board: Annotated[str, _NAME]
+    firmware: Annotated[str, _text(1, limits.VERSION_MAX_CHARS)]
+    model_hash: Annotated[bytes, _MODEL_HASH]
+    samples_heard: Annotated[int, _U64]
+    triggers_dropped: Annotated[int, _U32]
+    clips_dropped: Annotated[int, _U32]
+    outbox_depth: Annotated[int, _U8]
 
 
 @dataclass(frozen=True)
 class Receipt(_Message):
     """The cloud has committed the trigger or the clip (`kind`) of this event."""
 
-    event_id: bytes = _field(_EVENT_ID)
-    kind: str = _field(_choice("receipt"))
+    event_id: Annotated[bytes, _EVENT_ID]
+    kind: Annotated[str, _choice("receipt")]
 
 
 @dataclass(frozen=True)
 class Verdict(_Message):
     """What the cloud thinks: confirmed, rejected, media or unverified, and why (for people)."""
 
-    event_id: bytes = _field(_EVENT_ID)
-    verdict: str = _field(_choice("verdict"))
-    reason: str = _field(_text(0, limits.REASON_MAX_CHARS))
-    media_id: str | None = _field(_MEDIA, default=None)
-    media_title: str | None = _field(_MEDIA, default=None)
+    event_id: Annotated[bytes, _EVENT_ID]
+    verdict: Annotated[str, _choice("verdict")]
+    reason: Annotated[str, _text(0, limits.REASON_MAX_CHARS)]
+    media_id: Annotated[str | None, _MEDIA] = None
+    media_title: Annotated[str | None, _MEDIA] = None
 
 
 @dataclass(frozen=True)
 class EventSetting(_Message):
     """What the user chose for one event; sensitivity is low, normal or high."""
 
-    is_enabled: bool = _field(_boolean())
-    sensitivity: str = _field(_choice("sensitivity"))
+    is_enabled: Annotated[bool, _boolean()]
+    sensitivity: Annotated[str, _choice("sensitivity")]
+
+
+_SETTINGS: Final = _mapping(_NAME, _nested(EventSetting), 0, limits.SCORES_MAX)
 
 
 @dataclass(frozen=True)
 class Config(_Message):
     """All that the user chose (retained); an event that is not named keeps its default."""
 
-    is_armed: bool = _field(_boolean())
-    events: Mapping[str, EventSetting] = _field(
-        _mapping(_NAME, _nested(EventSetting), 0, limits.SCORES_MAX), default_factory=dict
-    )
+    is_armed: Annotated[bool, _boolean()]
+    events: Annotated[Mapping[str, EventSetting], _SETTINGS] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Command(_Message):
     """Send or discard the clip of an event: `command` is send_clip or discard_clip."""
 
-    event_id: bytes = _field(_EVENT_ID)
-    command: str = _field(_choice("command"))
+    event_id: Annotated[bytes, _EVENT_ID]
+    command: Annotated[str, _choice("command")]
 
 
 @dataclass(frozen=True)
@@ -313,7 +310,7 @@ class HostHello(_Message):
     """Opens the link: the protocol version that the host speaks."""
 
     control: ClassVar[int | None] = schema.values("host")["hello"]
-    protocol: int = _field(_U16, default=limits.LINK_PROTOCOL_VERSION)
+    protocol: Annotated[int, _U16] = limits.LINK_PROTOCOL_VERSION
 
 
 @dataclass(frozen=True)
@@ -321,9 +318,9 @@ class HostConfigure(_Message):
     """Who the device is for this boot; `utc_ms` is milliseconds since 1970 where the host knows."""
 
     control: ClassVar[int | None] = schema.values("host")["configure"]
-    device_id: str = _field(_device_id())
-    boot_id: bytes = _field(_bytes(limits.BOOT_ID_BYTES, limits.BOOT_ID_BYTES))
-    utc_ms: int | None = _field(_U64, default=None)
+    device_id: Annotated[str, _device_id()]
+    boot_id: Annotated[bytes, _bytes(limits.BOOT_ID_BYTES, limits.BOOT_ID_BYTES)]
+    utc_ms: Annotated[int | None, _U64] = None
 
 
 @dataclass(frozen=True)
@@ -331,7 +328,7 @@ class HostMicrophone(_Message):
     """The microphone file now holds this many samples since boot."""
 
     control: ClassVar[int | None] = schema.values("host")["microphone"]
-    samples_available: int = _field(_U64)
+    samples_available: Annotated[int, _U64]
 
 
 @dataclass(frozen=True)
@@ -339,7 +336,7 @@ class HostNetwork(_Message):
     """Whether the way to the broker is open."""
 
     control: ClassVar[int | None] = schema.values("host")["network"]
-    is_open: bool = _field(_boolean())
+    is_open: Annotated[bool, _boolean()]
 
 
 @dataclass(frozen=True)
@@ -347,7 +344,7 @@ class HostScores(_Message):
     """Switch the live scores on or off."""
 
     control: ClassVar[int | None] = schema.values("host")["scores"]
-    is_on: bool = _field(_boolean())
+    is_on: Annotated[bool, _boolean()]
 
 
 @dataclass(frozen=True)
@@ -369,11 +366,11 @@ class DeviceHello(_Message):
     """The device's answer to hello."""
 
     control: ClassVar[int | None] = schema.values("device")["hello"]
-    protocol: int = _field(_U16)
-    board: str = _field(_NAME)
-    firmware: str = _field(_text(1, limits.VERSION_MAX_CHARS))
-    model_hash: bytes = _field(_MODEL_HASH)
-    max_payload: int = _field(_U16)
+    protocol: Annotated[int, _U16]
+    board: Annotated[str, _NAME]
+    firmware: Annotated[str, _text(1, limits.VERSION_MAX_CHARS)]
+    model_hash: Annotated[bytes, _MODEL_HASH]
+    max_payload: Annotated[int, _U16]
 
 
 @dataclass(frozen=True)
@@ -381,8 +378,8 @@ class DeviceCredit(_Message):
     """The host may have sent `total` payload bytes on `channel` since hello."""
 
     control: ClassVar[int | None] = schema.values("device")["credit"]
-    channel: int = _field(_U8)
-    total: int = _field(_U64)
+    channel: Annotated[int, _U8]
+    total: Annotated[int, _U64]
 
 
 @dataclass(frozen=True)
@@ -390,8 +387,8 @@ class DeviceHeard(_Message):
     """Samples heard since boot, and how many triggers and clips are not settled yet."""
 
     control: ClassVar[int | None] = schema.values("device")["heard"]
-    samples_heard: int = _field(_U64)
-    pending: int = _field(_U8)
+    samples_heard: Annotated[int, _U64]
+    pending: Annotated[int, _U8]
 
 
 @dataclass(frozen=True)
@@ -399,7 +396,7 @@ class DeviceNetwork(_Message):
     """Whether the device wants a way to the broker."""
 
     control: ClassVar[int | None] = schema.values("device")["network"]
-    want_open: bool = _field(_boolean())
+    want_open: Annotated[bool, _boolean()]
 
 
 @dataclass(frozen=True)
@@ -407,13 +404,13 @@ class DeviceEvent(_Message):
     """A trigger in short, for whoever watches the link."""
 
     control: ClassVar[int | None] = schema.values("device")["event"]
-    event_id: bytes = _field(_EVENT_ID)
-    event: str = _field(_NAME)
-    event_start_sample: int = _field(_U64)
-    trigger_sample: int = _field(_U64)
-    score: int = _field(_U8)
-    cadence: Cadence = field(metadata={"codec": _CADENCE})
-    clip: str = _field(_choice("clip"))
+    event_id: Annotated[bytes, _EVENT_ID]
+    event: Annotated[str, _NAME]
+    event_start_sample: Annotated[int, _U64]
+    trigger_sample: Annotated[int, _U64]
+    score: Annotated[int, _U8]
+    cadence: Annotated[Cadence, _CADENCE]
+    clip: Annotated[str, _choice("clip")]
 
 
 @dataclass(frozen=True)
@@ -421,16 +418,16 @@ class DeviceStats(_Message):
     """The device's counters since boot."""
 
     control: ClassVar[int | None] = schema.values("device")["stats"]
-    samples_heard: int = _field(_U64)
-    triggers_made: int = _field(_U32)
-    triggers_dropped: int = _field(_U32)
-    clips_dropped: int = _field(_U32)
-    outbox_depth: int = _field(_U8)
-    frames_received: int = _field(_U32)
-    frames_lost: int = _field(_U32)
-    crc_errors: int = _field(_U32)
-    oversize_frames: int = _field(_U32)
-    garbage_bytes: int = _field(_U32)
+    samples_heard: Annotated[int, _U64]
+    triggers_made: Annotated[int, _U32]
+    triggers_dropped: Annotated[int, _U32]
+    clips_dropped: Annotated[int, _U32]
+    outbox_depth: Annotated[int, _U8]
+    frames_received: Annotated[int, _U32]
+    frames_lost: Annotated[int, _U32]
+    crc_errors: Annotated[int, _U32]
+    oversize_frames: Annotated[int, _U32]
+    garbage_bytes: Annotated[int, _U32]
 
 
 @dataclass(frozen=True)
@@ -438,8 +435,8 @@ class DeviceError(_Message):
     """The device refuses or reports a fault; `code` is a negative number of errors.toml."""
 
     control: ClassVar[int | None] = schema.values("device")["error"]
-    code: int = _field(_integer(-(2**15), 2**15 - 1))
-    text: str = _field(_text(0, limits.REASON_MAX_CHARS))
+    code: Annotated[int, _integer(-(2**15), 2**15 - 1)]
+    text: Annotated[str, _text(0, limits.REASON_MAX_CHARS)]
 
 
 MqttMessage = Trigger | Clip | Status | Receipt | Verdict | Config | Command
@@ -488,8 +485,9 @@ class _FieldSpec:
 def _field_specs(message_type: Any) -> tuple[_FieldSpec, ...]:
     """Return the fields of a message in the ascending order of their numbers: the order on the wire."""
     numbers = schema.keys()
+    hints = get_type_hints(message_type, include_extras=True)
     specs = [
-        _FieldSpec(f.name, numbers[f.name], f.metadata["codec"], f.default is None)
+        _FieldSpec(f.name, numbers[f.name], hints[f.name].__metadata__[0], f.default is None)
         for f in fields(message_type)
     ]
     return tuple(sorted(specs, key=lambda spec: spec.key))
