@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every command group of `tools/commands/` registered."""
     parser = argparse.ArgumentParser(
         prog="harken",
-        description="Hears the sounds that matter in a home on a microcontroller, and asks the cloud before it wakes anyone.",
+        description="Hears the sounds that matter in a home on a microcontroller; the cloud has the second say.",
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module_info in sorted(pkgutil.iter_modules(tools.commands.__path__), key=lambda info: info.name):

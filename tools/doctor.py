@@ -48,14 +48,10 @@ def _first_line(command: list[str]) -> str | None:
     return output[0] if output else ""
 
 
-def _program(
-    name: str, command: list[str], needed_for: str, package: str, *, is_essential: bool = False
-) -> Finding:
+def _program(name: str, command: list[str], needed_for: str, package: str, *, is_essential: bool = False) -> Finding:
     line = _first_line(command)
     if line is None:
-        return Finding(
-            name, False, "not found", needed_for, f"apt-get install {package}", is_essential=is_essential
-        )
+        return Finding(name, False, "not found", needed_for, f"apt-get install {package}", is_essential=is_essential)
     return Finding(name, True, line, needed_for, is_essential=is_essential)
 
 
@@ -76,16 +72,16 @@ def _newlib() -> Finding:
     needed_for = "boards with a Cortex-M core"
     compiler = shutil.which("arm-none-eabi-gcc")
     if compiler is None:
-        return Finding("newlib for Arm", False, "no Arm compiler", needed_for, "apt-get install libnewlib-arm-none-eabi")
+        return Finding(
+            "newlib for Arm", False, "no Arm compiler", needed_for, "apt-get install libnewlib-arm-none-eabi"
+        )
     place = _first_line([compiler, "-mcpu=cortex-m4", "-mthumb", "-print-file-name=libc.a"]) or ""
     if Path(place).is_absolute() and Path(place).exists():
         return Finding("newlib for Arm", True, place, needed_for)
     return Finding("newlib for Arm", False, "libc.a not found", needed_for, "apt-get install libnewlib-arm-none-eabi")
 
 
-def _packages(
-    name: str, modules: Iterable[str], needed_for: str, extra: str, *, is_essential: bool = False
-) -> Finding:
+def _packages(name: str, modules: Iterable[str], needed_for: str, extra: str, *, is_essential: bool = False) -> Finding:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         return Finding(
@@ -158,7 +154,9 @@ def examine() -> list[Finding]:
             "",
             is_essential=True,
         ),
-        lambda: _program("C compiler", ["cc", "--version"], "the C core on this machine", "gcc libc6-dev", is_essential=True),
+        lambda: _program(
+            "C compiler", ["cc", "--version"], "the C core on this machine", "gcc libc6-dev", is_essential=True
+        ),
         lambda: _program(
             "Arm compiler", ["arm-none-eabi-gcc", "--version"], "boards with a Cortex-M core", "gcc-arm-none-eabi"
         ),
