@@ -32,6 +32,7 @@ typedef struct {
 
 typedef struct {
     uint8_t level[HK_CADENCE_GROUPS][HK_CADENCE_HISTORY_STEPS]; /* rings: strongest band, quarters of log2 energy */
+    int16_t mean_q8[HK_MEL_BANDS]; /* spectrum of the last second or so: a steady tone stands out of it */
     uint16_t next;                                             /* where the coming step goes */
     uint16_t filled;                                           /* steps heard, at most HK_CADENCE_HISTORY_STEPS */
 } hk_cadence_state_t;
@@ -43,7 +44,7 @@ void hk_cadence_init(hk_cadence_state_t *cadence);
 void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2]);
 
 /* What pattern the latest 9 s follow. Costs up to about a million instructions; call it a few times a second, only
- * while an event is suspected. Uses about 2 KB of stack. */
+ * while an event is suspected. Uses about 3 KB of stack. */
 void hk_cadence_analyze(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out);
 
 #endif

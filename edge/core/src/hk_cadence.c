@@ -18,6 +18,11 @@
 #define CONTRAST_MIN 2
 /* A group whose level hardly varies holds no pattern. */
 #define SPREAD_MIN 4
+/* The mean spectrum follows over 2^6 steps, 1.3 s. */
+#define MEAN_SHIFT 6
+/* A tone stands out of the mean spectrum by this much (Q8 log2: 6 dB) above the lowest of its neighbours, either side. */
+#define TONE_Q8 512
+#define TONE_NEIGHBOURS 3
 
 typedef struct {
     uint8_t first_band;
@@ -27,7 +32,7 @@ typedef struct {
 /* Around 520 Hz; the low partials of rich tones; appliances; alarms of 2.4-3.2 kHz; alarms above. */
 static const band_group_t GROUPS[HK_CADENCE_GROUPS] = { { 5, 10 }, { 11, 17 }, { 18, 22 }, { 23, 26 }, { 27, 31 } };
 
-_Static_assert(HK_MEL_BANDS > 31, "the groups name bands up to 31");
+_Static_assert(HK_MEL_BANDS > 31 + TONE_NEIGHBOURS, "the groups name bands up to 31, and their neighbours");
 _Static_assert(STEPS *RANGE <= UINT16_MAX / TICKS_PER_STEP, "sums of levels, times ticks, fit 16 bits");
 
 /* A pattern of the standards: bursts of `pulses`, onsets `beat` apart, `pause` from the last onset to the next burst's
@@ -100,13 +105,34 @@ void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2])
         int32_t level = (strongest + 64) >> 7;
         cadence->level[g][cadence->next] = (uint8_t)(level > UINT8_MAX ? UINT8_MAX : level);
     }
+    for (size_t b = 0; b < HK_MEL_BANDS; b++) {
+        const int32_t mean = cadence->mean_q8[b];
+        const int32_t both = ((int32_t)frames[0].log_mel_q8[b] + frames[1].log_mel_q8[b]) / 2;
+        cadence->mean_q8[b] = (int16_t)(mean + (both - mean + (1 << (MEAN_SHIFT - 1))) / (1 << MEAN_SHIFT));
+    }
     cadence->next = (uint16_t)((cadence->next + 1) % STEPS);
     if (cadence->filled < STEPS) {
         cadence->filled++;
     }
 }
 
-/* Lays group `g` out in order, cut to RANGE below its loud level. False if there is nothing to see in it. */
+/* Whether a steady tone has been sounding in group `g`. */
+static bool is_tonal(const hk_cadence_state_t *cadence, size_t g)
+{
+    for (size_t b = GROUPS[g].first_band; b <= GROUPS[g].last_band; b++) {
+        int32_t below = INT16_MAX, above = INT16_MAX;
+        for (size_t d = 1; d <= TONE_NEIGHBOURS; d++) {
+            below = cadence->mean_q8[b - d] < below ? cadence->mean_q8[b - d] : below;
+            above = cadence->mean_q8[b + d] < above ? cadence->mean_q8[b + d] : above;
+        }
+        if (cadence->mean_q8[b] - (below > above ? below : above) >= TONE_Q8) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Lays group `g` out in order, cut to RANGE below its loud level. False if its level hardly varies. */
 static bool line_open(line_t *line, const hk_cadence_state_t *cadence, size_t g)
 {
     const uint8_t *ring = cadence->level[g];
@@ -431,6 +457,7 @@ typedef struct {
 #define CONTINUOUS_STEPS 150 /* 3 s */
 #define CONTINUOUS_LOUD_STEPS 112
 #define CONTINUOUS_GAP_STEPS 6
+#define PULSE_STEPS_MIN 3 /* shorter ones are clicks */
 #define RISE_LEVEL 13
 #define FALL_LEVEL 8
 
@@ -487,12 +514,12 @@ static bool is_begun_pattern(int32_t pulses, int32_t beat_steps, int32_t on_step
     return false;
 }
 
-/* A sound without gaps, or one that beats evenly: the latest pulses, at least three, of one length and distance. */
-static void find_other(const line_t *line, hk_cadence_evidence_t *best)
+/* A tone without gaps, or a sound that beats evenly: the latest pulses, at least three, of one length and distance. */
+static void find_other(const line_t *line, bool has_tone, hk_cadence_evidence_t *best)
 {
     runs_t runs;
     find_runs(line, &runs);
-    if (line->ticks >= CONTINUOUS_STEPS * TICKS_PER_STEP && runs.loud_steps >= CONTINUOUS_LOUD_STEPS &&
+    if (has_tone && line->ticks >= CONTINUOUS_STEPS * TICKS_PER_STEP && runs.loud_steps >= CONTINUOUS_LOUD_STEPS &&
         runs.longest_gap <= CONTINUOUS_GAP_STEPS) {
         *best = (hk_cadence_evidence_t){
             .kind = HK_CADENCE_CONTINUOUS,
@@ -503,7 +530,7 @@ static void find_other(const line_t *line, hk_cadence_evidence_t *best)
         return;
     }
     int32_t last = runs.count - 1, pulses = 1;
-    if (last < 2) {
+    if (last < 2 || runs.on[last] < PULSE_STEPS_MIN) {
         return;
     }
     const int32_t beat = runs.onset[last] - runs.onset[last - 1];
@@ -528,17 +555,16 @@ void hk_cadence_analyze(const hk_cadence_state_t *cadence, hk_cadence_evidence_t
     line_t line;
     hk_cadence_evidence_t standard = { .kind = HK_CADENCE_NONE }, other = { .kind = HK_CADENCE_NONE };
     for (size_t g = 0; g < HK_CADENCE_GROUPS; g++) {
-        if (!line_open(&line, cadence, g)) {
-            continue;
-        }
-        for (size_t p = 0; p < PATTERN_COUNT; p++) {
+        const bool is_varied = line_open(&line, cadence, g);
+        for (size_t p = 0; is_varied && p < PATTERN_COUNT; p++) {
             find_pattern(&line, &PATTERNS[p], &standard);
         }
         hk_cadence_evidence_t here = { .kind = HK_CADENCE_NONE };
-        find_other(&line, &here);
-        if (here.confidence > other.confidence) {
+        find_other(&line, is_tonal(cadence, g), &here);
+        if (here.kind > other.kind || (here.kind == other.kind && here.confidence > other.confidence)) {
             other = here;
         }
     }
+    /* a tone without gaps tells more than a beat in another group of bands */
     *out = standard.kind != HK_CADENCE_NONE ? standard : other;
 }
