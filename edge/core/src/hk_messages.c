@@ -1,0 +1,474 @@
+#include "hk_messages.h"
+
+#include <string.h>
+
+#include "hk_crc32.h"
+#include "hk_error.h"
+#include "hk_wire_decode.h"
+#include "hk_wire_encode.h"
+
+#define CODEC "ima-adpcm"
+#define KIND_SEPARATOR "/"
+
+_Static_assert(HK_EVENT_COUNT <= HK_SCORES_MAX, "a trigger can name every head");
+_Static_assert(HK_EVENT_ID_BYTES == HK_BOOT_ID_BYTES + 8, "an event id is boot id, sequence and CRC-32");
+_Static_assert(HK_CONTROL_MAX_BYTES <= HK_LINK_PAYLOAD_MAX_BYTES, "a control message fits into one frame");
+_Static_assert(sizeof HK_TOPIC_PREFIX + HK_DEVICE_ID_MAX_CHARS + 10 <= HK_MQTT_TOPIC_MAX_CHARS,
+               "every topic of the longest device id fits");
+_Static_assert(4 * HK_TRIGGER_FINGERPRINT_WORDS + (HK_TRIGGER_FINGERPRINT_WORDS + 7) / 8 + 6 * HK_EVENT_COUNT + 200
+                   <= HK_TRIGGER_MAX_BYTES,
+               "a trigger with all its words fits");
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "fingerprint words are sent from memory as they lie: this core expects a little-endian processor"
+#endif
+
+/* ---- event ids and topics ---- */
+
+static void store_u32_be(uint8_t *out, uint32_t value)
+{
+    out[0] = (uint8_t)(value >> 24);
+    out[1] = (uint8_t)(value >> 16);
+    out[2] = (uint8_t)(value >> 8);
+    out[3] = (uint8_t)value;
+}
+
+void hk_event_id_make(uint8_t event_id[HK_EVENT_ID_BYTES], const uint8_t boot_id[HK_BOOT_ID_BYTES], uint32_t seq,
+                      const char *device_id)
+{
+    memcpy(event_id, boot_id, HK_BOOT_ID_BYTES);
+    store_u32_be(event_id + HK_BOOT_ID_BYTES, seq);
+    store_u32_be(event_id + HK_BOOT_ID_BYTES + 4, hk_crc32(0, device_id, strlen(device_id)));
+}
+
+bool hk_device_id_is_valid(const char *device_id)
+{
+    size_t n = 0;
+    for (; device_id[n] != '\0'; n++) {
+        const char c = device_id[n];
+        const bool is_allowed = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+        if (!is_allowed || n == HK_DEVICE_ID_MAX_CHARS) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+static const char *const kind_names[HK_KIND_COUNT] = HK_KIND_NAMES;
+
+int hk_topic_build(char *out, size_t capacity, const char *device_id, uint8_t kind)
+{
+    if (kind >= HK_KIND_COUNT || !hk_device_id_is_valid(device_id)) {
+        return HK_ERROR_ARGUMENT;
+    }
+    const char *const parts[] = {HK_TOPIC_PREFIX, KIND_SEPARATOR, device_id, KIND_SEPARATOR, kind_names[kind]};
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const size_t n = strlen(parts[i]);
+        if (n >= capacity - length) {
+            return HK_ERROR_CAPACITY;
+        }
+        memcpy(out + length, parts[i], n);
+        length += n;
+    }
+    out[length] = '\0';
+    return HK_OK;
+}
+
+int hk_topic_kind(const char *topic, size_t length, const char *device_id, uint8_t *kind)
+{
+    char expected[HK_MQTT_TOPIC_MAX_CHARS + 1];
+    for (uint8_t k = 0; k < HK_KIND_COUNT; k++) {
+        if (hk_topic_build(expected, sizeof expected, device_id, k) == HK_OK && strlen(expected) == length
+            && memcmp(expected, topic, length) == 0) {
+            *kind = k;
+            return HK_OK;
+        }
+    }
+    return HK_ERROR_UNKNOWN;
+}
+
+/* ---- between C and zcbor ---- */
+
+static struct zcbor_string bytes_of(const void *value, size_t length)
+{
+    const struct zcbor_string string = {.value = value, .len = length};
+    return string;
+}
+
+static struct zcbor_string text_of(const char *text)
+{
+    return bytes_of(text, strlen(text));
+}
+
+/* Up to limit bytes of text, not in the middle of a UTF-8 sequence. */
+static struct zcbor_string text_up_to(const char *text, size_t limit)
+{
+    size_t length = strlen(text);
+    if (length > limit) {
+        length = limit;
+        while (length > 0 && ((uint8_t)text[length] & 0xC0u) == 0x80u) {
+            length--;
+        }
+    }
+    return bytes_of(text, length);
+}
+
+/* The schema bounds the length, and every destination is one longer than its bound. */
+static void copy_text(char *out, const struct zcbor_string *text)
+{
+    memcpy(out, text->value, text->len);
+    out[text->len] = '\0';
+}
+
+static int encoder_status(int zcbor_status)
+{
+    switch (zcbor_status) {
+    case ZCBOR_SUCCESS:
+        return HK_OK;
+    case ZCBOR_ERR_NO_PAYLOAD:
+        return HK_ERROR_CAPACITY;
+    default:
+        return HK_ERROR_ARGUMENT;
+    }
+}
+
+/* The schema must hold and nothing may follow. */
+static int decoder_status(int zcbor_status, size_t taken, size_t n)
+{
+    return zcbor_status == ZCBOR_SUCCESS && taken == n ? HK_OK : HK_ERROR_FORMAT;
+}
+
+static void fill_cadence(struct cadence *out, const hk_wire_cadence_t *cadence)
+{
+    out->cadence_k_kind.cadence_kind_choice = cadence->kind;
+    out->cadence_k_periods = cadence->periods;
+    out->cadence_k_on_ms = cadence->on_ms;
+    out->cadence_k_off_ms = cadence->off_ms;
+    out->cadence_k_pause_ms = cadence->pause_ms;
+    out->cadence_k_confidence = cadence->confidence;
+}
+
+/* ---- device to cloud ---- */
+
+int hk_message_encode_trigger(const hk_trigger_t *trigger, uint8_t *out, size_t capacity, size_t *length)
+{
+    const hk_wire_fingerprint_t *fingerprint = &trigger->fingerprint;
+    if (trigger->event >= HK_EVENT_COUNT || fingerprint->word_count > HK_TRIGGER_FINGERPRINT_WORDS) {
+        return HK_ERROR_ARGUMENT;
+    }
+    struct trigger wire;
+    memset(&wire, 0, sizeof wire);
+    wire.trigger_k_event_id = bytes_of(trigger->event_id, HK_EVENT_ID_BYTES);
+    wire.trigger_k_version = HK_MESSAGE_VERSION;
+    wire.trigger_k_device_seq = trigger->device_seq;
+    wire.trigger_k_event = text_of(hk_catalogue[trigger->event].name);
+    wire.trigger_k_event_start_sample = trigger->event_start_sample;
+    wire.k_trigger_sample = trigger->trigger_sample;
+    wire.trigger_k_score = trigger->score;
+    wire.k_scores_score_count = HK_EVENT_COUNT;
+    for (size_t i = 0; i < HK_EVENT_COUNT; i++) {
+        wire.k_scores_score[i].trigger_k_scores_score_key = hk_catalogue[i].id;
+        wire.k_scores_score[i].k_scores_score = trigger->scores[i];
+    }
+    wire.trigger_k_sensitivity.sensitivity_choice = trigger->sensitivity;
+    wire.trigger_k_is_armed = trigger->is_armed;
+    fill_cadence(&wire.trigger_k_cadence, &trigger->cadence);
+    wire.trigger_k_fingerprint.fingerprint_k_first_sample = fingerprint->first_sample;
+    wire.trigger_k_fingerprint.fingerprint_k_step_samples = fingerprint->step_samples;
+    wire.trigger_k_fingerprint.fingerprint_k_words =
+        bytes_of(fingerprint->words, fingerprint->word_count * sizeof(uint32_t));
+    wire.trigger_k_fingerprint.fingerprint_k_usable =
+        bytes_of(fingerprint->usable, (fingerprint->word_count + 7u) / 8u);
+    wire.trigger_k_model_hash = bytes_of(trigger->model_hash, HK_MODEL_HASH_BYTES);
+    wire.trigger_k_head_version = trigger->head_version;
+    wire.trigger_k_clip.clip_policy_choice = trigger->clip;
+    return encoder_status(cbor_encode_trigger(out, capacity, &wire, length));
+}
+
+int hk_message_encode_status(const hk_status_t *status, uint8_t *out, size_t capacity, size_t *length)
+{
+    struct status wire;
+    memset(&wire, 0, sizeof wire);
+    wire.status_k_is_armed = status->is_armed;
+    wire.status_k_model_hash = bytes_of(status->model_hash, HK_MODEL_HASH_BYTES);
+    wire.status_k_is_online = status->is_online;
+    wire.status_k_board = text_of(status->board);
+    wire.status_k_firmware = text_of(status->firmware);
+    wire.status_k_samples_heard = status->samples_heard;
+    wire.status_k_triggers_dropped = status->triggers_dropped;
+    wire.status_k_clips_dropped = status->clips_dropped;
+    wire.status_k_outbox_depth = status->outbox_depth;
+    return encoder_status(cbor_encode_status(out, capacity, &wire, length));
+}
+
+/* Writes the head of a CBOR byte string of n bytes, at most 5; returns its size. */
+static size_t bstr_head(uint8_t out[5], uint32_t n)
+{
+    enum { BSTR = 0x40, ONE_BYTE = 24, TWO_BYTES = 25, FOUR_BYTES = 26 };
+    if (n < ONE_BYTE) {
+        out[0] = (uint8_t)(BSTR | n);
+        return 1;
+    }
+    if (n <= UINT8_MAX) {
+        out[0] = BSTR | ONE_BYTE;
+        out[1] = (uint8_t)n;
+        return 2;
+    }
+    if (n <= UINT16_MAX) {
+        out[0] = BSTR | TWO_BYTES;
+        out[1] = (uint8_t)(n >> 8);
+        out[2] = (uint8_t)n;
+        return 3;
+    }
+    out[0] = BSTR | FOUR_BYTES;
+    store_u32_be(out + 1, n);
+    return 5;
+}
+
+int hk_message_encode_clip_prefix(const hk_clip_t *clip, uint8_t *out, size_t capacity, size_t *length)
+{
+    struct clip wire;
+    memset(&wire, 0, sizeof wire);
+    wire.clip_k_event_id = bytes_of(clip->event_id, HK_EVENT_ID_BYTES);
+    wire.clip_k_first_sample = clip->first_sample;
+    wire.clip_k_sample_count = clip->sample_count;
+    wire.clip_k_trigger_offset = clip->trigger_offset;
+    wire.clip_k_sample_rate_hz = clip->sample_rate_hz;
+    wire.clip_k_block_bytes = clip->block_bytes;
+    wire.clip_k_codec = text_of(CODEC);
+    wire.clip_k_data = bytes_of("", 0);
+    if (clip->data_bytes > HK_CLIP_MAX_BYTES - HK_CLIP_PREFIX_MAX_BYTES) {
+        return HK_ERROR_TOO_LARGE;
+    }
+    /* The data comes last: a clip with none ends in the head of an empty byte string, which the real one replaces. */
+    size_t encoded = 0;
+    const int status = encoder_status(cbor_encode_clip(out, capacity, &wire, &encoded));
+    if (status != HK_OK) {
+        return status;
+    }
+    uint8_t head[5];
+    const size_t head_bytes = bstr_head(head, clip->data_bytes);
+    encoded--;
+    if (head_bytes > capacity - encoded) {
+        return HK_ERROR_CAPACITY;
+    }
+    memcpy(out + encoded, head, head_bytes);
+    *length = encoded + head_bytes;
+    return HK_OK;
+}
+
+/* ---- cloud to device ---- */
+
+int hk_message_decode_receipt(const uint8_t *bytes, size_t n, hk_receipt_t *receipt)
+{
+    struct receipt wire;
+    size_t taken = 0;
+    const int status = decoder_status(cbor_decode_receipt(bytes, n, &wire, &taken), taken, n);
+    if (status == HK_OK) {
+        memcpy(receipt->event_id, wire.receipt_k_event_id.value, HK_EVENT_ID_BYTES);
+        receipt->kind = (uint8_t)wire.receipt_k_kind.receipt_kind_choice;
+    }
+    return status;
+}
+
+int hk_message_decode_verdict(const uint8_t *bytes, size_t n, hk_verdict_t *verdict)
+{
+    struct verdict wire;
+    size_t taken = 0;
+    const int status = decoder_status(cbor_decode_verdict(bytes, n, &wire, &taken), taken, n);
+    if (status == HK_OK) {
+        memcpy(verdict->event_id, wire.verdict_k_event_id.value, HK_EVENT_ID_BYTES);
+        verdict->verdict = (uint8_t)wire.verdict_k_verdict.verdict_value_choice;
+        copy_text(verdict->reason, &wire.verdict_k_reason);
+        verdict->media_id[0] = '\0';
+        verdict->media_title[0] = '\0';
+        if (wire.verdict_k_media_id_present) {
+            copy_text(verdict->media_id, &wire.verdict_k_media_id.verdict_k_media_id);
+        }
+        if (wire.verdict_k_media_title_present) {
+            copy_text(verdict->media_title, &wire.verdict_k_media_title.verdict_k_media_title);
+        }
+    }
+    return status;
+}
+
+int hk_message_decode_config(const uint8_t *bytes, size_t n, hk_config_t *config)
+{
+    struct config wire;
+    size_t taken = 0;
+    const int status = decoder_status(cbor_decode_config(bytes, n, &wire, &taken), taken, n);
+    if (status != HK_OK) {
+        return status;
+    }
+    memset(config, 0, sizeof *config);
+    config->is_armed = wire.config_k_is_armed;
+    for (size_t i = 0; i < wire.k_events_event_setting_name_count; i++) {
+        const struct k_events_event_setting_name *entry = &wire.k_events_event_setting_name[i];
+        const struct zcbor_string *name = &entry->config_k_events_event_setting_name_key;
+        uint8_t event = 0;
+        if (hk_catalogue_find((const char *)name->value, name->len, &event) != HK_OK) {
+            config->unknown_events++;
+            continue;
+        }
+        config->events[event].is_set = true;
+        config->events[event].is_enabled = entry->k_events_event_setting_name.event_setting_k_is_enabled;
+        config->events[event].sensitivity =
+            (uint8_t)entry->k_events_event_setting_name.event_setting_k_sensitivity.sensitivity_choice;
+    }
+    return HK_OK;
+}
+
+int hk_message_decode_command(const uint8_t *bytes, size_t n, hk_command_t *command)
+{
+    struct command wire;
+    size_t taken = 0;
+    const int status = decoder_status(cbor_decode_command(bytes, n, &wire, &taken), taken, n);
+    if (status == HK_OK) {
+        memcpy(command->event_id, wire.command_k_event_id.value, HK_EVENT_ID_BYTES);
+        command->command = (uint8_t)wire.command_k_command.command_value_choice;
+    }
+    return status;
+}
+
+/* ---- link control ---- */
+
+static int configure_of(hk_host_control_t *control, const struct host_configure_message *wire)
+{
+    control->kind = HK_HOST_CONFIGURE;
+    copy_text(control->u.configure.device_id, &wire->host_configure_message_k_device_id);
+    if (strlen(control->u.configure.device_id) != wire->host_configure_message_k_device_id.len
+        || !hk_device_id_is_valid(control->u.configure.device_id)) {
+        return HK_ERROR_FORMAT;
+    }
+    memcpy(control->u.configure.boot_id, wire->host_configure_message_k_boot_id.value, HK_BOOT_ID_BYTES);
+    control->u.configure.has_utc_ms = wire->host_configure_message_k_utc_ms_present;
+    control->u.configure.utc_ms = control->u.configure.has_utc_ms
+                                      ? wire->host_configure_message_k_utc_ms.host_configure_message_k_utc_ms
+                                      : 0;
+    return HK_OK;
+}
+
+int hk_message_decode_host_control(const uint8_t *bytes, size_t n, hk_host_control_t *control)
+{
+    struct host_control_r wire;
+    size_t taken = 0;
+    const int status = decoder_status(cbor_decode_host_control(bytes, n, &wire, &taken), taken, n);
+    if (status != HK_OK) {
+        return status;
+    }
+    switch (wire.host_control_choice) {
+    case host_control_host_hello_message_m_c:
+        control->kind = HK_HOST_HELLO;
+        control->u.hello.protocol = (uint16_t)wire.host_control_host_hello_message_m.host_hello_message_k_protocol;
+        return HK_OK;
+    case host_control_host_configure_message_m_c:
+        return configure_of(control, &wire.host_control_host_configure_message_m);
+    case host_control_host_microphone_message_m_c:
+        control->kind = HK_HOST_MICROPHONE;
+        control->u.microphone.samples_available =
+            wire.host_control_host_microphone_message_m.host_microphone_message_k_samples_available;
+        return HK_OK;
+    case host_control_host_network_message_m_c:
+        control->kind = HK_HOST_NETWORK;
+        control->u.network.is_open = wire.host_control_host_network_message_m.host_network_message_k_is_open;
+        return HK_OK;
+    case host_control_host_scores_message_m_c:
+        control->kind = HK_HOST_SCORES;
+        control->u.scores.is_on = wire.host_control_host_scores_message_m.host_scores_message_k_is_on;
+        return HK_OK;
+    case host_control_host_stats_message_m_c:
+        control->kind = HK_HOST_STATS;
+        return HK_OK;
+    case host_control_host_shutdown_message_m_c:
+        control->kind = HK_HOST_SHUTDOWN;
+        return HK_OK;
+    default:
+        return HK_ERROR_FORMAT;
+    }
+}
+
+static void fill_device_hello(struct device_control_r *wire, const hk_device_control_t *control)
+{
+    struct device_hello_message *hello = &wire->device_control_device_hello_message_m;
+    wire->device_control_choice = device_control_device_hello_message_m_c;
+    hello->device_hello_message_k_model_hash = bytes_of(control->u.hello.model_hash, HK_MODEL_HASH_BYTES);
+    hello->device_hello_message_k_board = text_of(control->u.hello.board);
+    hello->device_hello_message_k_firmware = text_of(control->u.hello.firmware);
+    hello->device_hello_message_k_protocol = control->u.hello.protocol;
+    hello->device_hello_message_k_max_payload = control->u.hello.max_payload;
+}
+
+static void fill_device_event(struct device_control_r *wire, const hk_device_control_t *control)
+{
+    struct device_event_message *event = &wire->device_control_device_event_message_m;
+    wire->device_control_choice = device_control_device_event_message_m_c;
+    event->device_event_message_k_event_id = bytes_of(control->u.event.event_id, HK_EVENT_ID_BYTES);
+    event->device_event_message_k_event = text_of(hk_catalogue[control->u.event.event].name);
+    event->device_event_message_k_event_start_sample = control->u.event.event_start_sample;
+    event->device_event_message_k_trigger_sample = control->u.event.trigger_sample;
+    event->device_event_message_k_score = control->u.event.score;
+    fill_cadence(&event->device_event_message_k_cadence, &control->u.event.cadence);
+    event->device_event_message_k_clip.clip_policy_choice = control->u.event.clip;
+}
+
+static void fill_device_stats(struct device_control_r *wire, const hk_device_control_t *control)
+{
+    struct device_stats_message *stats = &wire->device_control_device_stats_message_m;
+    wire->device_control_choice = device_control_device_stats_message_m_c;
+    stats->device_stats_message_k_samples_heard = control->u.stats.samples_heard;
+    stats->device_stats_message_k_triggers_made = control->u.stats.triggers_made;
+    stats->device_stats_message_k_triggers_dropped = control->u.stats.triggers_dropped;
+    stats->device_stats_message_k_clips_dropped = control->u.stats.clips_dropped;
+    stats->device_stats_message_k_outbox_depth = control->u.stats.outbox_depth;
+    stats->device_stats_message_k_frames_received = control->u.stats.frames_received;
+    stats->device_stats_message_k_frames_lost = control->u.stats.frames_lost;
+    stats->device_stats_message_k_crc_errors = control->u.stats.crc_errors;
+    stats->device_stats_message_k_oversize_frames = control->u.stats.oversize_frames;
+    stats->device_stats_message_k_garbage_bytes = control->u.stats.garbage_bytes;
+}
+
+int hk_message_encode_device_control(const hk_device_control_t *control, uint8_t *out, size_t capacity,
+                                     size_t *length)
+{
+    struct device_control_r wire;
+    memset(&wire, 0, sizeof wire);
+    switch (control->kind) {
+    case HK_DEVICE_HELLO:
+        fill_device_hello(&wire, control);
+        break;
+    case HK_DEVICE_CREDIT:
+        wire.device_control_choice = device_control_device_credit_message_m_c;
+        wire.device_control_device_credit_message_m.device_credit_message_k_channel = control->u.credit.channel;
+        wire.device_control_device_credit_message_m.device_credit_message_k_total = control->u.credit.total;
+        break;
+    case HK_DEVICE_HEARD:
+        wire.device_control_choice = device_control_device_heard_message_m_c;
+        wire.device_control_device_heard_message_m.device_heard_message_k_samples_heard =
+            control->u.heard.samples_heard;
+        wire.device_control_device_heard_message_m.device_heard_message_k_pending = control->u.heard.pending;
+        break;
+    case HK_DEVICE_NETWORK:
+        wire.device_control_choice = device_control_device_network_message_m_c;
+        wire.device_control_device_network_message_m.device_network_message_k_want_open =
+            control->u.network.want_open;
+        break;
+    case HK_DEVICE_EVENT:
+        if (control->u.event.event >= HK_EVENT_COUNT) {
+            return HK_ERROR_ARGUMENT;
+        }
+        fill_device_event(&wire, control);
+        break;
+    case HK_DEVICE_STATS:
+        fill_device_stats(&wire, control);
+        break;
+    case HK_DEVICE_ERROR:
+        wire.device_control_choice = device_control_device_error_message_m_c;
+        wire.device_control_device_error_message_m.device_error_message_k_code = control->u.error.code;
+        wire.device_control_device_error_message_m.device_error_message_k_text =
+            text_up_to(control->u.error.text, HK_REASON_MAX_CHARS);
+        break;
+    default:
+        return HK_ERROR_ARGUMENT;
+    }
+    return encoder_status(cbor_encode_device_control(out, capacity, &wire, length));
+}
