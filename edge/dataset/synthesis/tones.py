@@ -47,9 +47,7 @@ def square(frequency_hz: float = 520.0, attack_ms: float = 3.0) -> Tone:
     return Tone(tuple((k * frequency_hz, 1.0 / k) for k in orders), attack_ms=attack_ms)
 
 
-def harmonic_rich(
-    spacing_hz: float = 430.0, strongest_hz: float = 2150.0, width_octaves: float = 0.7
-) -> Tone:
+def harmonic_rich(spacing_hz: float = 430.0, strongest_hz: float = 2150.0, width_octaves: float = 0.7) -> Tone:
     """Partials ``spacing_hz`` apart, strongest at ``strongest_hz``; a bell, 1 sigma = ``width_octaves``.
 
     Some real smoke alarms sound like this; a listener for a single tone at 3 kHz misses them.
