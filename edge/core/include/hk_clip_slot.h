@@ -59,7 +59,10 @@ int hk_clip_slot_update(hk_clip_slot_t *slot, const hk_clip_ring_t *ring, uint64
 /* The cloud asks for the clip: HELD becomes READY. 0, or HK_ERROR_NOT_FOUND when it is not (or no longer) here. */
 int hk_clip_slot_request(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES]);
 
-/* The cloud needs no audio of this event: a clip that was not wanted is freed. 0 or HK_ERROR_NOT_FOUND. */
+/* The cloud has judged the event: a clip that nobody has asked for is freed. 0 or HK_ERROR_NOT_FOUND. */
+int hk_clip_slot_settle(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES]);
+
+/* Nobody needs audio of this event: its clip is freed, wanted or not. 0 or HK_ERROR_NOT_FOUND. */
 int hk_clip_slot_discard(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES]);
 
 /* The cloud has stored the clip: the slot is freed. 0 or HK_ERROR_NOT_FOUND. */

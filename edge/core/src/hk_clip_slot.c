@@ -104,6 +104,14 @@ int hk_clip_slot_discard(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_I
     return 0;
 }
 
+int hk_clip_slot_settle(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
+{
+    if (!is_of(slot, event_id)) {
+        return HK_ERROR_NOT_FOUND;
+    }
+    return slot->is_wanted ? 0 : hk_clip_slot_discard(slot, event_id);
+}
+
 int hk_clip_slot_receipt(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
     if (!is_of(slot, event_id)) {

@@ -52,7 +52,7 @@ static uint32_t clock_ms(void *context) {
 
 /* --- Link: receive by interrupt into a ring, one writer (the handler) and one reader (the main loop) --- */
 
-enum { RING_BYTES = 2048 };
+enum { RING_BYTES = 512 };
 _Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "indices wrap by masking");
 
 static uint8_t ring[RING_BYTES];

@@ -1,0 +1,88 @@
+/* The application: listens, reports to the host on the link, and to the cloud through it.
+ *
+ * Turn the crank with hk_app_poll. Each turn takes a bounded amount of work: some bytes of the link, at most one step
+ * of audio, some bytes of MQTT. So the link stays served while audio is heard, and audio is heard while the link is
+ * full: what then cannot be reported is counted and said as soon as there is room.
+ *
+ * The caller owns the struct (about 90 KB) and the port. Not for use from an interrupt. */
+#ifndef HK_APP_H
+#define HK_APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hk_limits.h"
+#include "hk_link.h"
+#include "hk_listener.h"
+#include "hk_messages.h"
+#include "hk_port.h"
+#include "hk_uplink.h"
+
+#define HK_FIRMWARE_VERSION "0.1.0"
+
+/* `heard` is sent at least once in so many steps of audio: 100 ms. */
+#define HK_APP_HEARD_STEPS 5u
+/* Events that may wait for room on the link. */
+#define HK_APP_EVENTS_WAITING 4u
+
+typedef enum {
+    HK_APP_IDLE = 0, /* nothing to do until the link or the microphone brings something */
+    HK_APP_BUSY,     /* there is more to do: poll again at once */
+    HK_APP_STOPPED,  /* shut down in good order */
+} hk_app_state_t;
+
+typedef struct {
+    const hk_port_t *port;
+    hk_listener_t listener;
+    hk_uplink_t uplink;
+
+    hk_link_receiver_t receiver;
+    hk_link_sender_t sender;
+    hk_link_credit_t pcm_credit;
+    hk_link_credit_t mqtt_credit;
+
+    char device_id[HK_DEVICE_ID_MAX_CHARS + 1];
+    uint8_t boot_id[HK_BOOT_ID_BYTES];
+    uint32_t triggers_made;
+    uint64_t samples_available; /* announced for the microphone */
+    uint64_t next_pcm_sample;   /* that the host's PCM channel continues with */
+    int16_t step[HK_STEP_SAMPLES];
+    uint16_t step_fill;
+
+    bool is_greeted;
+    bool is_configured;
+    bool has_cloud; /* the session is to be kept up */
+    bool is_scores_on;
+    bool is_stopping;
+    uint32_t stopping_since_ms;
+    uint32_t retry_since_ms; /* after a failed session */
+    bool is_retry_waiting;
+
+    /* What is to be said to the host as soon as the link has room. */
+    bool is_hello_due;
+    bool is_network_due;
+    bool is_heard_due;
+    bool is_stats_due;
+    uint8_t said_pending; /* in the last `heard` */
+    uint32_t steps_since_heard;
+    int error_due; /* 0: none */
+    const char *error_text;
+    hk_device_control_t events[HK_APP_EVENTS_WAITING];
+    uint8_t event_count;
+    uint32_t events_unreported;      /* not said on the link for want of room; the cloud has them all the same */
+    uint32_t events_unreported_said; /* of these, told on the log channel */
+    uint32_t malformed_said;         /* of uplink.malformed_messages */
+} hk_app_t;
+
+/* Sets everything up; `port` outlives the app. Returns 0, or an error of the image itself (its heads, its parameters). */
+int hk_app_init(hk_app_t *app, const hk_port_t *port);
+
+/* Hears PCM of any length, for boards whose microphone pushes. Nothing is heard before the host has configured the
+ * device's identity: HK_ERROR_STATE. */
+int hk_app_push(hk_app_t *app, const int16_t *pcm, size_t n);
+
+/* Takes one turn. */
+hk_app_state_t hk_app_poll(hk_app_t *app);
+
+#endif

@@ -1,0 +1,48 @@
+/* Everything that happens to sound: detector, fingerprint, tracker and clip ring, one step at a time.
+ *
+ * Time is the number of samples heard. The caller owns the struct (about 50 KB, most of it the clip ring); nothing is
+ * allocated, and the same PCM and choices give the same events on every machine. Not for use from an interrupt. */
+#ifndef HK_LISTENER_H
+#define HK_LISTENER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hk_clip_ring.h"
+#include "hk_detector.h"
+#include "hk_fingerprint.h"
+#include "hk_limits.h"
+#include "hk_tracker.h"
+
+#define HK_FINGERPRINT_MASK_BYTES ((HK_TRIGGER_FINGERPRINT_WORDS + 7u) / 8u)
+
+typedef struct {
+    uint64_t samples_heard;
+    hk_detector_t detector;
+    hk_fingerprint_t fingerprint;
+    hk_tracker_t tracker;
+    hk_clip_ring_t ring;
+    /* The latest words, oldest first: words[HK_TRIGGER_FINGERPRINT_WORDS - word_count] and on. */
+    uint32_t words[HK_TRIGGER_FINGERPRINT_WORDS];
+    uint8_t is_usable[HK_TRIGGER_FINGERPRINT_WORDS];
+    uint16_t word_count;
+} hk_listener_t;
+
+/* Starts a stream with the defaults of the catalogue, the thresholds of the heads, and disarmed.
+ * Returns 0 or an error of hk_detector_init or hk_tracker_init. */
+int hk_listener_init(hk_listener_t *listener);
+
+/* Hears one step; writes what it made an event of to `events` and returns how many those are. */
+size_t hk_listener_step(hk_listener_t *listener, const int16_t pcm[HK_STEP_SAMPLES],
+                        hk_event_t events[HK_TRACKER_EVENTS_MAX]);
+
+/* The latest fingerprint words: *words points into the listener until the next step, bit i % 8 of mask[i / 8] says
+ * whether word i may count as evidence of media, *first_sample is where the first word's step began.
+ * Returns how many words there are. */
+uint16_t hk_listener_fingerprint(const hk_listener_t *listener, const uint32_t **words,
+                                 uint8_t mask[HK_FINGERPRINT_MASK_BYTES], uint64_t *first_sample);
+
+/* Version of the head that scores an event of the catalogue; 0 where there is none. */
+uint32_t hk_listener_head_version(const hk_listener_t *listener, uint8_t event);
+
+#endif

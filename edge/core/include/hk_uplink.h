@@ -1,0 +1,83 @@
+/* What goes to the cloud, until the cloud has it: triggers, the clip and the status, over one MQTT session.
+ *
+ * A trigger stays in the outbox and a clip in its slot until the cloud's receipt; whatever the connection does in
+ * between, they are offered again. No I/O and no clock: the caller moves bytes and says what time it is.
+ * The caller owns the struct (about 45 KB) and what it passes by pointer to hk_uplink_init. Not for use from an
+ * interrupt. */
+#ifndef HK_UPLINK_H
+#define HK_UPLINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hk_clip_slot.h"
+#include "hk_limits.h"
+#include "hk_messages.h"
+#include "hk_mqtt.h"
+#include "hk_outbox.h"
+
+/* The user's choices arrived: a config message as received, valid during the call. */
+typedef void (*hk_uplink_on_config_t)(void *context, const uint8_t *payload, size_t length);
+
+typedef struct {
+    const char *device_id;
+    hk_uplink_on_config_t on_config;
+    void *context;
+    hk_outbox_t outbox;
+    hk_clip_slot_t slot;
+    hk_mqtt_t mqtt;
+    hk_mqtt_config_t mqtt_config;
+    hk_status_t status; /* as it is published next */
+    bool is_status_due;
+    bool is_status_under_way;
+    bool is_trigger_under_way;
+    bool is_stopping;
+    bool is_farewell_said; /* DISCONNECT is on its way */
+    uint32_t malformed_messages; /* from the cloud: not of the schema */
+    const char *filters[HK_KIND_COUNT];
+    char topics[HK_KIND_COUNT][HK_MQTT_TOPIC_MAX_CHARS + 1];
+    uint8_t will[HK_STATUS_MAX_BYTES];
+    uint8_t status_payload[HK_STATUS_MAX_BYTES];
+    uint8_t clip_prefix[HK_CLIP_PREFIX_MAX_BYTES];
+    uint8_t trigger_payload[HK_TRIGGER_MAX_BYTES]; /* the one under way */
+} hk_uplink_t;
+
+/* Sets the uplink up, not connected. `device_id`, `board` and `firmware` outlive it.
+ * Returns 0, or HK_ERROR_ARGUMENT for a device id that topics do not admit. */
+int hk_uplink_init(hk_uplink_t *uplink, const char *device_id, const char *board, const char *firmware,
+                   const uint8_t model_hash[HK_MODEL_HASH_BYTES], hk_uplink_on_config_t on_config, void *context);
+
+/* Takes a trigger on: decides about its clip (sets trigger->clip), and keeps it until the cloud's receipt.
+ * Returns 0, HK_ERROR_FULL when it was dropped (counted), or an encoder's error. */
+int hk_uplink_put(hk_uplink_t *uplink, hk_trigger_t *trigger);
+
+/* Says after each step what has been heard, so that clips are cut when they are due. */
+void hk_uplink_heard(hk_uplink_t *uplink, const hk_clip_ring_t *ring, uint64_t samples_heard);
+
+void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed);
+
+/* The broker's socket was opened or closed. */
+void hk_uplink_open(hk_uplink_t *uplink, uint32_t now_ms);
+void hk_uplink_close(hk_uplink_t *uplink);
+
+/* Bytes from the broker. Returns 0, or the error that ended the session: have the socket closed and opened again. */
+int hk_uplink_receive(hk_uplink_t *uplink, const uint8_t *bytes, size_t n);
+
+/* Offers what is due to the session. Returns as hk_uplink_receive does. */
+int hk_uplink_poll(hk_uplink_t *uplink, uint32_t now_ms);
+
+/* What is to go to the broker next, and how much of it was taken. */
+size_t hk_uplink_output(hk_uplink_t *uplink, const uint8_t **bytes);
+void hk_uplink_output_taken(hk_uplink_t *uplink, size_t n, uint32_t now_ms);
+
+/* Publishes that the device goes offline, then disconnects in good order. */
+void hk_uplink_stop(hk_uplink_t *uplink);
+
+/* After hk_uplink_stop: true when nothing more is to be sent. */
+bool hk_uplink_is_stopped(hk_uplink_t *uplink);
+
+/* Triggers without a receipt, plus 1 for a captured clip that the cloud has not settled. */
+uint8_t hk_uplink_pending(const hk_uplink_t *uplink);
+
+#endif
