@@ -11,7 +11,7 @@
  * (outbox, clip slot) offers them again, each known by its event id, so that a duplicate does no harm.
  *
  * What a caller passes by pointer stays the caller's and must stay unchanged: the configuration while the session is
- * used, a publish's topic, head and reader until HK_MQTT_PUBLISHED with its token, hk_mqtt_cancel or hk_mqtt_close.
+ * used; a publish's topic, head and reader until HK_MQTT_PUBLISHED with its token, hk_mqtt_cancel or hk_mqtt_close.
  * Not for use from an interrupt. */
 #ifndef HK_MQTT_H
 #define HK_MQTT_H
@@ -86,42 +86,46 @@ typedef struct {
     hk_mqtt_publish_t publish;
     uint32_t order;
     uint16_t packet_id;
-    uint8_t stage; /* free, waiting, under way, sent */
-    bool is_cancelled;
+    uint8_t stage; /* free, waiting, being written, written */
 } hk_mqtt_slot_t;
 
 typedef struct {
+    /* To be read freely. */
+    uint32_t messages_too_large; /* incoming, skipped and acknowledged */
+    uint8_t connack_code;        /* the broker's reason when a connect was refused */
+    bool had_session;            /* the broker still knew this client */
+
+    /* Private. */
     const hk_mqtt_config_t *config;
     hk_mqtt_state_t state;
-    int error;             /* why the state is HK_MQTT_FAILED */
-    uint8_t connack_code;  /* the broker's reason when error is HK_ERROR_REFUSED at connect */
-    bool had_session;      /* the broker still knew this client */
-    uint32_t messages_too_large; /* incoming, skipped and acknowledged */
+    int error;
+    uint32_t opened_ms;
+    uint32_t ping_sent_ms;
+    uint32_t last_output_ms;
+    uint32_t last_input_ms;
+    bool has_input; /* since the last poll */
+    bool is_connect_due;
+    bool is_subscribe_due;
+    bool is_ping_due;
+    bool is_ping_unanswered;
+    bool is_disconnect_due;
+    bool is_leaving;
     uint16_t next_packet_id;
     uint16_t subscribe_id;
     uint32_t next_order;
-    uint32_t waiting_since_ms; /* CONNACK, SUBACK or PINGRESP is due since */
-    uint32_t last_output_ms;
-    bool is_ping_waiting;
-    bool ping_due;
-    bool subscribe_due;
-    bool connect_due;
-    uint16_t acks[HK_MQTT_WAITING_ACKS];
-    uint8_t ack_start;
-    uint8_t ack_count;
     hk_mqtt_slot_t slots[HK_MQTT_IN_FLIGHT];
-    uint8_t active_slot;     /* whose payload is being written; HK_MQTT_IN_FLIGHT: none */
-    size_t active_offset;    /* of its payload */
+    hk_mqtt_slot_t *active; /* whose payload is being written */
+    size_t active_offset;   /* of its payload, head and body */
+    uint16_t acks[HK_MQTT_WAITING_ACKS];
+    size_t ack_count;
     size_t output_start;
     size_t output_end;
     uint8_t output[HK_MQTT_OUTPUT_BYTES];
-    /* the packet being received */
-    uint8_t input_header;
     uint8_t input_stage;
+    uint8_t input_header;
     uint8_t input_shift;
-    uint32_t input_remaining; /* bytes of it still to come */
-    size_t input_length;
-    bool input_is_too_large;
+    uint32_t input_size;   /* of the packet's body */
+    uint32_t input_length; /* of it received so far */
     uint8_t input[HK_MQTT_INPUT_BYTES];
 } hk_mqtt_t;
 
@@ -135,8 +139,8 @@ int hk_mqtt_open(hk_mqtt_t *mqtt, uint32_t now_ms);
 /* The transport is gone or to be dropped: forget everything of this connection, publishes included. */
 void hk_mqtt_close(hk_mqtt_t *mqtt);
 
-/* Ends the session in good order, so that the broker does not publish the will: DISCONNECT follows what is being
- * written. Returns 0 or HK_ERROR_STATE unless up; close when hk_mqtt_output has nothing more. */
+/* Ends the session in good order, so that the broker does not publish the will: DISCONNECT follows the publish that is
+ * being written, others are not begun. Returns 0 or HK_ERROR_STATE unless up; close when hk_mqtt_output gives 0. */
 int hk_mqtt_disconnect(hk_mqtt_t *mqtt);
 
 /* Takes bytes until something has happened or none are left; advances *bytes and reduces *n by what it took.
@@ -154,9 +158,8 @@ int hk_mqtt_publish(hk_mqtt_t *mqtt, const hk_mqtt_publish_t *publish);
 /* Publishes that hk_mqtt_publish would take now. */
 size_t hk_mqtt_room(const hk_mqtt_t *mqtt);
 
-/* Forgets a publish that has not been written to the transport yet, so that its payload may change. Returns 0;
- * HK_ERROR_BUSY when its writing has begun: its payload must stay until HK_MQTT_PUBLISHED or hk_mqtt_close, or until
- * hk_mqtt_output has moved past it; HK_ERROR_NOT_FOUND. */
+/* Forgets a publish, so that its payload may change; its acknowledgement is then no event. Returns 0; HK_ERROR_BUSY
+ * while it is half written (try again later, or close); HK_ERROR_NOT_FOUND. */
 int hk_mqtt_cancel(hk_mqtt_t *mqtt, uint32_t token);
 
 /* What is to go out next: returns how many bytes and sets *bytes to them; 0 when nothing waits. */

@@ -97,40 +97,40 @@ const hk_outbox_entry_t *hk_outbox_next_to_send(const hk_outbox_t *outbox)
     return next;
 }
 
-static hk_outbox_entry_t *find(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES])
+static size_t index_of(const hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    for (size_t i = 0; i < HK_OUTBOX_TRIGGERS; i++) {
-        hk_outbox_entry_t *entry = &outbox->entries[i];
-        if (entry->is_used && memcmp(entry->event_id, event_id, HK_EVENT_ID_BYTES) == 0) {
-            return entry;
-        }
+    size_t i = 0;
+    while (i < HK_OUTBOX_TRIGGERS
+           && !(outbox->entries[i].is_used && memcmp(outbox->entries[i].event_id, event_id, HK_EVENT_ID_BYTES) == 0)) {
+        i++;
     }
-    return NULL;
+    return i;
 }
 
 const hk_outbox_entry_t *hk_outbox_find(const hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    return find((hk_outbox_t *)outbox, event_id);
+    const size_t i = index_of(outbox, event_id);
+    return i < HK_OUTBOX_TRIGGERS ? &outbox->entries[i] : NULL;
 }
 
 int hk_outbox_mark_sent(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    hk_outbox_entry_t *entry = find(outbox, event_id);
-    if (entry == NULL) {
+    const size_t i = index_of(outbox, event_id);
+    if (i == HK_OUTBOX_TRIGGERS) {
         return HK_ERROR_NOT_FOUND;
     }
-    entry->is_sent = true;
+    outbox->entries[i].is_sent = true;
     return HK_OK;
 }
 
 int hk_outbox_receipt(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    hk_outbox_entry_t *entry = find(outbox, event_id);
-    if (entry == NULL) {
+    const size_t i = index_of(outbox, event_id);
+    if (i == HK_OUTBOX_TRIGGERS) {
         outbox->unknown_receipts++;
         return HK_ERROR_NOT_FOUND;
     }
-    entry->is_used = false;
+    outbox->entries[i].is_used = false;
     return HK_OK;
 }
 
