@@ -1,0 +1,245 @@
+"""Scenes for training and evaluation: events and near misses over backgrounds, in rooms, with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import signal
+
+from edge import catalogue
+from edge.dataset import labels as labelling
+from edge.dataset import rooms as room_model
+from edge.dataset.manifest import SAMPLE_RATE_HZ
+from edge.dataset.rooms import Room
+from edge.dataset.sounds import BACKGROUND_LABELS, BROADCAST, Sound, SoundLibrary
+
+FULL_SCALE = 32767.0
+_QUIETEST_EVENT_DBFS = -72.0
+_LOUDEST_PEAK = 0.98
+
+
+@dataclass(frozen=True)
+class MixtureRule:
+    """What scenes are made of. Probabilities are per scene, levels in dB relative to full scale (rms).
+
+    Attributes:
+        scene_s: length of one scene.
+        snr_db: range of an event's level over the background, each measured where it sounds.
+        background_dbfs: range of the background's level.
+        floor_dbfs: range of the microphone's own noise.
+        empty_share: scenes without any foreground.
+        silent_share: scenes whose background is only the microphone's noise.
+        digital_silence_share: scenes in which even that is missing.
+        foregrounds: least and most sounds placed in one scene.
+        room_share: scenes heard in a room.
+        coloured_share: scenes heard through a microphone that is not flat.
+        near_miss_weight: how often a near miss is drawn, relative to the events' weights.
+        everyday_weight: how often a household sound or speech is drawn.
+        event_weights: how often each event is drawn; 1 where not named.
+    """
+
+    scene_s: int = 40
+    snr_db: tuple[float, float] = (-5.0, 27.0)
+    background_dbfs: tuple[float, float] = (-72.0, -24.0)
+    floor_dbfs: tuple[float, float] = (-92.0, -66.0)
+    empty_share: float = 0.15
+    silent_share: float = 0.22
+    digital_silence_share: float = 0.08
+    foregrounds: tuple[int, int] = (3, 8)
+    room_share: float = 0.6
+    coloured_share: float = 0.6
+    near_miss_weight: float = 2.2
+    everyday_weight: float = 2.6
+    event_weights: Mapping[str, float] = field(
+        default_factory=lambda: {"glass_break": 2.0, "door": 2.0, "footsteps": 1.5, "appliance_beep": 1.2}
+    )
+
+
+@dataclass(frozen=True)
+class PlacedEvent:
+    """An event in a scene: when (seconds), and how loud over the background (dB)."""
+
+    name: str
+    start_s: float
+    end_s: float
+    snr_db: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A mixture.
+
+    Attributes:
+        pcm: int16[n] at 16 kHz.
+        labels: uint8[steps, events] of `labels` bits, events in catalogue order.
+        events: what was placed.
+    """
+
+    pcm: np.ndarray
+    labels: np.ndarray
+    events: tuple[PlacedEvent, ...]
+
+
+class SceneMaker:
+    """Makes scenes, each fixed by its seed, from one part's sounds and a set of rooms."""
+
+    def __init__(self, library: SoundLibrary, rooms: Sequence[Room], rule: MixtureRule) -> None:
+        self._library = library
+        self._rooms = rooms
+        self._rule = rule
+        self._names = catalogue.load().names
+        self._samples = rule.scene_s * SAMPLE_RATE_HZ
+        kinds = [*self._names, "near_miss", "everyday"]
+        weights = [rule.event_weights.get(name, 1.0) for name in self._names]
+        weights += [rule.near_miss_weight, rule.everyday_weight]
+        # an event that this part of the split has no recording of and synthesis cannot make is not drawn
+        able = [library.can_make(kind) if kind in self._names else True for kind in kinds]
+        self._kinds = [kind for kind, is_able in zip(kinds, able, strict=True) if is_able]
+        kept = np.array([weight for weight, is_able in zip(weights, able, strict=True) if is_able])
+        self._probabilities = kept / kept.sum()
+
+    def make(self, seed: int | Sequence[int]) -> Scene:
+        """Return the scene of this seed."""
+        rng = np.random.default_rng(seed)
+        rule = self._rule
+        labels = np.zeros((self._samples // labelling.STEP_SAMPLES, len(self._names)), np.uint8)
+        room = None
+        if self._rooms and rng.random() < rule.room_share:
+            room = self._rooms[int(rng.integers(len(self._rooms)))]
+        mix, background_db = self._background(rng, labels)
+        placed: list[PlacedEvent] = []
+        if rng.random() >= rule.empty_share:
+            for _ in range(int(rng.integers(rule.foregrounds[0], rule.foregrounds[1] + 1))):
+                sound = self._draw(rng)
+                event = self._place(mix, labels, sound, room, background_db, rng)
+                if event:
+                    placed.append(event)
+        if rng.random() < rule.coloured_share:
+            mix = _coloured(mix, rng)
+        peak = float(np.max(np.abs(mix)))
+        # one scene in ten overloads the microphone
+        if peak > _LOUDEST_PEAK and rng.random() > 0.1:
+            mix *= _LOUDEST_PEAK / peak
+        pcm = np.clip(np.round(mix * FULL_SCALE), -32768, 32767).astype(np.int16)
+        return Scene(pcm, labels, tuple(placed))
+
+    def _draw(self, rng: np.random.Generator) -> Sound:
+        kind = self._kinds[int(rng.choice(len(self._kinds), p=self._probabilities))]
+        if kind == "near_miss":
+            return self._library.near_miss(rng)
+        if kind == "everyday":
+            return self._library.everyday(rng)
+        return self._library.event(kind, rng)
+
+    def _background(self, rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the background float32[n] and its level in dBFS."""
+        rule = self._rule
+        mix = np.zeros(self._samples, np.float32)
+        floor_db = -120.0
+        if rng.random() >= rule.digital_silence_share:
+            floor_db = float(rng.uniform(*rule.floor_dbfs))
+            mix += _amplitude(floor_db) * coloured_noise(rng, self._samples)
+        if rng.random() < rule.silent_share:
+            return mix, max(floor_db, -90.0)
+        # one or two stretches, so that a scene also holds a change of background
+        cut = int(rng.uniform(0.2, 0.8) * self._samples) if rng.random() < 0.4 else self._samples
+        loudest_db = floor_db
+        for start, end in ((0, cut), (cut, self._samples)):
+            if end - start < SAMPLE_RATE_HZ:
+                continue
+            label = self._background_label(rng)
+            level_db = float(rng.uniform(*rule.background_dbfs))
+            if label == "noise":
+                stretch, ignored = coloured_noise(rng, end - start), ()
+            else:
+                stretch, ignored = self._library.background(label, end - start, rng)
+            mix[start:end] += _amplitude(level_db) * stretch
+            loudest_db = max(loudest_db, level_db)
+            for name in ignored:
+                seconds = (start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ)
+                labelling.ignore(labels, self._names.index(name), *seconds)
+        return mix, max(loudest_db, -90.0)
+
+    def _background_label(self, rng: np.random.Generator) -> str:
+        labels = [label for label in BACKGROUND_LABELS if self._library.has(label)] + ["noise", BROADCAST]
+        shares = {"household": 0.42, "music": 0.19, "speech": 0.17, "tv_ad": 0.03, "noise": 0.15, BROADCAST: 0.04}
+        weights = np.array([shares[label] for label in labels])
+        return labels[int(rng.choice(len(labels), p=weights / weights.sum()))]
+
+    def _place(
+        self,
+        mix: np.ndarray,
+        labels: np.ndarray,
+        sound: Sound,
+        room: Room | None,
+        background_db: float,
+        rng: np.random.Generator,
+    ) -> PlacedEvent | None:
+        """Add a sound to the mixture and to the labels; None if it is no event or fell outside the scene."""
+        wet = sound.pcm
+        if room is not None:
+            wet = room_model.place(wet, room.responses[int(rng.integers(len(room.responses)))])
+        length_s = len(sound.pcm) / SAMPLE_RATE_HZ
+        # alarms may have begun before the scene and go on after it
+        earliest = -0.3 * length_s if length_s > 6 else 0.0
+        start_s = float(rng.uniform(earliest, max(earliest + 0.1, self._rule.scene_s - min(length_s, 8.0))))
+        snr_db = float(rng.uniform(*self._rule.snr_db))
+        level_db = float(np.clip(background_db + snr_db, _QUIETEST_EVENT_DBFS, -8.0))
+        gain = _amplitude(level_db) / (_level_where(sound.pcm, sound.on_s) + 1e-9)
+        at = round(start_s * SAMPLE_RATE_HZ)
+        cut = wet[max(0, -at) : max(0, self._samples - at)]
+        begin = max(0, at)
+        mix[begin : begin + len(cut)] += gain * cut
+        shifted = [(start_s + a, start_s + b) for a, b in sound.on_s]
+        on_s = [(a, b) for a, b in shifted if b > 0 and a < self._rule.scene_s]
+        if not on_s:
+            return None
+        for name in sound.ignored:
+            labelling.ignore(labels, self._names.index(name), on_s[0][0], on_s[-1][1] + 1.5)
+        for name in sound.early_ignored:
+            labelling.ignore(labels, self._names.index(name), on_s[0][0], on_s[0][0] + sound.early_s)
+        if sound.event is None:
+            return None
+        labelling.paint(labels, sound.event, self._names.index(sound.event), on_s)
+        return PlacedEvent(sound.event, max(0.0, on_s[0][0]), min(on_s[-1][1], float(self._rule.scene_s)), snr_db)
+
+
+def coloured_noise(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Return float32[samples] of rms 1 whose spectrum falls by 0 to 9 dB an octave, some with mains hum."""
+    white = rng.standard_normal(samples).astype(np.float32)
+    form = int(rng.integers(3))
+    if form == 0:
+        noise = white
+    else:
+        pole = float(rng.uniform(0.6, 0.995))
+        noise = signal.lfilter([1.0], [1.0, -pole], white).astype(np.float32)
+        if form == 2:
+            mains_hz = float(rng.choice([50.0, 60.0]))
+            t = np.arange(samples, dtype=np.float32) / SAMPLE_RATE_HZ
+            hum = sum(np.sin(2 * np.pi * mains_hz * k * t + rng.uniform(0, 6.28)) / k for k in (1, 2, 3, 5))
+            noise = noise / np.std(noise) + float(rng.uniform(0.2, 2.0)) * hum
+    return np.asarray(noise / (np.sqrt(np.mean(noise**2)) + 1e-9), dtype=np.float32)
+
+
+def _coloured(mix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hear `mix` through a random microphone and casing: a low cut and a shelf of up to 8 dB either way."""
+    low_cut = signal.butter(1, float(rng.uniform(20, 250)), "highpass", fs=SAMPLE_RATE_HZ, output="sos")
+    corner_hz, shelf = float(rng.uniform(500, 5000)), _amplitude(float(rng.uniform(-8, 8)))
+    low = signal.sosfilt(signal.butter(1, corner_hz, "lowpass", fs=SAMPLE_RATE_HZ, output="sos"), mix)
+    return signal.sosfilt(low_cut, low + shelf * (mix - low)).astype(np.float32)
+
+
+def _level_where(pcm: np.ndarray, on_s: Sequence[tuple[float, float]]) -> float:
+    """Return the rms of `pcm` over the times at which it sounds."""
+    power, count = 0.0, 0
+    for start_s, end_s in on_s:
+        piece = pcm[int(start_s * SAMPLE_RATE_HZ) : int(end_s * SAMPLE_RATE_HZ) + 1]
+        power += float(np.sum(piece.astype(np.float64) ** 2))
+        count += len(piece)
+    return float(np.sqrt(power / max(count, 1)))
+
+
+def _amplitude(level_db: float) -> float:
+    return float(10 ** (level_db / 20))

@@ -1,0 +1,147 @@
+"""Features and labels of many scenes, made once per recipe and kept in files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edge import build_core, native
+from edge.dataset import mixtures, rooms, splits
+from edge.dataset.manifest import MANIFEST_FILE, Recording, read_manifest
+from edge.dataset.mixtures import MixtureRule, SceneMaker
+from edge.dataset.sounds import SoundLibrary
+from edge.dataset.splits import SplitRule
+
+SCENES_PER_SHARD = 45
+FRAMES_PER_STEP = 2
+# seeds of scenes and rooms differ between parts, so that no part sees what another is made of
+_PART_SEED = {splits.TRAIN: 1, splits.VALIDATION: 2, splits.HELD_OUT: 3}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a shard holds.
+
+    Attributes:
+        data: folder of recordings with its manifest.
+        seed: of every scene and room.
+        mixture: what scenes are made of.
+        split: which originals belong to which part.
+        room_count: simulated rooms per part.
+        has_codec: whether the audio has gone through the clip codec (IMA-ADPCM), as what the verifier hears has.
+        skip_bad: leave out manifest rows that are wrong.
+    """
+
+    data: Path
+    seed: int = 1
+    mixture: MixtureRule = field(default_factory=MixtureRule)
+    split: SplitRule = field(default_factory=SplitRule)
+    room_count: int = 48
+    has_codec: bool = False
+    skip_bad: bool = False
+
+    def digest(self) -> str:
+        """Return 16 hex digits of the recipe, the manifest, and the code that follows it."""
+        sha = hashlib.sha256((self.data / MANIFEST_FILE).read_bytes())
+        described = asdict(self) | {"data": ""}
+        sha.update(json.dumps(described, sort_keys=True, default=str).encode())
+        dataset_dir = Path(mixtures.__file__).parent
+        sources = [*dataset_dir.glob("*.py"), *(dataset_dir / "synthesis").glob("*.py")]
+        for source in sorted(sources):
+            sha.update(source.read_bytes())
+        sha.update((build_core.CORE_DIR / "frontend.toml").read_bytes())
+        return sha.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Scenes ready for training, in one order.
+
+    Attributes:
+        features: int8[scenes, frames, 40].
+        labels: uint8[scenes, steps, events], bits of `edge.dataset.labels`.
+        events: what each scene holds.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    events: tuple[tuple[mixtures.PlacedEvent, ...], ...]
+
+    @property
+    def hours(self) -> float:
+        """Length of all scenes together."""
+        return self.features.shape[0] * self.features.shape[1] / 100 / 3600
+
+    def steps(self) -> np.ndarray:
+        """Return the features as the detector takes them: int8[scenes, steps, 80], a view."""
+        scenes, frames, bands = self.features.shape
+        return self.features.reshape(scenes, frames // FRAMES_PER_STEP, FRAMES_PER_STEP * bands)
+
+
+def recordings_of_parts(recipe: Recipe) -> dict[str, list[Recording]]:
+    """Return the recordings of every part of the recipe's split."""
+    return splits.split(read_manifest(recipe.data, recipe.skip_bad), recipe.split)
+
+
+def scene_maker(recipe: Recipe, part: str, recordings: Sequence[Recording]) -> SceneMaker:
+    """Return the maker of one part's scenes, from its own recordings and its own rooms."""
+    part_rooms = rooms.simulated_rooms(recipe.seed * 100 + _PART_SEED[part], recipe.room_count)
+    return SceneMaker(SoundLibrary(recordings), [*part_rooms, *rooms.measured_rooms(recordings)], recipe.mixture)
+
+
+def load(recipe: Recipe, part: str, hours: float, cache_dir: Path, say: Callable[[str], None] | None = None) -> Shards:
+    """Return at least `hours` of one part's scenes; those not in `cache_dir` yet are made and stored.
+
+    Args:
+        recipe: what to make.
+        part: one of `splits.PARTS`.
+        hours: how much; rounded up to whole shards of half an hour.
+        cache_dir: a folder for files of any recipe; nothing in it is ever changed.
+        say: is told of every shard made.
+    """
+    folder = cache_dir / recipe.digest()
+    folder.mkdir(parents=True, exist_ok=True)
+    shard_hours = SCENES_PER_SHARD * recipe.mixture.scene_s / 3600
+    count = int(np.ceil(hours / shard_hours - 1e-9))
+    maker: SceneMaker | None = None
+    features, labels, events = [], [], []
+    for index in range(count):
+        path = folder / f"{part}_{index:04d}.npz"
+        if not path.exists():
+            if maker is None:
+                maker = scene_maker(recipe, part, recordings_of_parts(recipe)[part])
+            _make(maker, recipe, part, index, path)
+            if say:
+                say(f"{part}: shard {index + 1} of {count} made")
+        with np.load(path) as shard:
+            features.append(shard["features"])
+            labels.append(shard["labels"])
+            for listed in json.loads(str(shard["events"])):
+                events.append(tuple(mixtures.PlacedEvent(**event) for event in listed))
+    return Shards(np.concatenate(features), np.concatenate(labels), tuple(events))
+
+
+def _make(maker: SceneMaker, recipe: Recipe, part: str, index: int, path: Path) -> None:
+    features, labels, events = [], [], []
+    for scene_index in range(index * SCENES_PER_SHARD, (index + 1) * SCENES_PER_SHARD):
+        scene = maker.make((recipe.seed, _PART_SEED[part], scene_index))
+        pcm = through_codec(scene.pcm) if recipe.has_codec else scene.pcm
+        features.append(native.features(pcm))
+        labels.append(scene.labels)
+        events.append([asdict(event) for event in scene.events])
+    unfinished = path.with_suffix(".part.npz")
+    np.savez_compressed(
+        unfinished, features=np.stack(features), labels=np.stack(labels), events=np.array(json.dumps(events))
+    )
+    unfinished.replace(path)
+
+
+def through_codec(pcm: np.ndarray) -> np.ndarray:
+    """Return `pcm` int16[n] as it is after the clip's coding and decoding, int16[n]."""
+    decoded = native.adpcm_decode(native.adpcm_encode(pcm), len(pcm))
+    return decoded[: len(pcm)]
