@@ -12,16 +12,19 @@
  *       52     3  thresholds for the sensitivities low, normal, high: low >= normal >= high >= 1
  *       55     1  number of layers, 1 to HK_HEAD_MAX_LAYERS
  *       56     -  the layers, one after the other, each:
- *                   u16 inputs, u16 outputs, i32 multiplier (0 or 2^30 .. 2^31-1), i8 shift (-31 .. 30),
- *                   i8 output zero point, i8 least output, i8 greatest output,
+ *                   u16 inputs, u16 outputs,
+ *                   i8 output zero point, i8 least output, i8 greatest output, u8 zero,
  *                   i32 bias[outputs], the input's zero point folded in,
+ *                   i32 multiplier[outputs], 0 or 2^30 .. 2^31-1,
+ *                   i8 shift[outputs rounded up to a multiple of 4], -31 .. 15, the padding zero,
  *                   i8 weight[outputs][inputs rounded up to a multiple of 4], the padding zero
  *        -   256  u8 score[last layer's output + 128]
  *       -4     4  CRC-32 (IEEE 802.3) of all bytes before it
  *
  * The first layer reads the trunk's output, each further one the layer before; the last has one output.
  * y = clamp(zero point + rescale(bias + sum weight * x), least, greatest), where rescale(v) is
- * v * multiplier * 2^(shift - 31), rounded as TensorFlow Lite Micro rounds (hk_requantize in hk_fixed_point.h). */
+ * v * multiplier * 2^(shift - 31), rounded as TensorFlow Lite Micro rounds (hk_requantize in hk_fixed_point.h).
+ * (|bias| + 2^14 * inputs) * 2^max(shift, 0) stays under 2^30, so that no sum overflows whatever comes in. */
 #ifndef HK_HEAD_H
 #define HK_HEAD_H
 
@@ -39,8 +42,7 @@ typedef struct {
     const uint8_t *blob;
     const char *event_name;    /* NUL-terminated, inside the blob */
     const uint8_t *trunk_hash; /* 8 bytes */
-    const uint8_t *layers;
-    const uint8_t *scores; /* 256 bytes */
+    const uint8_t *scores;     /* 256 bytes */
     uint32_t head_version;
     uint16_t inputs;
     uint8_t layer_count;
@@ -58,7 +60,7 @@ int hk_head_open(hk_head_t *head, const uint8_t *blob, size_t len);
 int hk_head_check_trunk(const hk_head_t *head, const uint8_t trunk_hash[8], size_t trunk_outputs);
 
 /* Scores one step, 0 (surely not) to 255 (surely): TensorFlow Lite Micro's int8 output + 128.
- * `trunk` holds head->inputs values of any alignment. Pure; at most 3 * HK_HEAD_MAX_WIDTH bytes of stack and some words. */
+ * `trunk` holds head->inputs values of any alignment. Pure; takes 2 * HK_HEAD_MAX_WIDTH bytes of stack. */
 uint8_t hk_head_score(const hk_head_t *head, const int8_t *trunk);
 
 #endif
