@@ -1,0 +1,1 @@
+"""The history: what was heard, what was decided, and the sound of it."""

@@ -1,0 +1,157 @@
+"""The tables of the history: events, clips, fingerprints, devices, rejections and audit lines."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, LargeBinary, String, Text, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# The stages an event passes through. What is not `done` is taken up again after a restart.
+RECEIVED = "received"
+AWAITING_CLIP = "awaiting_clip"
+VERIFYING = "verifying"
+DONE = "done"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time. SQLite keeps no time zone, so it is put back when a row is read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a naive time; store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone cannot be stored: use datetime.now(UTC)")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give the time its zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """The metadata that Alembic compares the database with."""
+
+
+class Event(Base):
+    """One sound that a device suspected, from its trigger to its verdict. Sample counts are the device's own."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_received_at", "received_at"),
+        Index("ix_events_stage", "stage"),
+        Index("ix_events_device_id", "device_id"),
+    )
+
+    event_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str] = mapped_column(String(32))
+    device_seq: Mapped[int] = mapped_column(BigInteger)
+    event_start_sample: Mapped[int] = mapped_column(BigInteger)
+    trigger_sample: Mapped[int] = mapped_column(BigInteger)
+    score: Mapped[int]
+    scores: Mapped[dict[str, int]] = mapped_column(JSON)
+    sensitivity: Mapped[str] = mapped_column(String(16))
+    armed: Mapped[bool]
+    cadence: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    model_hash: Mapped[str] = mapped_column(String(16))
+    head_version: Mapped[int]
+    clip_policy: Mapped[str] = mapped_column(String(16))
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    stage: Mapped[str] = mapped_column(String(16))
+    clip_deadline_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    media_checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    media_id: Mapped[str | None] = mapped_column(String(32))
+    media_title: Mapped[str | None] = mapped_column(Text)
+    media_bit_error_rate: Mapped[float | None]
+    media_offset_s: Mapped[float | None]
+    media_note: Mapped[str] = mapped_column(Text, default="")
+    media_has_failed: Mapped[bool] = mapped_column(default=False)
+    verifier_scores: Mapped[dict[str, float] | None] = mapped_column(JSON)
+    verifier_version: Mapped[str | None] = mapped_column(String(64))
+    verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    verdict_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    verdict_sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    notified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Clip(Base):
+    """Where an event's sound is kept. No foreign key: a clip may arrive before its trigger."""
+
+    __tablename__ = "clips"
+
+    event_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(32))
+    first_sample: Mapped[int] = mapped_column(BigInteger)
+    trigger_offset: Mapped[int]
+    sample_rate_hz: Mapped[int]
+    sample_count: Mapped[int]
+    block_bytes: Mapped[int]
+    size_bytes: Mapped[int]
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Fingerprint(Base):
+    """The sub-fingerprints that came with a trigger: `words` little-endian uint32, `usable` a bit mask."""
+
+    __tablename__ = "fingerprints"
+
+    event_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    first_sample: Mapped[int] = mapped_column(BigInteger)
+    step_samples: Mapped[int]
+    words: Mapped[bytes] = mapped_column(LargeBinary)
+    usable: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Device(Base):
+    """What a device last said of itself."""
+
+    __tablename__ = "devices"
+
+    device_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    is_online: Mapped[bool] = mapped_column(default=False)
+    board: Mapped[str] = mapped_column(String(64), default="")
+    firmware: Mapped[str] = mapped_column(String(64), default="")
+    model_hash: Mapped[str] = mapped_column(String(16), default="")
+    armed: Mapped[bool | None]
+    samples_heard: Mapped[int] = mapped_column(BigInteger, default=0)
+    triggers_dropped: Mapped[int] = mapped_column(default=0)
+    clips_dropped: Mapped[int] = mapped_column(default=0)
+    outbox_depth: Mapped[int] = mapped_column(default=0)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Rejection(Base):
+    """How often a message was refused for one cause, with the latest as an example."""
+
+    __tablename__ = "rejections"
+
+    cause: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int]
+    last_topic: Mapped[str] = mapped_column(Text)
+    last_detail: Mapped[str] = mapped_column(Text)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AuditLine(Base):
+    """What was done to an event, kept when the event itself is gone. Never any audio or fingerprint."""
+
+    __tablename__ = "audit_lines"
+    __table_args__ = (Index("ix_audit_lines_event_id", "event_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    action: Mapped[str] = mapped_column(String(32))
+    event_id: Mapped[str] = mapped_column(String(32))
+    device_id: Mapped[str] = mapped_column(String(32))
+    event_name: Mapped[str] = mapped_column(String(32))

@@ -1,0 +1,167 @@
+"""The history's database: opened, migrated, and written one transaction at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, event, func, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from cloud.history.models import AuditLine, Clip, Device, Event, Fingerprint, Rejection
+from edge.errors import HarkenError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+_FULL_TEXTS = ("database or disk is full", "disk i/o error", "no space left")
+
+log = logging.getLogger("harken.history")
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Whether the database itself refused (full disk, lost file), so that the same work may succeed later."""
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or any(cause in str(error).lower() for cause in _FULL_TEXTS)
+    )
+
+
+class History:
+    """The one owner of the database.
+
+    SQLite in WAL mode with `synchronous=FULL`: what is committed survives a power cut. Deleted content is
+    overwritten (`secure_delete`). Readers never wait; writers take turns in this process.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open the database at a SQLAlchemy URL and bring it to the newest shape.
+
+        Raises:
+            HarkenError: it cannot be opened, or it was made by a newer Harken.
+        """
+        self._writing = threading.Lock()
+        self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        engine = create_engine(url)
+        if self._is_sqlite:
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        self._engine = engine
+        self._writer = engine.execution_options(harken_writes=True)
+        try:
+            self._migrate()
+        except DBAPIError as error:
+            raise HarkenError(
+                f"the history {url} cannot be opened ({error.orig}): check the folder's rights and space"
+            ) from error
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self._writing, self._writer.begin() as connection:
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except Exception as error:
+                if "Can't locate revision" in str(error):
+                    raise HarkenError(
+                        "the history was written by a newer Harken: update this one, or choose another --data-dir"
+                    ) from error
+                raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits at the end of the block and is durable then; an error undoes all of it."""
+        with self._writing, Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session over one unchanging view of the history."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    def erase_deleted(self) -> None:
+        """Empty the write-ahead log, so that deleted rows leave no copy on the disk."""
+        if self._is_sqlite:
+            with self._writing, self._engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                if driver is not None:
+                    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own implicit BEGIN would leave SAVEPOINTs outside of a transaction; `_begin_sqlite` begins instead.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock first, so that a transaction that reads and then writes cannot fail half-way.
+    writes = connection.get_execution_options().get("harken_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def count_rejection(session: Session, cause: str, topic: str, detail: str, at: datetime) -> None:
+    """Add one refused message to its cause."""
+    row = session.get(Rejection, cause)
+    if row is None:
+        row = Rejection(cause=cause, count=0, last_topic="", last_detail="", last_at=at)
+        session.add(row)
+    row.count += 1
+    row.last_topic, row.last_detail, row.last_at = topic[:200], detail[:400], at
+
+
+def is_deleted(session: Session, event_id: str) -> bool:
+    """Whether an owner deleted this event, so that a late copy of it must not bring it back."""
+    query = select(AuditLine.id).where(AuditLine.event_id == event_id, AuditLine.action == "deleted")
+    return session.scalars(query.limit(1)).first() is not None
+
+
+def delete_event(session: Session, event_id: str, at: datetime) -> bool:
+    """Remove an event, its fingerprint and its clip's row; leave an audit line. False if there is none.
+
+    Files (clip and picture) are the caller's to remove after the commit.
+    """
+    row = session.get(Event, event_id)
+    if row is None:
+        return False
+    session.add(AuditLine(at=at, action="deleted", event_id=event_id, device_id=row.device_id, event_name=row.name))
+    session.delete(row)
+    for table in (Clip, Fingerprint):
+        part = session.get(table, event_id)
+        if part is not None:
+            session.delete(part)
+    return True
+
+
+def verdict_counts(session: Session) -> dict[str, int]:
+    """How many events have each verdict; undecided ones under `pending`."""
+    rows = session.execute(select(Event.verdict, func.count()).group_by(Event.verdict))
+    return {verdict or "pending": count for verdict, count in rows}
+
+
+def device_rows(session: Session) -> list[Device]:
+    """All devices, those online first, then by id."""
+    return list(session.scalars(select(Device).order_by(Device.is_online.desc(), Device.device_id)))
+
+
+def can_write(history: History) -> bool:
+    """Whether the database takes a write lock now."""
+    try:
+        with history.transaction() as session:
+            session.execute(text("SELECT 1"))
+    except DBAPIError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The way in: MQTT messages from devices, and the answers to them."""

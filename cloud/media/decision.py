@@ -1,0 +1,67 @@
+"""When a fingerprint match may explain an event away. Pure rules, stricter for safety events.
+
+The bit error rate of two unrelated recordings lies around one half; how closely depends on how much is compared.
+Neighbouring sub-fingerprints share most of their audio and their bits are correlated, so that `n` words are worth
+far fewer than `32 n` coin tosses; the standard deviation was measured on recordings (see `STANDARD_DEVIATION_1S`).
+The best of many offsets and recordings is taken, so the bar stands several deviations below one half.
+
+Safety events (smoke, CO, glass) ask for more, because all sounders of one make sound alike:
+
+- only words in which no steady tone or silence dominates count (`usable`), and there must be two seconds of them:
+  the match lies in what surrounds the alarm, never in the alarm;
+- the recording must itself contain that event where it matches. A real alarm while a known advertisement happens
+  to play matches the advertisement, and must still notify.
+
+Doubt is no match.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edge.catalogue import EventSpec
+
+STEPS_PER_SECOND = 50
+MIN_USABLE_WORDS = 50
+MIN_USABLE_WORDS_SAFETY = 100
+STANDARD_DEVIATION_1S = 0.036
+"""Of the bit error rate between unrelated recordings over one second (50 words)."""
+DEVIATIONS_BELOW_HALF = 6.5
+MAX_BIT_ERROR_RATE = 0.35
+"""However much is compared: Haitsma and Kalker's bar (2002)."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """The best place of a query in one recording: offset in words, bit errors over the usable words compared."""
+
+    media_id: str
+    title: str
+    offset_words: int
+    bit_error_rate: float
+    words_compared: int
+    holds_event: bool
+    """Whether the recording itself contains the event at that place."""
+
+
+def max_bit_error_rate(words_compared: int) -> float:
+    """The bit error rate at or below which `words_compared` usable words are a match; negative if none can be."""
+    if words_compared <= 0:
+        return -1.0
+    deviation = STANDARD_DEVIATION_1S * math.sqrt(STEPS_PER_SECOND / words_compared)
+    return min(MAX_BIT_ERROR_RATE, 0.5 - DEVIATIONS_BELOW_HALF * deviation)
+
+
+def doubt(spec: EventSpec, match: Match) -> str | None:
+    """Why this match must not explain the event away; None when it may."""
+    needed = MIN_USABLE_WORDS_SAFETY if spec.is_safety else MIN_USABLE_WORDS
+    if match.words_compared < needed:
+        heard, wanted = match.words_compared / STEPS_PER_SECOND, needed / STEPS_PER_SECOND
+        return f"only {heard:.1f} s of usable sound to compare, {wanted:.1f} s needed"
+    limit = max_bit_error_rate(match.words_compared)
+    if match.bit_error_rate > limit:
+        return f"bit error rate {match.bit_error_rate:.2f}, at most {limit:.2f} would be a match"
+    if spec.is_safety and not match.holds_event:
+        return f"the sound around matches “{match.title}”, but that holds no {spec.title.lower()} there"
+    return None

@@ -1,0 +1,1 @@
+"""Telling people: the port, and the adapters behind it."""

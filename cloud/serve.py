@@ -1,0 +1,211 @@
+"""The server: broker, ingest, pipeline, verifier and pages in one process tree."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import numpy as np
+import uvicorn
+
+from cloud.broker import LOOPBACK, Broker, ExternalBroker, managed_broker
+from cloud.history.clips import ClipStore
+from cloud.history.store import History
+from cloud.ingest.connection import Connection
+from cloud.media.index import MediaIndex
+from cloud.notify.notifier import ConsoleNotifier, LogNotifier, Notification
+from cloud.pipeline import Pipeline
+from cloud.settings import DataFolder, ServeSettings
+from cloud.steps import Steps, Timing
+from cloud.verifier.model import MODEL_FOLDER
+from cloud.verifier.pool import VerifierPool
+from cloud.web.app import Pages, create_app
+from cloud.web.live import Changes
+from edge import catalogue, native
+from edge.errors import HarkenError
+
+log = logging.getLogger("harken.serve")
+
+
+class Server:
+    """Everything that `harken serve` runs. Use as a context manager; `url` and `mqtt_port` say where it is."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        write: Callable[[str], None] = print,
+        verifier_folder: Path = MODEL_FOLDER,
+    ) -> None:
+        """Prepare a server; nothing runs yet.
+
+        Args:
+            settings: ports, data folder and broker.
+            write: prints one line for a person.
+            verifier_folder: the verifier model and its manifest.
+        """
+        self._settings = settings
+        self._write = write
+        self._verifier_folder = verifier_folder
+        self._stack = contextlib.ExitStack()
+        self.url = ""
+        self.mqtt_port = 0
+
+    def __enter__(self) -> Server:
+        """Start; whatever was started is stopped again when a later part cannot start.
+
+        Raises:
+            HarkenError: a port is taken, the data folder cannot be used, no broker is to be had.
+        """
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop in the reverse order: pages, ingest, pipeline, verifier, history, broker."""
+        self._stack.close()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        folder = DataFolder.opened(self._settings.data_dir)
+        stack.enter_context(_exclusive(folder))
+        native.features(np.zeros(native.HOP_SAMPLES, np.int16))  # the C core is built now, not at the first event
+        listener = stack.enter_context(_listener(self._settings.port))
+        self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        broker = self._broker(folder)
+        broker.start()
+        stack.callback(broker.stop)
+        self.mqtt_port = broker.address.port
+        self.broker = broker
+
+        history = History(folder.history_url)
+        stack.callback(history.close)
+        clips = ClipStore(folder.clips_url)
+        media = MediaIndex(folder.media)
+        verifier = VerifierPool(self._verifier_folder)
+        stack.callback(verifier.close)
+        steps = Steps(
+            catalogue.load(),
+            clips,
+            media,
+            verifier,
+            Timing(self._settings.clip_timeout_s),
+            lambda event_id: f"{self.url}/events/{event_id}",
+        )
+        changes = Changes()
+        notifiers = (ConsoleNotifier(self._write), LogNotifier())
+
+        def notify(notification: Notification) -> None:
+            for notifier in notifiers:
+                notifier.notify(notification)
+
+        def on_tick() -> None:
+            with history.reading() as session:
+                overdue = steps.overdue(session)
+            for step in overdue:
+                pipeline.submit(step)
+
+        connection = Connection(
+            broker.address, lambda topic, payload, ack: pipeline.submit(steps.message(topic, payload, ack))
+        )
+        pipeline = Pipeline(
+            history, publish=connection.publish, notify=notify, on_tick=on_tick, on_change=changes.announce
+        )
+        steps.attach(pipeline)
+        pipeline.submit(steps.sweep())
+        pipeline.submit(steps.resumption())
+        pipeline.start()
+        stack.callback(pipeline.stop)
+        if not connection.start():
+            log.warning("the %s takes no subscription yet; trying on", broker.name)
+        stack.callback(connection.stop)
+
+        pages = Pages(
+            history=history,
+            clips=clips,
+            media=media,
+            pipeline=pipeline,
+            connection=connection,
+            verifier=verifier,
+            broker_name=broker.name,
+            pictures=folder.pictures,
+            changes=changes,
+            started_at=datetime.now(UTC),
+        )
+        stack.enter_context(_web_server(create_app(pages), listener, changes))
+        self._write(f"history  {self.url}")
+        self._write(f"mqtt     {broker.address.host}:{broker.address.port} ({broker.name})")
+        self._write(f"data     {folder.root}")
+
+    def _broker(self, folder: DataFolder) -> Broker:
+        if self._settings.broker != "managed":
+            return ExternalBroker(self._settings.broker)
+        return managed_broker(self._settings.mqtt_port, folder.broker, lambda line: self._write(f"warning: {line}"))
+
+
+@contextlib.contextmanager
+def _exclusive(folder: DataFolder) -> Iterator[None]:
+    """Keep a second server away from the same data."""
+    lock: IO[str] = (folder.root / "server.lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HarkenError(
+                f"another server uses {folder.root}: stop it, or choose another folder with --data-dir"
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def _listener(port: int) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+            listener.listen(128)
+        except OSError as error:
+            raise HarkenError(
+                f"port {port} for the pages cannot be had ({error.strerror}): "
+                "stop the program that uses it, or choose another with --port"
+            ) from error
+        yield listener
+
+
+@contextlib.contextmanager
+def _web_server(app: object, listener: socket.socket, changes: Changes) -> Iterator[None]:
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2)  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        changes.close()
+        server.should_exit = True
+        thread.join(5)
+
+
+def serve(settings: ServeSettings, write: Callable[[str], None]) -> int:
+    """Run a server until SIGINT or SIGTERM. Returns the exit status."""
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    with Server(settings, write):
+        write("ready    Ctrl-C stops it")
+        while not stop.wait(1.0):
+            pass
+        write("stopping")
+    return 0

@@ -1,0 +1,78 @@
+"""What `harken serve` can be told, and where its data lies."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import HarkenError
+
+DEFAULT_DATA_DIR = Path("var")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Settings of one server. Port 0 takes any free port; `broker` is `managed` or an `mqtt://` URL."""
+
+    data_dir: Path = DEFAULT_DATA_DIR
+    port: int = 8460
+    mqtt_port: int = 1883
+    broker: str = "managed"
+    clip_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The layout of a data folder."""
+
+    root: Path
+
+    @property
+    def history_url(self) -> str:
+        """SQLAlchemy URL of the history."""
+        return f"sqlite:///{self.root / 'history.sqlite3'}"
+
+    @property
+    def clips_url(self) -> str:
+        """fsspec URL of the clips."""
+        return (self.root / "clips").as_uri()
+
+    @property
+    def pictures(self) -> Path:
+        """Spectrograms, which can be drawn again from the clips."""
+        return self.root / "pictures"
+
+    @property
+    def media(self) -> Path:
+        """Fingerprints of known recordings."""
+        return self.root / "media"
+
+    @property
+    def broker(self) -> Path:
+        """The managed broker's configuration, state and log."""
+        return self.root / "broker"
+
+    @staticmethod
+    def opened(path: Path) -> DataFolder:
+        """Make the folder if need be and check that files can be written there.
+
+        Raises:
+            HarkenError: it is no folder, or may not be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / ".writable"
+            probe.touch()
+            probe.unlink()
+            (path / "pictures").mkdir(exist_ok=True)
+        except OSError as error:
+            raise HarkenError(
+                f"the data folder {path} cannot be used ({error.strerror}): choose another with --data-dir"
+            ) from error
+        return DataFolder(path.resolve())
+
+
+def data_dir_from_environment() -> Path:
+    """`HARKEN_HOME` if set, else `var` in the current folder."""
+    return Path(os.environ.get("HARKEN_HOME") or DEFAULT_DATA_DIR)

@@ -1,0 +1,531 @@
+"""The way of an event: what each message and each finding does to the history. Every step may run twice.
+
+    trigger ─▶ row, receipt ─▶ media check ─┬─ media ──────────────────────────────▶ verdict
+                                            └─ clip asked for, or on its way ─▶ clip row, receipt ─▶ verifier ─▶ verdict
+                                                             └─ none came in time ─────────────────▶ unverified
+
+Messages arrive twice, late and out of order: a clip may come before its trigger or long after its event was judged,
+and any of them after its owner has deleted the event. What an event still lacks is read from its row, so that a
+server that was killed takes every event up again where it stood.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cloud.history.clips import ClipStore, StoredClip
+from cloud.history.models import AWAITING_CLIP, DONE, RECEIVED, VERIFYING, Clip, Device, Event, Fingerprint
+from cloud.history.store import count_rejection, is_deleted
+from cloud.media.index import MediaIndex
+from cloud.notify.notifier import Notification
+from cloud.pipeline import Effects, Pipeline, Publication, Step
+from cloud.verdict import CadenceEvidence, Decision, MediaFinding, Verdict, VerifierFinding, decide
+from cloud.verifier.pool import VerifierPool
+from edge.catalogue import Catalogue, EventSpec
+from edge.contracts import limits, messages, topics
+from edge.contracts.messages import MessageError
+from edge.errors import HarkenError
+
+CODEC = "ima-adpcm"
+_NO_CLIP_KEPT = "no clip could be kept: the disk is full"
+_ORPHAN_AGE = timedelta(hours=1)
+
+log = logging.getLogger("harken.steps")
+
+
+class RefusedError(Exception):
+    """A message that must not be acted on. `cause` is counted, the text is for people."""
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long an event waits for its clip before a person is told without it."""
+
+    clip_timeout_s: float = 30.0
+
+
+class Steps:
+    """Makes the steps of the pipeline. Holds no state of events: that is in the history."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        clips: ClipStore,
+        media: MediaIndex,
+        verifier: VerifierPool,
+        timing: Timing,
+        event_url: Callable[[str], str],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Wire the steps; `event_url` gives an event's page by its id."""
+        self._catalogue = catalogue
+        self._clips = clips
+        self._media = media
+        self._verifier = verifier
+        self._timing = timing
+        self._event_url = event_url
+        self._now = now
+        self._told_unstored: set[str] = set()
+        self._pipeline: Pipeline | None = None
+
+    def attach(self, pipeline: Pipeline) -> None:
+        """Say where steps that arise later (a verifier's answer) are to be queued."""
+        self._pipeline = pipeline
+
+    def _submit(self, step: Step) -> None:
+        assert self._pipeline is not None, "attach() comes first"
+        self._pipeline.submit(step)
+
+    # ---- messages ----
+
+    def message(self, topic: str, payload: bytes, acknowledge: Callable[[], None] | None = None) -> Step:
+        """The step for one MQTT message, whatever it holds; what cannot be read becomes a counted rejection."""
+        try:
+            parsed, content = _decode(topic, payload)
+        except RefusedError as refusal:
+            return self._rejection(refusal, topic, acknowledge)
+        handlers: dict[type, Callable[[Session, Effects, str, Any], None]] = {
+            messages.Trigger: self._take_trigger,
+            messages.Clip: self._take_clip,
+            messages.Status: self._take_status,
+        }
+        handle = handlers[type(content)]
+
+        def run(session: Session, effects: Effects) -> None:
+            try:
+                with session.begin_nested():
+                    handle(session, effects, parsed.device_id, content)
+            except RefusedError as refusal:
+                log.warning("%s refused: %s", topic, refusal)
+                count_rejection(session, refusal.cause, topic, str(refusal), self._now())
+
+        def on_unstored() -> None:
+            if isinstance(content, messages.Trigger):
+                self._tell_without_row(parsed.device_id, content, "the history cannot be written")
+
+        def on_error(error: Exception) -> None:
+            failed = RefusedError(f"{parsed.kind}: failed", f"{type(error).__name__}: {error}")
+            self._submit(self._rejection(failed, topic, None))
+            if isinstance(content, messages.Trigger):
+                self._tell_without_row(parsed.device_id, content, f"the server failed on it: {error}")
+
+        return Step(parsed.kind, run, acknowledge, on_unstored, on_error)
+
+    def _rejection(self, refusal: RefusedError, topic: str, acknowledge: Callable[[], None] | None) -> Step:
+        def run(session: Session, effects: Effects) -> None:  # noqa: ARG001
+            count_rejection(session, refusal.cause, topic, str(refusal), self._now())
+
+        log.warning("%s refused: %s", topic[:200], refusal)
+        return Step("rejection", run, acknowledge)
+
+    def _take_trigger(self, session: Session, effects: Effects, device_id: str, trigger: messages.Trigger) -> None:
+        event_id = trigger.event_id.hex()
+        _check_owner("trigger", trigger.event_id, device_id)
+        if trigger.event not in self._catalogue:
+            raise RefusedError(
+                "trigger: unknown event", f"the catalogue has no event {trigger.event!r}: update the server"
+            )
+        effects.publications.append(_receipt(device_id, trigger.event_id, "trigger"))
+        if is_deleted(session, event_id) or session.get(Event, event_id) is not None:
+            return
+        now = self._now()
+        self._see_device(session, device_id, now)
+        session.add(
+            Event(
+                event_id=event_id,
+                device_id=device_id,
+                name=trigger.event,
+                device_seq=trigger.device_seq,
+                event_start_sample=trigger.event_start_sample,
+                trigger_sample=trigger.trigger_sample,
+                score=trigger.score,
+                scores=self._named_scores(trigger.scores),
+                sensitivity=trigger.sensitivity,
+                armed=trigger.is_armed,
+                cadence={
+                    "kind": trigger.cadence.kind,
+                    "periods": trigger.cadence.periods,
+                    "on_ms": trigger.cadence.on_ms,
+                    "off_ms": trigger.cadence.off_ms,
+                    "pause_ms": trigger.cadence.pause_ms,
+                    "confidence": trigger.cadence.confidence,
+                },
+                model_hash=trigger.model_hash.hex(),
+                head_version=trigger.head_version,
+                clip_policy=trigger.clip,
+                received_at=now,
+                stage=RECEIVED,
+            )
+        )
+        session.add(
+            Fingerprint(
+                event_id=event_id,
+                first_sample=trigger.fingerprint.first_sample,
+                step_samples=trigger.fingerprint.step_samples,
+                words=trigger.fingerprint.words,
+                usable=trigger.fingerprint.usable,
+            )
+        )
+        effects.next_steps.append(self.media_check(event_id))
+
+    def _named_scores(self, scores: Mapping[int, int]) -> dict[str, int]:
+        names = {spec.id: spec.name for spec in self._catalogue}
+        return {names.get(number, f"event {number}"): score for number, score in scores.items()}
+
+    def _take_clip(self, session: Session, effects: Effects, device_id: str, clip: messages.Clip) -> None:
+        event_id = clip.event_id.hex()
+        _check_owner("clip", clip.event_id, device_id)
+        if clip.codec != CODEC:
+            raise RefusedError("clip: unknown codec", f"codec {clip.codec!r}; only {CODEC} is known")
+        row = session.get(Event, event_id)
+        is_kept = session.get(Clip, event_id) is not None
+        is_dismissed = row is not None and row.verdict == Verdict.MEDIA and row.clip_policy == "on_request"
+        if is_kept or is_dismissed or is_deleted(session, event_id):
+            effects.publications.append(_receipt(device_id, clip.event_id, "clip"))
+            return
+        stored = StoredClip(clip.sample_rate_hz, clip.sample_count, clip.block_bytes, clip.data)
+        try:
+            size = self._clips.write(event_id, stored)
+        except OSError as error:
+            self._clip_not_kept(effects, row, error)
+            return
+        effects.publications.append(_receipt(device_id, clip.event_id, "clip"))
+        session.add(
+            Clip(
+                event_id=event_id,
+                device_id=device_id,
+                first_sample=clip.first_sample,
+                trigger_offset=clip.trigger_offset,
+                sample_rate_hz=clip.sample_rate_hz,
+                sample_count=clip.sample_count,
+                block_bytes=clip.block_bytes,
+                size_bytes=size,
+                received_at=self._now(),
+            )
+        )
+        self._see_device(session, device_id, self._now())
+        if row is not None and (row.stage == AWAITING_CLIP or row.verdict == Verdict.UNVERIFIED):
+            row.stage = VERIFYING
+            effects.actions.append(lambda: self._start_verifier(event_id, stored))
+
+    def _clip_not_kept(self, effects: Effects, row: Event | None, error: OSError) -> None:
+        """Go on without a clip. No receipt, so that the device keeps it as long as it can."""
+        assert self._pipeline is not None
+        self._pipeline.counters.clip_write_failures += 1
+        cause = _NO_CLIP_KEPT if error.errno == errno.ENOSPC else f"no clip could be kept: {error.strerror or error}"
+        log.error("%s: %s", row.event_id if row else "a clip", cause)
+        if row is not None and row.stage == AWAITING_CLIP:
+            self._conclude(effects, row, VerifierFinding.failed(cause))
+
+    def _take_status(self, session: Session, effects: Effects, device_id: str, status: messages.Status) -> None:  # noqa: ARG002
+        device = self._see_device(session, device_id, self._now())
+        device.is_online = status.is_online
+        device.board = status.board
+        device.firmware = status.firmware
+        device.model_hash = status.model_hash.hex()
+        device.armed = status.is_armed
+        if status.is_online:  # a last will was written before it all happened
+            device.samples_heard = status.samples_heard
+            device.triggers_dropped = status.triggers_dropped
+            device.clips_dropped = status.clips_dropped
+            device.outbox_depth = status.outbox_depth
+
+    @staticmethod
+    def _see_device(session: Session, device_id: str, now: datetime) -> Device:
+        device = session.get(Device, device_id)
+        if device is None:
+            device = Device(device_id=device_id, first_seen_at=now, last_seen_at=now)
+            session.add(device)
+        device.last_seen_at = now
+        return device
+
+    # ---- media ----
+
+    def media_check(self, event_id: str) -> Step:
+        """Compare an event's fingerprint with the known recordings, and see what it needs next."""
+
+        def run(session: Session, effects: Effects) -> None:
+            row = session.get(Event, event_id)
+            if row is None or row.stage != RECEIVED:
+                return
+            spec = self._catalogue.by_name(row.name)
+            finding = self._check_media(spec, session.get(Fingerprint, event_id))
+            row.media_checked_at = self._now()
+            row.media_id, row.media_title = finding.media_id, finding.title
+            row.media_bit_error_rate, row.media_offset_s = finding.bit_error_rate, finding.offset_s
+            row.media_note = f"The check failed: {finding.error}." if finding.error else finding.note
+            row.media_has_failed = finding.error is not None
+            clip = session.get(Clip, event_id)
+            if finding.is_media:
+                if row.clip_policy == "on_request":
+                    effects.publications.append(_command(row, "discard_clip"))
+                self._conclude(effects, row, VerifierFinding.failed("not asked"))
+            elif clip is not None:
+                row.stage = VERIFYING
+                effects.actions.append(lambda: self._start_verifier(event_id, self._read_clip(clip)))
+            elif row.clip_policy == "none":
+                self._conclude(effects, row, VerifierFinding.failed("the device had no room for a clip"))
+            else:
+                row.stage = AWAITING_CLIP
+                row.clip_deadline_at = self._now() + timedelta(seconds=self._timing.clip_timeout_s)
+                if row.clip_policy == "on_request":
+                    effects.publications.append(_command(row, "send_clip"))
+
+        return Step("media check", run)
+
+    def _check_media(self, spec: EventSpec, stored: Fingerprint | None) -> MediaFinding:
+        try:
+            if stored is None:
+                return MediaFinding(note="The trigger came without a fingerprint.")
+            sent = messages.Fingerprint(stored.first_sample, stored.step_samples, stored.words, stored.usable)
+            return self._media.check(spec, sent.word_array, sent.usable_array)
+        except Exception as error:  # whatever it is, the event goes on and the person is told
+            log.exception("the media check failed")
+            return MediaFinding(error=str(error) or type(error).__name__)
+
+    # ---- verifier ----
+
+    def _read_clip(self, clip: Clip) -> StoredClip | HarkenError:
+        try:
+            return self._clips.read(
+                clip.event_id,
+                sample_count=clip.sample_count,
+                sample_rate_hz=clip.sample_rate_hz,
+                block_bytes=clip.block_bytes,
+            )
+        except Exception as error:
+            return HarkenError(f"the stored clip cannot be read: {error}")
+
+    def _start_verifier(self, event_id: str, clip: StoredClip | HarkenError) -> None:
+        def on_done(finding: VerifierFinding) -> None:
+            self._submit(self.verified(event_id, finding))
+
+        if isinstance(clip, HarkenError):
+            on_done(VerifierFinding.failed(str(clip)))
+            return
+        try:
+            self._verifier.submit(clip, on_done)
+        except Exception as error:
+            log.exception("event %s: the verifier takes no jobs", event_id)
+            on_done(VerifierFinding.failed(f"the verifier takes no jobs: {error}"))
+
+    def verified(self, event_id: str, finding: VerifierFinding) -> Step:
+        """Conclude an event with the verifier's answer."""
+
+        def run(session: Session, effects: Effects) -> None:
+            row = session.get(Event, event_id)
+            if row is not None and row.stage == VERIFYING:
+                self._conclude(effects, row, finding)
+
+        return Step("verdict", run)
+
+    def expiry(self, event_id: str) -> Step:
+        """Conclude an event whose clip has not come."""
+
+        def run(session: Session, effects: Effects) -> None:
+            row = session.get(Event, event_id)
+            if row is not None and row.stage == AWAITING_CLIP:
+                seconds = self._timing.clip_timeout_s
+                self._conclude(effects, row, VerifierFinding.failed(f"no clip came within {seconds:.0f} s"))
+
+        return Step("clip timeout", run)
+
+    def _conclude(self, effects: Effects, row: Event, finding: VerifierFinding) -> None:
+        """Give an event its verdict; one that was unverified may get a better one, never the other way round."""
+        if row.verdict is not None and (row.verdict != Verdict.UNVERIFIED or finding.error is not None):
+            row.stage = DONE
+            return
+        spec = self._catalogue.by_name(row.name)
+        decision = self._decide(spec, row, finding)
+        was_told = row.verdict is not None
+        row.stage = DONE
+        row.clip_deadline_at = None
+        row.verdict, row.reason, row.verdict_at = decision.verdict.value, decision.reason, self._now()
+        row.verdict_sent_at = None
+        if finding.error is None and finding.scores:
+            row.verifier_scores = dict(finding.scores)
+            row.verifier_version = finding.version
+            row.verified_at = row.verdict_at
+        log.info("event %s %s: %s. %s", row.event_id, row.name, row.verdict, row.reason)
+        effects.publications.append(self._verdict_publication(row))
+        if decision.verdict.notifies and not (was_told and decision.verdict is Verdict.UNVERIFIED):
+            row.notified_at = None
+            self._ask_to_notify(effects, row)
+
+    def _decide(self, spec: EventSpec, row: Event, finding: VerifierFinding) -> Decision:
+        media = MediaFinding(
+            row.media_id,
+            row.media_title,
+            row.media_bit_error_rate,
+            row.media_offset_s,
+            row.media_note,
+            row.media_note if row.media_has_failed else None,
+        )
+        measured = row.cadence or {}
+        cadence = CadenceEvidence(
+            str(measured.get("kind", "none")), int(measured.get("periods", 0)), int(measured.get("confidence", 0))
+        )
+        try:
+            return decide(spec, cadence, media, finding, self._catalogue)
+        except Exception as error:
+            log.exception("event %s: no decision", row.event_id)
+            return Decision(Verdict.UNVERIFIED, f"The decision failed: {error}.")
+
+    # ---- telling ----
+
+    def _verdict_publication(self, row: Event) -> Publication:
+        event_id, verdict_at = row.event_id, row.verdict_at
+
+        def mark(session: Session, effects: Effects) -> None:  # noqa: ARG001
+            sent = session.get(Event, event_id)
+            if sent is not None and sent.verdict_at == verdict_at:
+                sent.verdict_sent_at = self._now()
+
+        message = messages.Verdict(
+            event_id=bytes.fromhex(event_id),
+            verdict=row.verdict or Verdict.UNVERIFIED.value,
+            reason=_shortened(row.reason, limits.REASON_MAX_CHARS),
+            media_id=_shortened(row.media_id, limits.MEDIA_MAX_CHARS) if row.media_id else None,
+            media_title=_shortened(row.media_title, limits.MEDIA_MAX_CHARS) if row.media_title else None,
+        )
+        return Publication(row.device_id, "verdict", message, lambda: self._submit(Step("verdict sent", mark)))
+
+    def _ask_to_notify(self, effects: Effects, row: Event) -> None:
+        spec = self._catalogue.by_name(row.name)
+        event_id = row.event_id
+        notification = Notification(
+            event_id,
+            row.device_id,
+            spec.title,
+            row.verdict or "",
+            row.reason,
+            spec.is_safety,
+            self._event_url(event_id),
+        )
+
+        def mark(session: Session, effects: Effects) -> None:  # noqa: ARG001
+            told = session.get(Event, event_id)
+            if told is not None:
+                told.notified_at = self._now()
+
+        def tell() -> None:
+            assert self._pipeline is not None
+            if self._pipeline.tell(notification):
+                self._submit(Step("notified", mark))
+
+        effects.actions.append(tell)
+
+    def _tell_without_row(self, device_id: str, trigger: messages.Trigger, cause: str) -> None:
+        """Notify of a trigger that could not be stored; once, and only here, because no row remembers it."""
+        event_id = trigger.event_id.hex()
+        if event_id in self._told_unstored or trigger.event not in self._catalogue:
+            return
+        self._told_unstored.add(event_id)
+        spec = self._catalogue.by_name(trigger.event)
+        assert self._pipeline is not None
+        self._pipeline.tell(
+            Notification(event_id, device_id, spec.title, "unverified", f"Not judged: {cause}.", spec.is_safety)
+        )
+
+    # ---- time and restarts ----
+
+    def overdue(self, session: Session) -> list[Step]:
+        """Steps for events whose clip did not come in time."""
+        query = select(Event.event_id).where(Event.stage == AWAITING_CLIP, Event.clip_deadline_at <= self._now())
+        return [self.expiry(event_id) for event_id in session.scalars(query)]
+
+    def resumption(self) -> Step:
+        """Take up every event where a former server left it: checks, clips, verdicts and notifications not yet made."""
+
+        def run(session: Session, effects: Effects) -> None:
+            for row in session.scalars(select(Event).where(Event.stage != DONE)):
+                if row.stage == RECEIVED:
+                    effects.next_steps.append(self.media_check(row.event_id))
+                elif row.stage == AWAITING_CLIP:
+                    row.clip_deadline_at = self._now() + timedelta(seconds=self._timing.clip_timeout_s)
+                    if row.clip_policy == "on_request":
+                        effects.publications.append(_command(row, "send_clip"))
+                elif row.stage == VERIFYING:
+                    effects.actions.append(self._resumed_verification(session, row.event_id))
+            for row in session.scalars(
+                select(Event).where(Event.verdict.is_not(None), Event.verdict_sent_at.is_(None))
+            ):
+                effects.publications.append(self._verdict_publication(row))
+            for row in session.scalars(select(Event).where(Event.verdict.is_not(None), Event.notified_at.is_(None))):
+                if row.verdict and Verdict(row.verdict).notifies:
+                    self._ask_to_notify(effects, row)
+
+        return Step("resumption", run)
+
+    def _resumed_verification(self, session: Session, event_id: str) -> Callable[[], None]:
+        clip = session.get(Clip, event_id)
+        content = HarkenError("the clip is missing") if clip is None else self._read_clip(clip)
+        return lambda: self._start_verifier(event_id, content)
+
+    def sweep(self) -> Step:
+        """Remove files without a row (a server was killed between the two) and clips whose trigger never came."""
+
+        def run(session: Session, effects: Effects) -> None:
+            known = set(session.scalars(select(Clip.event_id)))
+            for event_id in self._clips.event_ids() - known:
+                effects.actions.append(lambda event_id=event_id: self._clips.delete(event_id))  # type: ignore[misc]
+            lonely = select(Clip).where(
+                Clip.event_id.not_in(select(Event.event_id)), Clip.received_at < self._now() - _ORPHAN_AGE
+            )
+            for clip in session.scalars(lonely):
+                refused = f"a clip of {clip.device_id} waited an hour for its trigger"
+                count_rejection(session, "clip: no trigger", "", refused, self._now())
+                session.delete(clip)
+                effects.actions.append(lambda event_id=clip.event_id: self._clips.delete(event_id))  # type: ignore[misc]
+
+        return Step("sweep", run)
+
+
+def _decode(topic: str, payload: bytes) -> tuple[topics.Topic, Any]:
+    try:
+        parsed = topics.parse(topic)
+    except HarkenError as error:
+        raise RefusedError("topic", str(error)) from error
+    if parsed.kind not in topics.FROM_DEVICE:
+        raise RefusedError("topic", f"{topic} is for devices to read, not to write")
+    try:
+        return parsed, messages.decode(parsed.kind, payload)
+    except MessageError as error:
+        raise RefusedError(f"{parsed.kind}: malformed", str(error)) from error
+
+
+def _check_owner(kind: str, event_id: bytes, device_id: str) -> None:
+    """An event id ends in the CRC-32 of its device's id: one device cannot speak of another's events by accident."""
+    if event_id[12:16] != zlib.crc32(device_id.encode()).to_bytes(4, "big"):
+        raise RefusedError(f"{kind}: wrong device", f"event {event_id.hex()} was not made by device {device_id}")
+
+
+def _receipt(device_id: str, event_id: bytes, kind: str) -> Publication:
+    return Publication(device_id, "receipt", messages.Receipt(event_id=event_id, kind=kind))
+
+
+def _command(row: Event, command: str) -> Publication:
+    return Publication(
+        row.device_id, "command", messages.Command(event_id=bytes.fromhex(row.event_id), command=command)
+    )
+
+
+def _shortened(text: str, max_bytes: int) -> str:
+    """The text in at most `max_bytes` of UTF-8, cut between characters."""
+    encoded = text.encode()
+    if len(encoded) <= max_bytes:
+        return text
+    return encoded[: max_bytes - 3].decode(errors="ignore") + "…"

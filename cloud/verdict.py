@@ -1,0 +1,162 @@
+"""The decision on one event, from what the media check and the verifier found. Pure: no clock, no disk, no network.
+
+The rules, in the order in which they are applied:
+
+1. A known recording that passes the media check (`cloud.media.decision`) makes the event *media*. That check is
+   stricter for safety events, and doubt is no match.
+2. Without a judgement by the verifier (no clip, a clip that does not decode, a crash, a timeout) the event is
+   *unverified*, and that notifies: nobody is left asleep because a machine failed.
+3. The verifier's score at or above the event's threshold makes it *confirmed*. Smoke and CO alarms vouch for each
+   other, because to a person both mean "get up": the higher of the two scores counts, and the reason says which.
+   The thresholds of safety events are low by design, so that the verifier rejects only what it is sure of.
+4. A score below it makes the event *rejected*, with the score and the threshold in the reason, except
+   - when the media check had failed: then nobody looked at half of the evidence, and the event is *unverified*;
+   - when the device measured the cadence that names this alarm with good confidence: the evidence of the two
+     disagrees, cadence never silences, and the event is *unverified*.
+
+*Confirmed* and *unverified* notify; *rejected* and *media* are shown in the history only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge.catalogue import Catalogue, EventSpec
+
+CADENCE_CONFIDENCE = 160
+"""Of 255: from here on a measured T3 or T4 stands against the verifier's rejection."""
+CADENCE_PERIODS = 2
+"""A pattern heard once may be chance; twice is a cadence."""
+
+
+class Verdict(StrEnum):
+    """How an event ends."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    MEDIA = "media"
+    UNVERIFIED = "unverified"
+
+    @property
+    def notifies(self) -> bool:
+        """Whether a person is told at once."""
+        return self in (Verdict.CONFIRMED, Verdict.UNVERIFIED)
+
+
+@dataclass(frozen=True)
+class MediaFinding:
+    """What the media check found. `error` is set when the check itself failed; then nothing else counts."""
+
+    media_id: str | None = None
+    title: str | None = None
+    bit_error_rate: float | None = None
+    offset_s: float | None = None
+    note: str = ""
+    error: str | None = None
+
+    @property
+    def is_media(self) -> bool:
+        """Whether a known recording accounts for the event."""
+        return self.error is None and self.media_id is not None
+
+
+@dataclass(frozen=True)
+class VerifierFinding:
+    """The verifier's answer: scores 0…1 and thresholds by event name. `error` says why there is none."""
+
+    scores: Mapping[str, float]
+    thresholds: Mapping[str, float]
+    version: str = ""
+    error: str | None = None
+
+    @staticmethod
+    def failed(error: str) -> VerifierFinding:
+        """No answer, and why."""
+        return VerifierFinding({}, {}, error=error)
+
+
+@dataclass(frozen=True)
+class CadenceEvidence:
+    """What the device measured: `kind` none, t3, t4, other or continuous; whole periods; confidence 0…255."""
+
+    kind: str = "none"
+    periods: int = 0
+    confidence: int = 0
+
+    def names_alarm(self, spec: EventSpec) -> bool:
+        """Whether the cadence is one of the alarm cadences, heard well enough, and the event is such an alarm."""
+        return (
+            spec.cadence != "none"
+            and self.kind in ("t3", "t4")
+            and self.periods >= CADENCE_PERIODS
+            and self.confidence >= CADENCE_CONFIDENCE
+        )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict and the sentence that a person reads beside it."""
+
+    verdict: Verdict
+    reason: str
+
+
+def decide(
+    spec: EventSpec,
+    cadence: CadenceEvidence,
+    media: MediaFinding,
+    heard: VerifierFinding,
+    catalogue: Catalogue,
+) -> Decision:
+    """Judge one event by the rules above."""
+    if media.is_media:
+        at = "" if media.offset_s is None else f" at {media.offset_s:.1f} s"
+        return Decision(Verdict.MEDIA, f"This is “{media.title}”{at}, a recording in the media index.")
+    if heard.error is not None:
+        return Decision(Verdict.UNVERIFIED, _sentence(heard.error))
+    if spec.name not in heard.scores or spec.name not in heard.thresholds:
+        return Decision(Verdict.UNVERIFIED, f"The verifier does not know {spec.title.lower()}.")
+    confirming = _confirming(spec, heard, catalogue)
+    if confirming is not None:
+        score, threshold = heard.scores[confirming.name], heard.thresholds[confirming.name]
+        what = "it" if confirming is spec else confirming.title.lower()
+        return Decision(Verdict.CONFIRMED, f"The verifier hears {what} ({score:.2f}, needed {threshold:.2f}).")
+    score, threshold = heard.scores[spec.name], heard.thresholds[spec.name]
+    if media.error is not None:
+        return Decision(
+            Verdict.UNVERIFIED,
+            f"The verifier doubts it ({score:.2f}), but the media check failed: {media.error}.",
+        )
+    if cadence.names_alarm(spec):
+        name = {"t3": "temporal-three", "t4": "temporal-four"}[cadence.kind]
+        return Decision(
+            Verdict.UNVERIFIED,
+            f"The verifier doubts it ({score:.2f}), but the device measured the {name} cadence.",
+        )
+    other = _loudest_other(spec, heard, catalogue)
+    instead = f"; it hears {other.title.lower()} ({heard.scores[other.name]:.2f})" if other else ""
+    return Decision(
+        Verdict.REJECTED,
+        f"The verifier does not hear it ({score:.2f}, needed {threshold:.2f}){instead}.",
+    )
+
+
+def _confirming(spec: EventSpec, heard: VerifierFinding, catalogue: Catalogue) -> EventSpec | None:
+    """The event whose score confirms this one: itself if it passes, else a fellow alarm that does."""
+    fellows = [other for other in catalogue if spec.cadence != "none" != other.cadence and other is not spec]
+    for other in (spec, *fellows):
+        if heard.scores.get(other.name, -1.0) >= heard.thresholds.get(other.name, 2.0):
+            return other
+    return None
+
+
+def _loudest_other(spec: EventSpec, heard: VerifierFinding, catalogue: Catalogue) -> EventSpec | None:
+    others = [other for other in catalogue if other.name != spec.name and other.name in heard.scores]
+    above = [other for other in others if heard.scores[other.name] >= heard.thresholds.get(other.name, 1.0)]
+    return max(above, key=lambda other: heard.scores[other.name], default=None)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."

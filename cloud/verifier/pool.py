@@ -1,0 +1,174 @@
+"""The worker process in which clips are judged, so that no clip can take the server down or hold it up."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cloud.history.clips import StoredClip
+from cloud.verdict import VerifierFinding
+from cloud.verifier.model import MODEL_FOLDER, VerifierModel
+from edge import native
+from edge.errors import HarkenError
+
+TIMEOUT_S = 20.0
+_TRIES = 2
+_PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger("harken.verifier")
+
+_model: VerifierModel | None = None
+
+
+def _start_worker() -> None:
+    # Ctrl-C goes to the whole terminal group; the server alone decides when a worker ends. If the server is killed,
+    # Linux ends the worker too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _judge(folder: Path, clip: StoredClip) -> VerifierFinding:
+    """Judge one clip. Runs in the worker; what can be mended comes back as a finding, not as an exception."""
+    global _model  # one model for the life of the process
+    try:
+        if _model is None:
+            _model = VerifierModel(folder)
+        scores = _model.score(decode(clip))
+    except HarkenError as error:
+        return VerifierFinding.failed(str(error))
+    return VerifierFinding(scores, _model.thresholds, _model.version)
+
+
+def decode(clip: StoredClip) -> np.ndarray:
+    """The PCM of a clip, int16[sample_count].
+
+    Raises:
+        HarkenError: its rate, its length or its blocks are not what a device sends.
+    """
+    if clip.sample_rate_hz != native.SAMPLE_RATE_HZ:
+        raise HarkenError(f"the clip has {clip.sample_rate_hz} Hz; {native.SAMPLE_RATE_HZ} Hz is needed")
+    if clip.block_bytes < 5 or not clip.data or len(clip.data) % clip.block_bytes:
+        raise HarkenError(f"the clip is damaged: {len(clip.data)} bytes are no whole blocks of {clip.block_bytes}")
+    pcm = native.adpcm_decode(clip.data)
+    if not 0 < clip.sample_count <= len(pcm):
+        raise HarkenError(f"the clip is damaged: {clip.sample_count} samples promised, {len(pcm)} sent")
+    return pcm[: clip.sample_count]
+
+
+@dataclass
+class _Job:
+    clip: StoredClip
+    on_done: Callable[[VerifierFinding], None]
+    tries_left: int
+    deadline: float
+
+
+class VerifierPool:
+    """Judges clips one after another in a process of its own.
+
+    Every job ends in exactly one call of its `on_done`, from some thread: with scores, or with the reason why there are
+    none. A worker that dies is replaced and the job tried once more; one that hangs is killed.
+    """
+
+    def __init__(self, folder: Path = MODEL_FOLDER, workers: int = 1, timeout_s: float = TIMEOUT_S) -> None:
+        """Prepare the pool; processes start with the first job. `folder` holds the model and its manifest."""
+        self._folder = folder
+        self._workers = workers
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._jobs: dict[Future[VerifierFinding], _Job] = {}
+        self._is_closed = False
+        self._executor = self._new_executor()
+        self._guard = threading.Thread(target=self._watch, name="verifier-guard", daemon=True)
+        self._guard.start()
+
+    @property
+    def depth(self) -> int:
+        """Jobs that have no answer yet."""
+        return len(self._jobs)
+
+    def submit(self, clip: StoredClip, on_done: Callable[[VerifierFinding], None]) -> None:
+        """Judge a clip; `on_done` gets the finding."""
+        self._submit(_Job(clip, on_done, _TRIES, 0.0))
+
+    def close(self) -> None:
+        """End the processes. Jobs without an answer get none; they are taken up again at the next start."""
+        with self._lock:
+            self._is_closed = True
+            self._jobs.clear()
+        self._kill_workers(self._executor)
+
+    def _new_executor(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        )
+
+    def _submit(self, job: _Job) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            job.tries_left -= 1
+            # The jobs before it may each take their whole time.
+            job.deadline = time.monotonic() + self._timeout_s * (len(self._jobs) // self._workers + 1)
+            try:
+                future = self._executor.submit(_judge, self._folder, job.clip)
+            except BrokenProcessPool:
+                self._executor = self._new_executor()
+                future = self._executor.submit(_judge, self._folder, job.clip)
+            self._jobs[future] = job
+        future.add_done_callback(self._finish)
+
+    def _finish(self, future: Future[VerifierFinding]) -> None:
+        with self._lock:
+            job = self._jobs.pop(future, None)
+        if job is None:
+            return
+        error = future.exception() if not future.cancelled() else BrokenProcessPool("cancelled")
+        if error is None:
+            job.on_done(future.result())
+        elif isinstance(error, BrokenProcessPool) and job.tries_left > 0:
+            log.warning("a verifier process died; its clip is tried once more")
+            self._submit(job)
+        else:
+            cause = (
+                "the verifier process died" if isinstance(error, BrokenProcessPool) else f"the verifier failed: {error}"
+            )
+            log.error("%s", cause)
+            job.on_done(VerifierFinding.failed(cause))
+
+    def _watch(self) -> None:
+        while not self._is_closed:
+            time.sleep(0.2)
+            now = time.monotonic()
+            with self._lock:
+                late = [future for future, job in self._jobs.items() if job.deadline < now]
+                jobs = [self._jobs.pop(future) for future in late]
+                if jobs and not self._is_closed:
+                    stuck, self._executor = self._executor, self._new_executor()
+                else:
+                    stuck = None
+            if stuck is not None:
+                self._kill_workers(stuck)  # jobs behind the stuck one fail with BrokenProcessPool and are tried again
+            for job in jobs:
+                job.on_done(VerifierFinding.failed(f"the verifier gave no answer within {self._timeout_s:.0f} s"))
+
+    @staticmethod
+    def _kill_workers(executor: ProcessPoolExecutor) -> None:
+        for process in list(
+            (executor._processes or {}).values()
+        ):  # the executor has no public way to stop a running job
+            process.kill()
+        executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""The pages: history, event, devices, media."""

@@ -1,0 +1,55 @@
+"""`harken serve`: the cloud on one machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run broker, ingest, verifier, history and pages",
+        description="Run the cloud on this machine: an MQTT broker, the way from trigger to verdict, the history and "
+        "its pages. Everything it keeps lies in the data folder. Ctrl-C stops it.",
+    )
+    parser.add_argument("--data-dir", type=Path, help="where history, clips and media index are kept (default: var)")
+    parser.add_argument("--port", type=int, default=8460, help="of the pages; 0 takes any (default: %(default)s)")
+    parser.add_argument(
+        "--mqtt-port", type=int, default=1883, help="of its own broker; 0 takes any (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--broker",
+        default="managed",
+        metavar="managed|URL",
+        help="its own broker, or one at mqtt://[user:password@]host[:port]",
+    )
+    parser.add_argument(
+        "--clip-timeout", type=float, default=30.0, metavar="S",
+        help="seconds after which an event without a clip is told as unverified (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="log every verdict")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal."""
+    import logging
+
+    from cloud.serve import serve
+    from cloud.settings import ServeSettings, data_dir_from_environment
+
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.ERROR, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
+    for quiet in ("alembic", "uvicorn", "PIL"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    settings = ServeSettings(
+        data_dir=args.data_dir or data_dir_from_environment(),
+        port=args.port,
+        mqtt_port=args.mqtt_port,
+        broker=args.broker,
+        clip_timeout_s=args.clip_timeout,
+    )
+    return serve(settings, lambda line: print(line, flush=True))
