@@ -33,8 +33,7 @@ typedef struct {
 typedef struct {
     uint8_t level[HK_CADENCE_GROUPS][HK_CADENCE_HISTORY_STEPS]; /* rings: strongest band, quarters of log2 energy */
     int16_t mean_q8[HK_MEL_BANDS]; /* spectrum of the last second or so: a steady tone stands out of it */
-    uint16_t next;                                             /* where the coming step goes */
-    uint16_t filled;                                           /* steps heard, at most HK_CADENCE_HISTORY_STEPS */
+    uint16_t next;                 /* where the coming step goes */
 } hk_cadence_state_t;
 
 /* Forgets everything. */

@@ -8,6 +8,7 @@
 #define TICKS_PER_STEP 4
 #define TICK_MS 5
 #define STEPS HK_CADENCE_HISTORY_STEPS
+#define TICKS (STEPS * TICKS_PER_STEP)
 
 /* A level is limited to this much below the history's loud level (quarters of log2: 15 dB). Without a limit, the
  * echo of a loud alarm in a silent room would count as sound until it had decayed by half of 90 dB. */
@@ -35,17 +36,23 @@ static const band_group_t GROUPS[HK_CADENCE_GROUPS] = { { 5, 10 }, { 11, 17 }, {
 _Static_assert(HK_MEL_BANDS > 31 + TONE_NEIGHBOURS, "the groups name bands up to 31, and their neighbours");
 _Static_assert(STEPS *RANGE <= UINT16_MAX / TICKS_PER_STEP, "sums of levels, times ticks, fit 16 bits");
 
+typedef struct {
+    int16_t least, most;
+} range_t;
+
 /* A pattern of the standards: bursts of `pulses`, onsets `beat` apart, `pause` from the last onset to the next burst's
- * first. In ticks. The limits of beat and pause lie between the 10 % that the standards admit and the 25 % of beepers
- * that are something else; those of a pulse's length are wider, because rooms prolong it. */
+ * first. In ticks. The fit moves within the wide ranges, and only what comes to rest within the narrow ones is accepted:
+ * a fit held back at the limit would look as if it lay within it. The narrow ranges of beat and pause lie between the
+ * 10 % that the standards admit and the 25 % of beepers that are something else; that of a pulse's length reaches
+ * farther up, because rooms prolong it. */
 typedef struct {
     uint8_t kind;
     uint8_t pulses;
     uint8_t phase_steps;    /* coarse search: every so many steps */
     uint8_t block;          /* the pause is looked at in blocks of this length: each must be quiet */
-    int16_t beat_min, beat_max;
-    int16_t on_min, on_max;
-    int16_t pause_min, pause_max;
+    range_t beat, beat_wide;
+    range_t on, on_wide;
+    range_t pause, pause_wide;
     int16_t before, after;  /* silence around a burst: before the first pulse, after the last */
     int16_t quiet_after;    /* silence after a single burst that makes it a hint */
     int16_t coarse_beat[3];
@@ -55,13 +62,15 @@ typedef struct {
 static const pattern_t PATTERNS[] = {
     {
         .kind = HK_CADENCE_T3, .pulses = 3, .phase_steps = 2, .block = 24,
-        .beat_min = 178, .beat_max = 222, .on_min = 80, .on_max = 144, .pause_min = 344, .pause_max = 456,
+        .beat = { 178, 222 }, .on = { 84, 140 }, .pause = { 348, 452 },
+        .beat_wide = { 150, 260 }, .on_wide = { 60, 180 }, .pause_wide = { 300, 520 },
         .before = 130, .after = 150, .quiet_after = 200,
         .coarse_beat = { 184, 200, 216 }, .coarse_on = { 96, 120 },
     },
     {
         .kind = HK_CADENCE_T4, .pulses = 4, .phase_steps = 1, .block = 20,
-        .beat_min = 35, .beat_max = 45, .on_min = 12, .on_max = 34, .pause_min = 900, .pause_max = 1140,
+        .beat = { 34, 46 }, .on = { 12, 36 }, .pause = { 890, 1150 },
+        .beat_wide = { 28, 54 }, .on_wide = { 8, 44 }, .pause_wide = { 860, 1180 },
         .before = 60, .after = 60, .quiet_after = 160,
         .coarse_beat = { 36, 40, 44 }, .coarse_on = { 18, 26 },
     },
@@ -76,7 +85,6 @@ typedef struct {
     uint8_t level[STEPS];       /* 0..RANGE */
     int8_t burst[STEPS];        /* contrast of the best burst that begins at a step, or NO_BURST */
     uint8_t shape[STEPS];       /* which coarse beat and length that was */
-    int32_t ticks;              /* length of the history */
 } line_t;
 
 #define NO_BURST (-128)
@@ -111,9 +119,6 @@ void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2])
         cadence->mean_q8[b] = (int16_t)(mean + (both - mean + (1 << (MEAN_SHIFT - 1))) / (1 << MEAN_SHIFT));
     }
     cadence->next = (uint16_t)((cadence->next + 1) % STEPS);
-    if (cadence->filled < STEPS) {
-        cadence->filled++;
-    }
 }
 
 /* Whether a steady tone has been sounding in group `g`. */
@@ -136,27 +141,24 @@ static bool is_tonal(const hk_cadence_state_t *cadence, size_t g)
 static bool line_open(line_t *line, const hk_cadence_state_t *cadence, size_t g)
 {
     const uint8_t *ring = cadence->level[g];
-    const size_t n = cadence->filled;
-    const size_t start = (size_t)(cadence->next + STEPS - cadence->filled) % STEPS;
     uint16_t histogram[UINT8_MAX + 1] = { 0 };
-    for (size_t i = 0; i < n; i++) {
-        histogram[ring[(start + i) % STEPS]]++;
+    for (size_t i = 0; i < STEPS; i++) {
+        histogram[ring[i]]++;
     }
     int32_t loud = UINT8_MAX;
-    for (size_t louder = histogram[UINT8_MAX]; loud > 0 && louder <= n / LOUDER_STEPS_DIVISOR;) {
+    for (size_t louder = histogram[UINT8_MAX]; loud > 0 && louder <= STEPS / LOUDER_STEPS_DIVISOR;) {
         loud--;
         louder += histogram[loud];
     }
     int32_t least = RANGE;
     line->prefix[0] = 0;
-    for (size_t i = 0; i < n; i++) {
-        int32_t level = ring[(start + i) % STEPS] - (loud - RANGE);
+    for (size_t i = 0; i < STEPS; i++) {
+        int32_t level = ring[(cadence->next + i) % STEPS] - (loud - RANGE);
         level = level < 0 ? 0 : (level > RANGE ? RANGE : level);
         least = level < least ? level : least;
         line->level[i] = (uint8_t)level;
         line->prefix[i + 1] = (uint16_t)(line->prefix[i] + level);
     }
-    line->ticks = (int32_t)n * TICKS_PER_STEP;
     return RANGE - least >= SPREAD_MIN;
 }
 
@@ -173,7 +175,7 @@ static inline int32_t line_sum(const line_t *line, int32_t tick)
 static int32_t line_mean16(const line_t *line, int32_t from, int32_t to)
 {
     from = from < 0 ? 0 : from;
-    to = to > line->ticks ? line->ticks : to;
+    to = to > TICKS ? TICKS : to;
     return from >= to ? 0 : (line_sum(line, to) - line_sum(line, from)) * 16 / (to - from);
 }
 
@@ -181,7 +183,7 @@ static int32_t line_mean16(const line_t *line, int32_t from, int32_t to)
 static int32_t line_loudest16(const line_t *line, int32_t from, int32_t to, int32_t block)
 {
     int32_t loudest = 0;
-    to = to > line->ticks ? line->ticks : to;
+    to = to > TICKS ? TICKS : to;
     for (from = from < 0 ? 0 : from; from + block / 2 < to; from += block) {
         const int32_t end = from + block > to ? to : from + block;
         const int32_t mean = line_mean16(line, from, end);
@@ -213,14 +215,14 @@ static int32_t burst_contrast16(const line_t *line, const pattern_t *pattern, in
 static void find_bursts(line_t *line, const pattern_t *pattern)
 {
     memset(line->burst, NO_BURST, sizeof line->burst);
-    for (int32_t step = 0; step < line->ticks / TICKS_PER_STEP; step += pattern->phase_steps) {
+    for (int32_t step = 0; step < STEPS; step += pattern->phase_steps) {
         int32_t best = CONTRAST_MIN * 16;
         for (uint8_t b = 0; b < 3; b++) {
             for (uint8_t w = 0; w < 2; w++) {
                 const int32_t beat = pattern->coarse_beat[b], on = pattern->coarse_on[w];
                 const int32_t at = step * TICKS_PER_STEP;
                 /* heard to its end, and far enough on to know that no further pulse follows */
-                if (at + (pattern->pulses - 1) * beat + on + pattern->after > line->ticks) {
+                if (at + (pattern->pulses - 1) * beat + on + pattern->after > TICKS) {
                     continue;
                 }
                 const int32_t contrast = burst_contrast16(line, pattern, at, beat, on, best);
@@ -248,7 +250,7 @@ static sums_t fit_sums(const line_t *line, const pattern_t *pattern, const fit_t
     const int32_t first = fit->at[0] < 0 ? fit->at[1] : fit->at[0];
     const int32_t from = first - pattern->before, to = fit->at[1] + span + pattern->after;
     sums.from = from < 0 ? 0 : from;
-    sums.to = to > line->ticks ? line->ticks : to;
+    sums.to = to > TICKS ? TICKS : to;
     sums.all_sum = line_sum(line, sums.to) - line_sum(line, sums.from);
     sums.all_ticks = sums.to - sums.from;
     for (size_t burst = fit->at[0] < 0 ? 1U : 0U; burst < 2; burst++) {
@@ -272,32 +274,66 @@ static int64_t fit_explained(const sums_t *sums)
     return difference / sums->on_ticks * difference / off_ticks / sums->all_ticks;
 }
 
-static bool fit_is_possible(const line_t *line, const pattern_t *pattern, const fit_t *fit)
+static bool is_within(int32_t value, range_t range)
 {
-    const int32_t span = (pattern->pulses - 1) * fit->beat;
-    const bool has_two = fit->at[0] >= 0;
-    const int32_t pause = fit->at[1] - fit->at[0] - span;
-    return fit->beat >= pattern->beat_min && fit->beat <= pattern->beat_max && fit->on >= pattern->on_min &&
-           fit->on <= pattern->on_max && fit->on < fit->beat && fit->at[1] >= 0 &&
-           fit->at[1] + span + fit->on <= line->ticks &&
-           (!has_two || (pause >= pattern->pause_min && pause <= pattern->pause_max));
+    return value >= range.least && value <= range.most;
 }
 
-/* Moves onsets, beat and length, one after the other, in ever smaller steps, while more is explained. */
+static int32_t fit_pause(const pattern_t *pattern, const fit_t *fit)
+{
+    return fit->at[1] - fit->at[0] - (pattern->pulses - 1) * fit->beat;
+}
+
+static bool fit_is_possible(const pattern_t *pattern, const fit_t *fit)
+{
+    const int32_t span = (pattern->pulses - 1) * fit->beat;
+    return is_within(fit->beat, pattern->beat_wide) && is_within(fit->on, pattern->on_wide) && fit->on < fit->beat &&
+           fit->at[1] >= 0 && fit->at[1] + span + fit->on <= TICKS &&
+           (fit->at[0] < 0 || is_within(fit_pause(pattern, fit), pattern->pause_wide));
+}
+
+static bool fit_is_accepted(const pattern_t *pattern, const fit_t *fit)
+{
+    const bool has_two = fit->at[0] >= 0;
+    /* what came just before must have been heard as well: a burst may have begun before the history does */
+    return is_within(fit->beat, pattern->beat) && is_within(fit->on, pattern->on) &&
+           fit->at[has_two ? 0 : 1] >= pattern->before / 2 &&
+           (!has_two || is_within(fit_pause(pattern, fit), pattern->pause));
+}
+
+/* Ways in which a fit is moved. Beat and length change about a burst's middle as well as about its start: else the
+ * onsets would have to follow in moves of their own, each of which by itself makes the fit worse. */
+static const fit_t MOVES[] = {
+    { .at = { 1, 1 } },
+    { .at = { 1, 0 } },
+    { .at = { 0, 1 } },
+    { .beat = 1 },
+    { .at = { -1, -1 }, .beat = 1 },
+    { .at = { -2, -2 }, .beat = 1 },
+    { .on = 1 },
+    { .at = { -1, -1 }, .on = 1 },
+    { .at = { -1, -1 }, .on = 2 },
+    { .at = { -1, -1 }, .beat = 1, .on = -1 },
+};
+
+/* Moves the fit in ever smaller steps while more is explained. Returns what is explained in the end. */
 static int64_t fit_refine(const line_t *line, const pattern_t *pattern, fit_t *fit)
 {
     sums_t sums = fit_sums(line, pattern, fit);
     int64_t best = fit_explained(&sums);
     const bool has_two = fit->at[0] >= 0;
-    for (int32_t move = 8; move >= 1; move /= 2) {
-        for (int32_t round = 0; round < 4; round++) {
-            bool is_better = false;
-            for (int32_t which = has_two ? 0 : 1; which < 4; which++) {
-                for (int32_t sign = -1; sign <= 1; sign += 2) {
+    for (int32_t size = 8; size >= 1; size /= 2) {
+        bool is_better = true;
+        for (int32_t round = 0; is_better && round < 6; round++) {
+            is_better = false;
+            for (size_t m = 0; m < sizeof MOVES / sizeof MOVES[0]; m++) {
+                for (int32_t by = -size; by <= size; by += 2 * size) {
                     fit_t moved = *fit;
-                    int32_t *parameter = which == 3 ? &moved.on : (which == 2 ? &moved.beat : &moved.at[which]);
-                    *parameter += sign * move;
-                    if ((has_two && moved.at[0] < 0) || !fit_is_possible(line, pattern, &moved)) {
+                    moved.at[0] += has_two ? by * MOVES[m].at[0] : 0;
+                    moved.at[1] += by * MOVES[m].at[1];
+                    moved.beat += by * MOVES[m].beat;
+                    moved.on += by * MOVES[m].on;
+                    if ((has_two && moved.at[0] < 0) || !fit_is_possible(pattern, &moved)) {
                         continue;
                     }
                     sums = fit_sums(line, pattern, &moved);
@@ -308,9 +344,6 @@ static int64_t fit_refine(const line_t *line, const pattern_t *pattern, fit_t *f
                         is_better = true;
                     }
                 }
-            }
-            if (!is_better) {
-                break;
             }
         }
     }
@@ -338,7 +371,7 @@ static int32_t fit_contrast16(const line_t *line, const pattern_t *pattern, cons
     /* an echo may ring into the silence: a tenth of a second of grace after a burst */
     const int32_t grace = 20;
     const int32_t first = has_two ? fit->at[0] : fit->at[1];
-    const int32_t quiet = has_two ? pattern->pause_min - pattern->on_max : pattern->quiet_after;
+    const int32_t quiet = has_two ? pattern->pause.least - pattern->on.most : pattern->quiet_after;
     int32_t silence = line_loudest16(line, first - pattern->before, first - 4, pattern->block);
     const int32_t end = fit->at[1] + span;
     int32_t loudest = line_loudest16(line, end + grace, end + quiet, pattern->block);
@@ -376,7 +409,7 @@ static uint8_t fit_correlation(const line_t *line, const pattern_t *pattern, con
 static void take_if_better(const line_t *line, const pattern_t *pattern, fit_t fit, hk_cadence_evidence_t *best)
 {
     const int64_t explained = fit_refine(line, pattern, &fit);
-    if (!fit_is_possible(line, pattern, &fit) || fit_contrast16(line, pattern, &fit) < CONTRAST_MIN * 16) {
+    if (!fit_is_accepted(pattern, &fit) || fit_contrast16(line, pattern, &fit) < CONTRAST_MIN * 16) {
         return;
     }
     const bool has_two = fit.at[0] >= 0;
@@ -385,7 +418,7 @@ static void take_if_better(const line_t *line, const pattern_t *pattern, fit_t f
     if (periods < best->periods || (periods == best->periods && confidence <= best->confidence)) {
         return;
     }
-    const int32_t pause = has_two ? fit.at[1] - fit.at[0] - (pattern->pulses - 1) * fit.beat - fit.on : 0;
+    const int32_t pause = has_two ? fit_pause(pattern, &fit) - fit.on : 0;
     *best = (hk_cadence_evidence_t){
         .on_ms = (uint16_t)(fit.on * TICK_MS),
         .off_ms = (uint16_t)((fit.beat - fit.on) * TICK_MS),
@@ -410,17 +443,16 @@ static fit_t fit_at(const line_t *line, const pattern_t *pattern, int32_t earlie
 static void find_pattern(line_t *line, const pattern_t *pattern, hk_cadence_evidence_t *best)
 {
     find_bursts(line, pattern);
-    const int32_t steps = line->ticks / TICKS_PER_STEP;
     const int32_t gaps = pattern->pulses - 1;
-    const int32_t nearest = (gaps * pattern->beat_min + pattern->pause_min) / TICKS_PER_STEP;
-    const int32_t farthest = (gaps * pattern->beat_max + pattern->pause_max) / TICKS_PER_STEP;
+    const int32_t nearest = (gaps * pattern->beat.least + pattern->pause.least) / TICKS_PER_STEP;
+    const int32_t farthest = (gaps * pattern->beat.most + pattern->pause.most) / TICKS_PER_STEP;
     int32_t best_sum = 0, best_single = 0, earlier = -1, later = -1, single = -1;
-    for (int32_t step = 0; step < steps; step++) {
+    for (int32_t step = 0; step < STEPS; step++) {
         if (line->burst[step] == NO_BURST) {
             continue;
         }
         const int32_t end = step * TICKS_PER_STEP + gaps * pattern->coarse_beat[2] + pattern->coarse_on[1];
-        if (line->burst[step] > best_single && end + pattern->quiet_after <= line->ticks) {
+        if (line->burst[step] > best_single && end + pattern->quiet_after <= TICKS) {
             best_single = line->burst[step];
             single = step;
         }
@@ -463,11 +495,10 @@ typedef struct {
 
 static void find_runs(const line_t *line, runs_t *runs)
 {
-    const int32_t steps = line->ticks / TICKS_PER_STEP;
     bool is_on = false;
     int32_t onset = 0, gap = 0;
     memset(runs, 0, sizeof *runs);
-    for (int32_t step = 0; step < steps; step++) {
+    for (int32_t step = 0; step < STEPS; step++) {
         const int32_t level = line->level[step];
         const bool was_on = is_on;
         is_on = level >= (was_on ? FALL_LEVEL : RISE_LEVEL);
@@ -484,7 +515,7 @@ static void find_runs(const line_t *line, runs_t *runs)
             runs->on[runs->count] = step - onset;
             runs->count++;
         }
-        if (step >= steps - CONTINUOUS_STEPS) {
+        if (step >= STEPS - CONTINUOUS_STEPS) {
             runs->loud_steps += is_on;
             gap = is_on ? 0 : gap + 1;
             runs->longest_gap = gap > runs->longest_gap ? gap : runs->longest_gap;
@@ -506,8 +537,8 @@ static bool is_begun_pattern(int32_t pulses, int32_t beat_steps, int32_t on_step
         const pattern_t *pattern = &PATTERNS[p];
         const int32_t beat = beat_steps * TICKS_PER_STEP, on = on_steps * TICKS_PER_STEP;
         const int32_t slack = TICKS_PER_STEP;
-        if (pulses <= pattern->pulses && beat >= pattern->beat_min - slack && beat <= pattern->beat_max + slack &&
-            on >= pattern->on_min - slack && on <= pattern->on_max + slack) {
+        if (pulses <= pattern->pulses && beat >= pattern->beat.least - slack && beat <= pattern->beat.most + slack &&
+            on >= pattern->on.least - slack && on <= pattern->on.most + slack) {
             return true;
         }
     }
@@ -519,7 +550,7 @@ static void find_other(const line_t *line, bool has_tone, hk_cadence_evidence_t 
 {
     runs_t runs;
     find_runs(line, &runs);
-    if (has_tone && line->ticks >= CONTINUOUS_STEPS * TICKS_PER_STEP && runs.loud_steps >= CONTINUOUS_LOUD_STEPS &&
+    if (has_tone && runs.loud_steps >= CONTINUOUS_LOUD_STEPS &&
         runs.longest_gap <= CONTINUOUS_GAP_STEPS) {
         *best = (hk_cadence_evidence_t){
             .kind = HK_CADENCE_CONTINUOUS,
