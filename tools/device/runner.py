@@ -1,0 +1,120 @@
+"""Runs images on this machine: as a process of their own, or under QEMU."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.audio import Int16Array
+from edge.errors import HarkenError
+from firmware_gen.board import Board
+from firmware_gen.build import Image
+
+# Names inside the folder that a device runs in. Short and relative, because a Unix socket's path may have 107 bytes
+# and an argument by semihosting no space.
+LINK_NAME = "link"
+MICROPHONE_NAME = "microphone.pcm"
+SETTINGS_NAME = "settings.cbor"
+
+STEP_SAMPLES = 320
+STEP_FEATURES = 80
+
+
+@dataclass(frozen=True)
+class RunningDevice:
+    """A started device: its process and the files through which it is reached.
+
+    Attributes:
+        process: the device program, or QEMU.
+        link_path: Unix socket on which the device serves its link.
+        microphone_path: file of int16 samples that the device hears as far as the host announces them.
+        console_path: what the program or QEMU says itself.
+    """
+
+    process: subprocess.Popen[bytes]
+    link_path: Path
+    microphone_path: Path
+    console_path: Path
+
+    def console(self) -> str:
+        """Return the last lines that the program printed, for error messages."""
+        text = self.console_path.read_text(errors="replace") if self.console_path.is_file() else ""
+        lines = [line for line in text.splitlines() if "waiting for connection" not in line]
+        return "; ".join(lines[-3:])
+
+
+def start(board: Board, image: Image, folder: Path) -> RunningDevice:
+    """Start the device image in `folder`, which will hold its link, microphone and settings.
+
+    Raises:
+        HarkenError: QEMU is missing, or the program cannot be started.
+    """
+    microphone = folder / MICROPHONE_NAME
+    microphone.touch()
+    console = folder / "console.txt"
+    arguments = ["--microphone", MICROPHONE_NAME, "--settings", SETTINGS_NAME]
+    if board.run.runner == "process":
+        command = [str(image.elf.resolve()), "--link", f"unix:{LINK_NAME}", *arguments]
+    else:
+        chardev = f"socket,id=link,path={LINK_NAME},server=on,wait=on"
+        command = [*_qemu(board, image, arguments), "-chardev", chardev, "-serial", "chardev:link"]
+    with console.open("wb") as out:
+        try:
+            process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            raise HarkenError(f"{command[0]} cannot be started: {error.strerror}; build it again") from None
+    return RunningDevice(process, folder / LINK_NAME, microphone, console)
+
+
+def replay(
+    board: Board, image: Image, pcm: Int16Array, timeout_s: float = 600.0
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]]:
+    """Run the replay image over `pcm` (int16[n], 16 kHz).
+
+    Returns:
+        features int8[n // 320, 80] and scores uint8[n // 320, heads], in the order of the model's outputs.
+
+    Raises:
+        HarkenError: the image cannot be run, fails, or takes longer than `timeout_s`.
+    """
+    steps = len(pcm) // STEP_SAMPLES
+    if steps == 0:
+        raise HarkenError(f"{len(pcm)} samples are less than one step of {STEP_SAMPLES}: replay a longer recording")
+    with TemporaryDirectory(prefix="harken-replay-") as name:
+        folder = Path(name)
+        (folder / "in.pcm").write_bytes(pcm.astype("<i2").tobytes())
+        files = ["in.pcm", "out.bin"]
+        if board.run.runner == "process":
+            command = [str(image.elf.resolve()), *files]
+        else:
+            command = [*_qemu(board, image, files), "-serial", "none"]
+        try:
+            result = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise HarkenError(f"replay on {board.name} took over {timeout_s:.0f} s: give it less audio") from None
+        if result.returncode != 0:
+            said = (result.stderr + result.stdout).strip().replace("\n", "; ")
+            raise HarkenError(f"replay on {board.name} failed (exit {result.returncode}): {said or 'no message'}")
+        rows = np.fromfile(folder / "out.bin", np.uint8)
+    if len(rows) % steps or len(rows) // steps <= STEP_FEATURES:
+        raise HarkenError(f"replay on {board.name} wrote {len(rows)} bytes for {steps} steps: build the image again")
+    table = rows.reshape(steps, -1)
+    return table[:, :STEP_FEATURES].view(np.int8), table[:, STEP_FEATURES:]
+
+
+def _qemu(board: Board, image: Image, arguments: Sequence[str]) -> list[str]:
+    command = shutil.which(board.run.command or "")
+    if command is None:
+        raise HarkenError(f"board {board.name} runs under {board.run.command}, which is missing: {board.run.remedy}")
+    machine = ["-M", str(board.run.machine), "-nographic", "-monitor", "none", "-kernel", str(image.elf.resolve())]
+    words = ",".join(f"arg={word}" for word in (image.elf.stem, *arguments))
+    return [command, *machine, "-semihosting-config", f"enable=on,target=native,{words}"]
