@@ -26,6 +26,26 @@ static inline int32_t hk_clamp(int32_t value, int32_t least, int32_t greatest)
     return value < least ? least : value > greatest ? greatest : value;
 }
 
+static inline int32_t hk_saturate_16(int32_t value)
+{
+#if HK_HAS_DSP
+    __asm__("ssat %0, #16, %0" : "+r"(value));
+    return value;
+#else
+    return hk_clamp(value, -32768, 32767);
+#endif
+}
+
+static inline int32_t hk_saturate_8(int32_t value)
+{
+#if HK_HAS_DSP
+    __asm__("ssat %0, #8, %0" : "+r"(value));
+    return value;
+#else
+    return hk_clamp(value, -128, 127);
+#endif
+}
+
 /* a * b / 2^31 to the nearest, halves up. `b` must not be negative. */
 static inline int32_t hk_multiply_high_round(int32_t a, int32_t b)
 {

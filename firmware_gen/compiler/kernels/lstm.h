@@ -22,6 +22,9 @@ typedef struct {
 
 #define HK_LSTM_INLINE static inline __attribute__((always_inline))
 
+/* Stops the compiler from addressing a table through another object's address, which costs an addition a look-up. */
+#define HK_KEEP_IN_REGISTER(pointer) __asm__("" : "+r"(pointer))
+
 /* HK_LSTM_PORTABLE is set by firmware_gen for a model whose weights or sums do not fit the packed form. */
 #if HK_LSTM_PORTABLE
 #define HK_LSTM_REQUANTIZE hk_requantize
@@ -29,33 +32,34 @@ typedef struct {
 #define HK_LSTM_REQUANTIZE hk_requantize_bounded
 #endif
 
-HK_LSTM_INLINE int32_t hk_saturate_16(int32_t value)
+/* The two products of a gate meet in Q3.12, each saturated by itself, as TFLM adds them. */
+HK_LSTM_INLINE int32_t hk_lstm_gate(int32_t by_input, hk_scale_t input_scale, int32_t by_hidden, hk_scale_t hidden_scale)
 {
-    return hk_clamp(value, -32768, 32767);
+    return hk_saturate_16(hk_saturate_16(HK_LSTM_REQUANTIZE(by_input, input_scale)) +
+                          hk_saturate_16(HK_LSTM_REQUANTIZE(by_hidden, hidden_scale)));
 }
 
 /* From the eight sums of one unit to its new cell and hidden value. */
-HK_LSTM_INLINE int8_t hk_lstm_unit(const hk_lstm_t *lstm, const int32_t *by_input, const int32_t *by_hidden,
-                                   int16_t *cell)
+HK_LSTM_INLINE int8_t hk_lstm_unit(const hk_lstm_t *lstm, const uint32_t *table, const int32_t *by_input,
+                                   const int32_t *by_hidden, int16_t *cell)
 {
-    int32_t gate[HK_GATES];
-    for (uint32_t g = 0; g < HK_GATES; g++) {
-        const int32_t a = hk_saturate_16(HK_LSTM_REQUANTIZE(by_input[g], lstm->input_scale[g]));
-        const int32_t b = hk_saturate_16(HK_LSTM_REQUANTIZE(by_hidden[g], lstm->recurrent_scale[g]));
-        gate[g] = hk_saturate_16(a + b);
-    }
-    const int32_t input = hk_sigmoid(gate[HK_GATE_INPUT]);
-    const int32_t forget = hk_sigmoid(gate[HK_GATE_FORGET]);
-    const int32_t candidate = hk_tanh(gate[HK_GATE_CELL], 3, 0);
-    const int32_t output = hk_sigmoid(gate[HK_GATE_OUTPUT]);
+#define HK_GATE(g) hk_lstm_gate(by_input[g], lstm->input_scale[g], by_hidden[g], lstm->recurrent_scale[g])
+    const int32_t input = hk_sigmoid(table, HK_GATE(HK_GATE_INPUT));
+    const int32_t forget = hk_sigmoid(table, HK_GATE(HK_GATE_FORGET));
+    const int32_t candidate = hk_tanh(table, HK_GATE(HK_GATE_CELL), 3, 0);
+    const int32_t output = hk_sigmoid(table, HK_GATE(HK_GATE_OUTPUT));
+#undef HK_GATE
     const int32_t kept = hk_saturate_16(HK_LSTM_REQUANTIZE(forget * *cell, lstm->forget_scale));
     const int32_t added = hk_saturate_16(HK_LSTM_REQUANTIZE(input * candidate, lstm->update_scale));
-    const int32_t clip = lstm->cell_clip;
-    const int32_t updated = hk_clamp(hk_saturate_16(kept + added), -clip, clip);
+    int32_t updated = hk_saturate_16(kept + added);
+    if (lstm->cell_clip < 32767) {
+        updated = hk_clamp(updated, -lstm->cell_clip, lstm->cell_clip);
+    } else if (lstm->cell_clip == 32767 && updated < -32767) {
+        updated = -32767;
+    }
     *cell = (int16_t)updated;
-    const int32_t squashed = hk_tanh(updated, lstm->tanh_multiplier, lstm->tanh_shift);
-    const int32_t hidden = HK_LSTM_REQUANTIZE(squashed * output, lstm->hidden_scale) + lstm->hidden_zero_point;
-    return (int8_t)hk_clamp(hidden, -128, 127);
+    const int32_t squashed = hk_tanh(table, updated, lstm->tanh_multiplier, lstm->tanh_shift);
+    return (int8_t)hk_saturate_8(HK_LSTM_REQUANTIZE(squashed * output, lstm->hidden_scale) + lstm->hidden_zero_point);
 }
 
 #if HK_HAS_DSP && !HK_LSTM_PORTABLE
@@ -140,12 +144,14 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const uint32_t *weights,
     uint32_t *wide_hidden = wide_input + 2 * input_groups;
     hk_lstm_widen(in, lstm->inputs, wide_input);
     hk_lstm_widen(hidden, lstm->units, wide_hidden);
+    const uint32_t *table = hk_sigmoid_table;
+    HK_KEEP_IN_REGISTER(table);
     for (uint32_t unit = 0; unit < lstm->units; unit++) {
         int32_t by_input[HK_GATES];
         int32_t by_hidden[HK_GATES];
         weights = hk_lstm_dot(weights, wide_input, input_groups, by_input);
         weights = hk_lstm_dot(weights, wide_hidden, hidden_groups, by_hidden);
-        hidden[unit] = hk_lstm_unit(lstm, by_input, by_hidden, &cell[unit]);
+        hidden[unit] = hk_lstm_unit(lstm, table, by_input, by_hidden, &cell[unit]);
     }
 }
 
@@ -178,6 +184,8 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const int8_t *weights, c
 {
     int8_t *before = scratch; /* every unit reads the whole hidden state of the step before */
     memcpy(before, hidden, lstm->units);
+    const uint32_t *table = hk_sigmoid_table;
+    HK_KEEP_IN_REGISTER(table);
     for (uint32_t unit = 0; unit < lstm->units; unit++) {
         int32_t by_input[HK_GATES];
         int32_t by_hidden[HK_GATES];
@@ -186,7 +194,7 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const int8_t *weights, c
         bias += 2 * HK_GATES;
         weights = hk_lstm_dot(weights, in, lstm->inputs, by_input);
         weights = hk_lstm_dot(weights, before, lstm->units, by_hidden);
-        hidden[unit] = hk_lstm_unit(lstm, by_input, by_hidden, &cell[unit]);
+        hidden[unit] = hk_lstm_unit(lstm, table, by_input, by_hidden, &cell[unit]);
     }
 }
 
