@@ -18,22 +18,19 @@ def shell_lines(page: Path) -> list[str]:
 
 
 HARKEN_LINES = [
-    (page.name, line)
-    for page in PAGES
-    for line in shell_lines(page)
-    if line.startswith(("harken ", ".venv/bin/harken "))
+    line for page in PAGES for line in shell_lines(page) if line.startswith(("harken ", ".venv/bin/harken "))
 ]
-MAKE_LINES = [(page.name, line) for page in PAGES for line in shell_lines(page) if line.startswith("make ")]
+MAKE_LINES = [line for page in PAGES for line in shell_lines(page) if line.startswith("make ")]
 
 
-@pytest.mark.parametrize(("page", "line"), HARKEN_LINES, ids=[line for _, line in HARKEN_LINES])
-def test_a_documented_command_is_accepted_by_the_command_line(page: str, line: str) -> None:
+@pytest.mark.parametrize("line", HARKEN_LINES)
+def test_a_documented_command_is_accepted_by_the_command_line(line: str) -> None:
     args = build_parser().parse_args(shlex.split(line)[1:])
     assert callable(args.func)
 
 
-@pytest.mark.parametrize(("page", "line"), MAKE_LINES, ids=[line for _, line in MAKE_LINES])
-def test_a_documented_make_target_exists(page: str, line: str) -> None:
+@pytest.mark.parametrize("line", MAKE_LINES)
+def test_a_documented_make_target_exists(line: str) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M)
     assert shlex.split(line)[1] in targets
 

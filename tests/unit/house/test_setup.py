@@ -51,12 +51,6 @@ def test_without_an_emulator_set_up_names_the_board_that_still_works(tmp_path: P
     assert "make demo BOARD=host" in done.stdout
 
 
-@pytest.mark.skipif(Path("/usr/sbin/mosquitto").exists(), reason="Mosquitto is installed where set-up always looks")
-def test_without_a_broker_set_up_names_what_stands_in(tmp_path: Path) -> None:
-    done = run_setup(tmp_path, BASE, "demo", "host")
-    assert "amqtt stands in" in done.stdout
-
-
 def test_without_a_compiler_set_up_stops_and_says_so(tmp_path: Path) -> None:
     done = run_setup(tmp_path, [name for name in BASE if name != "cc"], "demo", "host")
     assert done.returncode == 1
