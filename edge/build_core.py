@@ -1,7 +1,6 @@
 """Builds the C core into a shared library for Python, on demand, once per state of its sources."""
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from edge.contracts import generate as contracts
 from edge.core import tables
 from edge.errors import HarkenError
 
@@ -16,21 +16,25 @@ CORE_DIR = Path(__file__).with_name("core")
 INCLUDE_DIR = CORE_DIR / "include"
 SOURCE_DIR = CORE_DIR / "src"
 HOST_DIR = CORE_DIR / "host"
+CONTRACTS_DIR = CORE_DIR.with_name("contracts")
 CHECKOUT_DIR = CORE_DIR.parent.parent
 
 WARNING_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 HOST_FLAGS = (*WARNING_FLAGS, "-O2", "-fPIC", "-shared", "-fvisibility=default")
 
-# What `edge.native` calls: pure signal processing. The application and its messages are linked by firmware_gen.
+# What `edge.native` calls: pure signal processing. firmware_gen links the application and its messages.
 LIBRARY_SOURCES = (
     SOURCE_DIR / "hk_log2.c",
     SOURCE_DIR / "hk_frontend.c",
+    SOURCE_DIR / "hk_fingerprint.c",
+    SOURCE_DIR / "hk_adpcm.c",
+    SOURCE_DIR / "hk_clip_ring.c",
     HOST_DIR / "hk_host.c",
 )
 
 
 def build_root() -> Path:
-    """Return where built files go: the checkout's `build/`, or the user's cache when Harken is installed elsewhere."""
+    """Return where built files go: the checkout's `build/`, or the user's cache for Harken installed elsewhere."""
     if (CHECKOUT_DIR / "pyproject.toml").is_file() and os.access(CHECKOUT_DIR, os.W_OK):
         return CHECKOUT_DIR / "build"
     cache_home = os.environ.get("XDG_CACHE_HOME")
@@ -39,12 +43,7 @@ def build_root() -> Path:
 
 def generate(gen_dir: Path) -> list[Path]:
     """Write every generated header and source of the core into `gen_dir`, leaving unchanged files alone."""
-    paths = tables.generate(gen_dir)
-    if importlib.util.find_spec("edge.contracts.generate") is not None:
-        from edge.contracts import generate as contracts
-
-        contracts.generate(gen_dir)
-    return paths
+    return [*tables.generate(gen_dir), *contracts.generate(gen_dir)]
 
 
 def find_compiler() -> str:
@@ -52,7 +51,7 @@ def find_compiler() -> str:
     name = os.environ.get("CC", "cc")
     path = shutil.which(name)
     if path is None:
-        raise HarkenError(f"no C compiler: {name!r} was not found; install gcc (apt-get install gcc) or set CC")
+        raise HarkenError(f"no C compiler: {name!r} was not found; run `apt-get install gcc libc6-dev` or set CC")
     return path
 
 
@@ -61,8 +60,12 @@ def _source_hash(compiler: str) -> str:
     digest = hashlib.sha256(version + " ".join(HOST_FLAGS).encode())
     inputs = {
         Path(__file__),
-        Path(tables.__file__),
-        tables.CONFIG_PATH,
+        *CORE_DIR.glob("*.py"),
+        *CORE_DIR.glob("*.toml"),
+        *CONTRACTS_DIR.glob("*.py"),
+        *CONTRACTS_DIR.glob("*.toml"),
+        *CONTRACTS_DIR.glob("*.cddl"),
+        CORE_DIR.with_name("catalogue.toml"),
         *LIBRARY_SOURCES,
         *HOST_DIR.glob("*.h"),
         *INCLUDE_DIR.glob("*.h"),
@@ -88,15 +91,18 @@ def build_library() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
     except OSError as error:
-        raise HarkenError(f"cannot build the C core under {folder.parent}: {error.strerror}; free space or set XDG_CACHE_HOME") from error
+        raise HarkenError(
+            f"cannot build the C core under {folder.parent}: {error.strerror}; free space or set XDG_CACHE_HOME"
+        ) from error
     try:
-        tables.generate(work)
-        command = [compiler, *HOST_FLAGS, f"-I{INCLUDE_DIR}", f"-I{HOST_DIR}", f"-I{work}"]
-        command += ["-o", str(work / library.name), *map(str, LIBRARY_SOURCES), str(work / "hk_frontend_tables.c")]
+        generate(work)
+        includes = [f"-I{folder}" for folder in (INCLUDE_DIR, HOST_DIR, work)]
+        sources = [*LIBRARY_SOURCES, work / "hk_frontend_tables.c"]
+        command = [compiler, *HOST_FLAGS, *includes, "-o", str(work / library.name), *map(str, sources)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
-            first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr[:200])
-            raise HarkenError(f"the C core does not compile: {first.strip()}; run `make test` for all of it")
+            errors = [line for line in result.stderr.splitlines() if "error" in line] or [result.stderr[:200]]
+            raise HarkenError(f"the C core does not compile: {errors[0].strip()}; is {compiler} a C11 compiler?")
         try:
             work.rename(folder)
         except OSError:

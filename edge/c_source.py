@@ -25,7 +25,7 @@ def array(declaration: str, values: Iterable[int], suffix: str = "") -> str:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Write `text` to `path` unless the file says so already, so that builds stay incremental; say whether it wrote."""
+    """Write `text` to `path` unless the file holds it already, so that builds stay incremental; say whether it did."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,15 @@
 """The C core's Python face: the very features, fingerprints and clips that a device computes."""
 
 import ctypes
-from ctypes import c_size_t, c_void_p
+from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from edge import build_core
+from edge.contracts import limits
 from edge.core.tables import load_config
 from edge.errors import HarkenError
 
@@ -16,18 +18,55 @@ SAMPLE_RATE_HZ = _CONFIG.sample_rate_hz
 HOP_SAMPLES = _CONFIG.hop_samples
 STEP_SAMPLES = _CONFIG.hop_samples * _CONFIG.frames_per_step
 MEL_BANDS = _CONFIG.mel_bands
+FINGERPRINT_BITS = _CONFIG.fingerprint_bands - 1
+
+BLOCK_BYTES = limits.CLIP_BLOCK_BYTES
+BLOCK_SAMPLES = limits.CLIP_BLOCK_SAMPLES
+
+# Spread of the bit error rate of unrelated audio, times sqrt(words): neighbouring words share most of their sound,
+# so a word is worth far fewer than 32 coin tosses (which would be 0.088). Measured, see tests/unit/test_fingerprint.py.
+UNRELATED_SPREAD = 0.185
 
 Int8Array = npt.NDArray[np.int8]
 Int16Array = npt.NDArray[np.int16]
+WordArray = npt.NDArray[np.uint32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class _CMatch(ctypes.Structure):
+    _fields_ = (("offset", c_int32), ("words", c_uint32), ("bit_errors", c_uint32))
+
+
+class _CClip(ctypes.Structure):
+    _fields_ = (("first_sample", c_uint64), ("sample_count", c_uint32), ("bytes", c_uint32))
 
 
 @cache
 def _library() -> ctypes.CDLL:
     """Build the core if need be, load it and declare its functions."""
     library = ctypes.CDLL(str(build_core.build_library()))
-    library.hk_host_frontend_bytes.restype = c_size_t
-    library.hk_host_frontend_run.argtypes = [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]
-    library.hk_host_frontend_run.restype = None
+    signatures = {
+        "hk_host_frontend_bytes": (c_size_t, []),
+        "hk_host_frontend_init": (None, [c_void_p]),
+        "hk_host_frontend_run": (None, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
+        "hk_host_fingerprinter_bytes": (c_size_t, []),
+        "hk_host_fingerprinter_init": (None, [c_void_p]),
+        "hk_host_fingerprinter_run": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
+        "hk_host_adpcm_encode": (None, [c_void_p, c_size_t, c_void_p]),
+        "hk_host_adpcm_decode": (c_int, [c_void_p, c_size_t, c_void_p, POINTER(c_size_t)]),
+        "hk_host_clip_ring_bytes": (c_size_t, []),
+        "hk_clip_ring_init": (None, [c_void_p]),
+        "hk_clip_ring_push": (None, [c_void_p, c_void_p, c_size_t]),
+        "hk_clip_ring_cut": (c_int, [c_void_p, c_uint64, c_uint64, c_void_p, c_size_t, POINTER(_CClip)]),
+        "hk_fingerprint_match": (
+            c_int,
+            [c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, POINTER(_CMatch)],
+        ),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
     return library
 
 
@@ -35,14 +74,32 @@ def _as_pcm(pcm: npt.ArrayLike) -> Int16Array:
     """Return `pcm` as contiguous int16[n]; refuse what would have to be guessed at."""
     array = np.asarray(pcm)
     if array.dtype != np.int16:
-        raise HarkenError(f"audio is {array.dtype}, but the core hears int16: convert it (float: times 32767, clipped)")
+        raise HarkenError(f"audio is {array.dtype}, the core hears int16: convert it (float: times 32767, clipped)")
     if array.ndim != 1:
-        raise HarkenError(f"audio has shape {array.shape}, but the core hears one channel: give int16[n] at {SAMPLE_RATE_HZ} Hz")
+        raise HarkenError(f"audio has shape {array.shape}, the core hears one channel: give int16[n]")
     return np.ascontiguousarray(array)
 
 
-def _pointer(array: np.ndarray | None) -> int | None:
-    return None if array is None else array.ctypes.data
+class _State:
+    """Memory for one C state, aligned to 8 bytes."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._words = (c_uint64 * ((size_bytes + 7) // 8))()
+        self.address = ctypes.addressof(self._words)
+
+
+class _HopBuffer:
+    """Cuts PCM of any length into hops, keeping what is left of one for the next call."""
+
+    def __init__(self) -> None:
+        self._rest = np.zeros(0, np.int16)
+
+    def push(self, pcm: npt.ArrayLike) -> tuple[Int16Array, int]:
+        """Return the samples to run now, int16[hops * 160 or more], and the number of whole hops in them."""
+        joined = np.concatenate([self._rest, _as_pcm(pcm)])
+        hops = len(joined) // HOP_SAMPLES
+        self._rest = joined[hops * HOP_SAMPLES :].copy()
+        return joined, hops
 
 
 class FrontEnd:
@@ -52,34 +109,27 @@ class FrontEnd:
     """
 
     def __init__(self) -> None:
-        self._state = ctypes.create_string_buffer(_library().hk_host_frontend_bytes() + 8)
-        # create_string_buffer promises no alignment; the state holds 64-bit powers.
-        self._address = (ctypes.addressof(self._state) + 7) & ~7
-        self._rest = np.zeros(0, np.int16)
-
-    def _hops(self, pcm: npt.ArrayLike) -> tuple[Int16Array, int]:
-        joined = np.concatenate([self._rest, _as_pcm(pcm)])
-        hops = len(joined) // HOP_SAMPLES
-        self._rest = joined[hops * HOP_SAMPLES :].copy()
-        return joined, hops
+        self._state = _State(_library().hk_host_frontend_bytes())
+        self._hops = _HopBuffer()
+        _library().hk_host_frontend_init(self._state.address)
 
     def log_mel_q8(self, pcm: npt.ArrayLike) -> Int16Array:
-        """Hear int16[n]; return the frames that are complete now, int16[frames, 40]: log2 of band energy in Q8."""
-        joined, hops = self._hops(pcm)
+        """Hear int16[n]; return the frames complete by now, int16[frames, 40]: log2 of band energy in Q8."""
+        samples, hops = self._hops.push(pcm)
         out = np.empty((hops, MEL_BANDS), np.int16)
-        _library().hk_host_frontend_run(self._address, _pointer(joined), hops, _pointer(out), None)
+        _library().hk_host_frontend_run(self._state.address, samples.ctypes.data, hops, out.ctypes.data, None)
         return out
 
     def features(self, pcm: npt.ArrayLike) -> Int8Array:
-        """Hear int16[n]; return the frames that are complete now, int8[frames, 40]: the model's input (steps of 1/8 log2)."""
-        joined, hops = self._hops(pcm)
+        """Hear int16[n]; return the frames complete by now, int8[frames, 40]: the model's input, 1/8 log2 a step."""
+        samples, hops = self._hops.push(pcm)
         out = np.empty((hops, MEL_BANDS), np.int8)
-        _library().hk_host_frontend_run(self._address, _pointer(joined), hops, None, _pointer(out))
+        _library().hk_host_frontend_run(self._state.address, samples.ctypes.data, hops, None, out.ctypes.data)
         return out
 
 
 def log_mel_q8(pcm: npt.ArrayLike) -> Int16Array:
-    """Return log2 of the mel band energies of a whole recording in Q8, int16[n // 160, 40]; silence came before it.
+    """Return log2 of a whole recording's mel band energies in Q8, int16[n // 160, 40]; silence came before it.
 
     Raises HarkenError when `pcm` is not int16[n].
     """
@@ -92,3 +142,147 @@ def features(pcm: npt.ArrayLike) -> Int8Array:
     Raises HarkenError when `pcm` is not int16[n].
     """
     return FrontEnd().features(pcm)
+
+
+class Fingerprinter:
+    """A stream of fingerprint words, one every 20 ms, from PCM of any length at a time."""
+
+    def __init__(self) -> None:
+        self._state = _State(_library().hk_host_fingerprinter_bytes())
+        self._hops = _HopBuffer()
+        _library().hk_host_fingerprinter_init(self._state.address)
+
+    def push(self, pcm: npt.ArrayLike) -> tuple[WordArray, BoolArray]:
+        """Hear int16[n]; return the words complete by now, uint32[words], and which are evidence, bool[words].
+
+        A word that is no evidence (silence, a steady tone such as an alarm's) must not count towards a match.
+        """
+        samples, hops = self._hops.push(pcm)
+        words = np.empty(hops // 2 + 1, np.uint32)
+        is_usable = np.empty(len(words), np.uint8)
+        count = _library().hk_host_fingerprinter_run(
+            self._state.address, samples.ctypes.data, hops, words.ctypes.data, is_usable.ctypes.data
+        )
+        return words[:count].copy(), is_usable[:count].astype(bool)
+
+
+def fingerprint(pcm: npt.ArrayLike) -> tuple[WordArray, BoolArray]:
+    """Return a whole recording's words uint32[n // 320] and which of them are evidence of media, bool[n // 320].
+
+    Raises HarkenError when `pcm` is not int16[n].
+    """
+    return Fingerprinter().push(pcm)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a query fits a reference best."""
+
+    offset: int  # the query's first word lies at this word of the reference; may be negative
+    bit_error_rate: float  # 0 the same bits, 0.5 unrelated
+    words_compared: int  # usable words of the query that the reference overlaps
+
+    @property
+    def deviations(self) -> float:
+        """By how many standard deviations of unrelated audio the bits agree: the figure to set a threshold on."""
+        return (0.5 - self.bit_error_rate) * self.words_compared**0.5 / UNRELATED_SPREAD
+
+
+def match(
+    query: npt.ArrayLike, is_usable: npt.ArrayLike | None, reference: npt.ArrayLike, min_words: int = 50
+) -> Match | None:
+    """Slide `query` (uint32[n]) over `reference` (uint32[m]) and return the least likely agreement.
+
+    `is_usable` (bool[n]) says which words of the query count; None: all. At least `min_words` of them must be compared.
+    None is returned where nothing agrees better than chance would. Raises HarkenError for arguments that do not fit.
+    """
+    query_words = np.ascontiguousarray(query, np.uint32)
+    reference_words = np.ascontiguousarray(reference, np.uint32)
+    mask: npt.NDArray[np.uint8] | None = None
+    if is_usable is not None:
+        usable = np.asarray(is_usable, bool)
+        if usable.shape != query_words.shape:
+            raise HarkenError(f"{len(query_words)} words but {len(usable)} usable flags: give one flag a word")
+        mask = np.packbits(usable, bitorder="little")
+    if min_words < 1:
+        raise HarkenError(f"min_words is {min_words}: compare at least 1 word")
+    best = _CMatch()
+    code = _library().hk_fingerprint_match(
+        query_words.ctypes.data,
+        None if mask is None else mask.ctypes.data,
+        len(query_words),
+        reference_words.ctypes.data,
+        len(reference_words),
+        min_words,
+        byref(best),
+    )
+    if code != 0:
+        return None
+    return Match(best.offset, best.bit_errors / (FINGERPRINT_BITS * best.words), best.words)
+
+
+def adpcm_encode(pcm: npt.ArrayLike) -> bytes:
+    """Return int16[n] as IMA ADPCM blocks of 256 bytes and 505 samples; the last is filled with the last sample."""
+    samples = _as_pcm(pcm)
+    if len(samples) == 0:
+        return b""
+    blocks = -(-len(samples) // BLOCK_SAMPLES)
+    padded = np.pad(samples, (0, blocks * BLOCK_SAMPLES - len(samples)), mode="edge")
+    out = np.empty(blocks * BLOCK_BYTES, np.uint8)
+    _library().hk_host_adpcm_encode(padded.ctypes.data, blocks, out.ctypes.data)
+    return out.tobytes()
+
+
+def adpcm_decode(data: bytes, sample_count: int | None = None) -> Int16Array:
+    """Return the samples of whole IMA ADPCM blocks, int16[sample_count or 505 a block].
+
+    Raises HarkenError for a length that is no multiple of 256, a damaged block, or a count beyond the data.
+    """
+    if len(data) % BLOCK_BYTES:
+        raise HarkenError(f"{len(data)} bytes of ADPCM are no multiple of {BLOCK_BYTES}: the clip is cut off")
+    blocks = len(data) // BLOCK_BYTES
+    pcm = np.empty(blocks * BLOCK_SAMPLES, np.int16)
+    bad_block = c_size_t()
+    encoded = np.frombuffer(data, np.uint8)
+    if _library().hk_host_adpcm_decode(encoded.ctypes.data, blocks, pcm.ctypes.data, byref(bad_block)) != 0:
+        raise HarkenError(f"ADPCM block {bad_block.value} has no valid header: the clip is damaged")
+    if sample_count is not None and not 0 <= sample_count <= len(pcm):
+        raise HarkenError(f"{sample_count} samples are claimed, {blocks} blocks hold {len(pcm)}: the clip is cut off")
+    return pcm[:sample_count]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Audio cut out of a ClipRing: whole ADPCM blocks, of which the last may not be full."""
+
+    first_sample: int
+    sample_count: int
+    data: bytes
+
+
+class ClipRing:
+    """The last four seconds heard, as a device keeps them."""
+
+    _CAPACITY_BYTES = limits.CLIP_MAX_BYTES
+
+    def __init__(self) -> None:
+        self._state = _State(_library().hk_host_clip_ring_bytes())
+        _library().hk_clip_ring_init(self._state.address)
+
+    def push(self, pcm: npt.ArrayLike) -> None:
+        """Hear int16[n]."""
+        samples = _as_pcm(pcm)
+        _library().hk_clip_ring_push(self._state.address, samples.ctypes.data, len(samples))
+
+    def cut(self, from_sample: int, to_sample: int) -> Clip:
+        """Return the blocks that hold the samples [from, to), as far as they are kept; raises HarkenError for none."""
+        if from_sample < 0 or to_sample <= from_sample:
+            raise HarkenError(f"samples {from_sample} to {to_sample} are no stretch of audio: give 0 <= from < to")
+        data = np.empty(self._CAPACITY_BYTES, np.uint8)
+        clip = _CClip()
+        code = _library().hk_clip_ring_cut(
+            self._state.address, from_sample, to_sample, data.ctypes.data, len(data), byref(clip)
+        )
+        if code != 0:
+            raise HarkenError(f"samples {from_sample} to {to_sample} are not held: the ring keeps 4 s, ask in time")
+        return Clip(clip.first_sample, clip.sample_count, data[: clip.bytes].tobytes())

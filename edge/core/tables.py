@@ -1,4 +1,4 @@
-"""Turns `frontend.toml` into the constant tables of the front end and the fingerprinter, as C and as numpy arrays."""
+"""Turns `frontend.toml` into the constant tables of front end and fingerprinter, as C and as numpy arrays."""
 
 import tomllib
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ WINDOW_FRACTION_BITS = 31
 TWIDDLE_FRACTION_BITS = 30
 MEL_FRACTION_BITS = 12
 LOG2_TABLE_BITS = 5
+POWER_SCALE = 4  # hk_frontend_power gives 4 |DFT|^2
+FINGERPRINT_SLOPE_MAX = 63
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class FrontEndConfig:
     fingerprint_bands: int
     fingerprint_low_hz: float
     fingerprint_high_hz: float
-    fingerprint_smoothing_frames: int
+    fingerprint_smoothing_steps: int
+    fingerprint_silence_rms_lsb: float
+    fingerprint_min_in_band_percent: int
+    fingerprint_tone_max_bins: int
 
 
 @cache
@@ -57,7 +62,10 @@ def load_config() -> FrontEndConfig:
         fingerprint_bands=page["fingerprint"]["bands"],
         fingerprint_low_hz=page["fingerprint"]["low_hz"],
         fingerprint_high_hz=page["fingerprint"]["high_hz"],
-        fingerprint_smoothing_frames=page["fingerprint"]["smoothing_frames"],
+        fingerprint_smoothing_steps=page["fingerprint"]["smoothing_steps"],
+        fingerprint_silence_rms_lsb=page["fingerprint"]["silence_rms_lsb"],
+        fingerprint_min_in_band_percent=page["fingerprint"]["min_in_band_percent"],
+        fingerprint_tone_max_bins=page["fingerprint"]["tone_max_bins"],
     )
 
 
@@ -68,7 +76,7 @@ def hann_window(config: FrontEndConfig) -> np.ndarray:
 
 
 def mel_edges_hz(config: FrontEndConfig) -> np.ndarray:
-    """Return the corners of the mel triangles, float64[mel_bands + 2]: band b spans corners b to b + 2 (HTK mel scale)."""
+    """Return the corners of the mel triangles, float64[mel_bands + 2]: band b spans corners b to b + 2 (HTK scale)."""
     low, high = (2595 * np.log10(1 + hz / 700) for hz in (config.mel_low_hz, config.mel_high_hz))
     return 700 * (10 ** (np.linspace(low, high, config.mel_bands + 2) / 2595) - 1)
 
@@ -76,9 +84,9 @@ def mel_edges_hz(config: FrontEndConfig) -> np.ndarray:
 def mel_segments(config: FrontEndConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return how each FFT bin is shared between the two triangles that cover it.
 
-    A bin between corners m and m + 1 rises in band m with weight r and falls in band m - 1 with weight 1 - r, so one
-    multiplication serves both. First bins int[mel_bands + 2] of the segments (the last entry ends the last segment), and
-    r in Q12, int[fft_size / 2].
+    A bin between corners m and m + 1 rises in band m with weight r and falls in band m - 1 with weight 1 - r, so
+    one multiplication serves both. First bins of the segments, int[mel_bands + 2] (the last entry ends the last
+    segment), and r in Q12, int[fft_size / 2].
     """
     edges = mel_edges_hz(config)
     bin_hz = config.sample_rate_hz / config.fft_size
@@ -99,7 +107,7 @@ def digit_reversal(points: int) -> np.ndarray:
 
 
 def twiddles(config: FrontEndConfig) -> np.ndarray:
-    """Return exp(-2 pi i k / fft_size) in Q30 for the first three quarters of the circle, int[3/4 fft_size, 2]."""
+    """Return exp(-2 pi i k / fft_size) in Q30 for three quarters of the circle, int[3/4 fft_size, 2]."""
     angle = -2 * np.pi * np.arange(config.fft_size * 3 // 4) / config.fft_size
     one = 1 << TWIDDLE_FRACTION_BITS
     return np.round(np.stack([np.cos(angle), np.sin(angle)], axis=1) * one).astype(np.int64)
@@ -109,6 +117,33 @@ def log2_table() -> np.ndarray:
     """Return log2(1 + i/32) in Q16, int[33]: straight lines between them are within 0.0002 of the truth."""
     size = 1 << LOG2_TABLE_BITS
     return np.round(np.log2(1 + np.arange(size + 1) / size) * 65536).astype(int)
+
+
+def fingerprint_edges_q8(config: FrontEndConfig) -> np.ndarray:
+    """Return the edges of the fingerprint's bands in FFT bins, Q8, int[fingerprint_bands + 1]; evenly spaced in log.
+
+    Bin k reaches from k to k + 1 here, its centre being k * 31.25 Hz.
+    """
+    edges_hz = np.geomspace(config.fingerprint_low_hz, config.fingerprint_high_hz, config.fingerprint_bands + 1)
+    return np.round((edges_hz * config.fft_size / config.sample_rate_hz + 0.5) * 256).astype(int)
+
+
+def fingerprint_slope(config: FrontEndConfig) -> np.ndarray:
+    """Return the slope over time of Hann-smoothed energies as one filter, int[smoothing_steps + 1], newest step first.
+
+    Antisymmetric to the last bit, so that a steady sound gives exactly zero.
+    """
+    n = np.arange(1, config.fingerprint_smoothing_steps + 1)
+    window = np.sin(np.pi * n / (config.fingerprint_smoothing_steps + 1)) ** 2
+    slope = np.diff(np.concatenate([[0], window, [0]]))
+    return np.round(slope / np.abs(slope).max() * FINGERPRINT_SLOPE_MAX).astype(int)
+
+
+def fingerprint_silence_power(config: FrontEndConfig) -> int:
+    """Return the energy that white noise of `silence_rms_lsb` puts into the fingerprint's bands in one step."""
+    edges = fingerprint_edges_q8(config) / 256
+    noise_power = np.sum(hann_window(config) ** 2) * config.fingerprint_silence_rms_lsb**2
+    return round((edges[-1] - edges[0]) * noise_power * POWER_SCALE * config.frames_per_step)
 
 
 def generate(gen_dir: Path) -> list[Path]:
@@ -131,13 +166,23 @@ def generate(gen_dir: Path) -> list[Path]:
         "HK_FEATURE_STEPS_PER_OCTAVE": config.feature_steps_per_octave,
         "HK_FEATURE_OFFSET": config.feature_offset,
         "HK_LOG2_TABLE_BITS": LOG2_TABLE_BITS,
+        "HK_FINGERPRINT_BANDS": config.fingerprint_bands,
+        "HK_FINGERPRINT_BINS": (int(fingerprint_edges_q8(config)[-1]) >> 8) + 1,
+        "HK_FINGERPRINT_SLOPE_STEPS": config.fingerprint_smoothing_steps + 1,
+        "HK_FINGERPRINT_SLOPE_MAX": FINGERPRINT_SLOPE_MAX,
+        "HK_FINGERPRINT_SILENCE_POWER": fingerprint_silence_power(config),
+        "HK_FINGERPRINT_MIN_IN_BAND_PERCENT": config.fingerprint_min_in_band_percent,
+        "HK_FINGERPRINT_TONE_MAX_BINS": config.fingerprint_tone_max_bins,
     }
+    window_q31 = np.round(half_window * 2**WINDOW_FRACTION_BITS)
     declarations = {
-        "const int32_t hk_half_window_q31[HK_WINDOW_SAMPLES / 2]": np.round(half_window * 2**WINDOW_FRACTION_BITS),
+        "const int32_t hk_half_window_q31[HK_WINDOW_SAMPLES / 2]": window_q31,
         "const uint8_t hk_fft_order[HK_FFT_SIZE / 2]": digit_reversal(config.fft_size // 2),
         "const int32_t hk_twiddles_q30[HK_FFT_SIZE * 3 / 2]": twiddles(config).reshape(-1),
         "const uint16_t hk_mel_first_bins[HK_MEL_BANDS + 2]": first_bins,
         "const uint16_t hk_mel_rise_q12[HK_SPECTRUM_BINS]": rise,
+        "const uint16_t hk_fingerprint_edges_q8[HK_FINGERPRINT_BANDS + 1]": fingerprint_edges_q8(config),
+        "const int8_t hk_fingerprint_slope[HK_FINGERPRINT_SLOPE_STEPS]": fingerprint_slope(config),
         "const uint32_t hk_log2_q16[(1 << HK_LOG2_TABLE_BITS) + 1]": log2_table(),
     }
     header = (

@@ -2,11 +2,34 @@
 
 #include <string.h>
 
+#include "hk_clip_ring.h"
+#include "hk_error.h"
+#include "hk_fingerprint.h"
 #include "hk_frontend.h"
+
+typedef struct {
+    hk_frontend_t frontend;
+    hk_fingerprint_t fingerprint;
+} fingerprinter_t;
 
 size_t hk_host_frontend_bytes(void)
 {
     return sizeof(hk_frontend_t);
+}
+
+size_t hk_host_fingerprinter_bytes(void)
+{
+    return sizeof(fingerprinter_t);
+}
+
+size_t hk_host_clip_ring_bytes(void)
+{
+    return sizeof(hk_clip_ring_t);
+}
+
+void hk_host_frontend_init(void *frontend)
+{
+    hk_frontend_init(frontend);
 }
 
 void hk_host_frontend_run(void *frontend, const int16_t *pcm, size_t hops, int16_t *log_mel_q8, int8_t *features)
@@ -21,4 +44,45 @@ void hk_host_frontend_run(void *frontend, const int16_t *pcm, size_t hops, int16
             hk_frame_features(&frame, features + hop * HK_MEL_BANDS);
         }
     }
+}
+
+void hk_host_fingerprinter_init(void *fingerprinter)
+{
+    fingerprinter_t *both = fingerprinter;
+    hk_frontend_init(&both->frontend);
+    hk_fingerprint_init(&both->fingerprint);
+}
+
+size_t hk_host_fingerprinter_run(void *fingerprinter, const int16_t *pcm, size_t hops, uint32_t *words,
+                                 uint8_t *is_usable)
+{
+    fingerprinter_t *both = fingerprinter;
+    size_t count = 0;
+    for (size_t hop = 0; hop < hops; hop++) {
+        hk_frame_t frame;
+        hk_frontend_push(&both->frontend, pcm + hop * HK_HOP_SAMPLES, &frame);
+        count += (size_t)hk_fingerprint_push(&both->fingerprint, &both->frontend, &words[count], &is_usable[count]);
+    }
+    return count;
+}
+
+void hk_host_adpcm_encode(const int16_t *pcm, size_t blocks, uint8_t *data)
+{
+    hk_adpcm_t coder = {0};
+    for (size_t block = 0; block < blocks; block++) {
+        hk_adpcm_encode_block(&coder, pcm + block * HK_CLIP_BLOCK_SAMPLES, data + block * HK_CLIP_BLOCK_BYTES);
+    }
+}
+
+int hk_host_adpcm_decode(const uint8_t *data, size_t blocks, int16_t *pcm, size_t *bad_block)
+{
+    for (size_t block = 0; block < blocks; block++) {
+        const int result =
+            hk_adpcm_decode_block(data + block * HK_CLIP_BLOCK_BYTES, pcm + block * HK_CLIP_BLOCK_SAMPLES);
+        if (result != HK_OK) {
+            *bad_block = block;
+            return result;
+        }
+    }
+    return HK_OK;
 }

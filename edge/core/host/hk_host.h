@@ -1,15 +1,35 @@
-/* What the Python face calls: the core's modules over whole recordings, one call for a loop. Host only. */
+/* What the Python face calls: the core's modules over whole recordings, one call for a loop. Host only.
+ *
+ * States are opaque here: the caller allocates hk_host_…_bytes() bytes, aligned to 8. */
 #ifndef HK_HOST_H
 #define HK_HOST_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sizes of the opaque states, in bytes: the caller allocates them. */
 size_t hk_host_frontend_bytes(void);
+size_t hk_host_fingerprinter_bytes(void);
+size_t hk_host_clip_ring_bytes(void);
+
+/* Starts a stream of log-mel frames. */
+void hk_host_frontend_init(void *frontend);
 
 /* Runs `hops` hops of PCM through a front end. Either output may be NULL.
  * log_mel_q8: int16[hops][HK_MEL_BANDS]; features: int8[hops][HK_MEL_BANDS]. */
 void hk_host_frontend_run(void *frontend, const int16_t *pcm, size_t hops, int16_t *log_mel_q8, int8_t *features);
+
+/* Starts a stream of fingerprint words: a front end and a fingerprinter. */
+void hk_host_fingerprinter_init(void *fingerprinter);
+
+/* Runs `hops` hops of PCM through it; words: uint32[(hops + 1) / 2], is_usable: uint8 of the same count. Returns how
+ * many words were written. */
+size_t hk_host_fingerprinter_run(void *fingerprinter, const int16_t *pcm, size_t hops, uint32_t *words,
+                                 uint8_t *is_usable);
+
+/* Codes `blocks` blocks of HK_CLIP_BLOCK_SAMPLES samples; the step index starts at 0. */
+void hk_host_adpcm_encode(const int16_t *pcm, size_t blocks, uint8_t *data);
+
+/* Decodes `blocks` blocks. Returns 0, or an error with *bad_block set to the block that cannot be decoded. */
+int hk_host_adpcm_decode(const uint8_t *data, size_t blocks, int16_t *pcm, size_t *bad_block);
 
 #endif
