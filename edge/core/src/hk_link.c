@@ -12,6 +12,8 @@ _Static_assert(HK_LINK_CREDIT_BYTES >= 4 * HK_LINK_PAYLOAD_MAX_BYTES,
 #define DELIMITER 0u
 #define CRC_BYTES 4u
 #define HEADER_BYTES 2u
+#define FIRST_SEQUENCE 0u
+#define SEQUENCE_PERIOD 255u /* 1 to 255 */
 
 void hk_link_receiver_init(hk_link_receiver_t *receiver)
 {
@@ -26,6 +28,11 @@ void hk_link_receiver_restart(hk_link_receiver_t *receiver)
 static uint32_t load_u32_le(const uint8_t *bytes)
 {
     return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+static uint8_t following(uint8_t sequence)
+{
+    return sequence == SEQUENCE_PERIOD ? 1u : (uint8_t)(sequence + 1u);
 }
 
 /* Judges what stood between two delimiters. */
@@ -59,11 +66,12 @@ static bool finish_frame(hk_link_receiver_t *receiver, hk_link_frame_t *frame)
         return false;
     }
     const uint8_t sequence = buffer[1];
-    if (receiver->has_sequence[channel]) {
-        receiver->counters.frames_lost += (uint8_t)(sequence - receiver->next_sequence[channel]);
+    if (receiver->has_sequence[channel] && sequence != FIRST_SEQUENCE) {
+        const unsigned ahead = SEQUENCE_PERIOD + sequence - receiver->next_sequence[channel];
+        receiver->counters.frames_lost += ahead % SEQUENCE_PERIOD;
     }
     receiver->has_sequence[channel] = true;
-    receiver->next_sequence[channel] = (uint8_t)(sequence + 1u);
+    receiver->next_sequence[channel] = following(sequence);
     receiver->counters.frames_received++;
     frame->channel = channel;
     frame->payload = buffer + HEADER_BYTES;
@@ -148,7 +156,7 @@ int hk_link_send(hk_link_sender_t *sender, uint8_t channel, const void *payload,
     hk_cobs_end(&encoder, &encoded);
     out[1 + encoded] = DELIMITER;
     sender->end += encoded + 2u;
-    sender->next_sequence[channel]++;
+    sender->next_sequence[channel] = following(sender->next_sequence[channel]);
     return HK_OK;
 }
 
