@@ -1,7 +1,7 @@
-"""Makes `detector_form_random_i8.tflite`: a model of the detector's form with random weights, int8.
+"""Makes `detector_form_random_i8.tflite`: the detector's form with random weights, converted as the detector is.
 
-Needs TensorFlow and tf_keras: `TF_USE_LEGACY_KERAS=1 python tests/models/make_detector_form.py OUT.tflite`.
-The weights are random but not tame: gains are large enough that gates and cells saturate now and then.
+Needs TensorFlow: `python -m tests.models.make_detector_form tests/models/detector_form_random_i8.tflite`.
+The weights are larger than trained ones, so that gates and cells come near their limits.
 """
 
 import sys
@@ -9,47 +9,35 @@ from pathlib import Path
 
 import numpy as np
 
-EVENTS = 8
-FEATURES = 80
-UNITS = 64
-HIDDEN = 16
-CALIBRATION_STEPS = 400
+from edge import catalogue
+from edge.quantization.convert import convert_detector
+
+FEATURES, UNITS, HIDDEN = 80, 64, 16
+CALIBRATION_STEPS = 600
+SEED = 11
+
+
+def random_weights(events: int) -> dict[str, np.ndarray]:
+    """Return weights in the order and shapes of a training's result."""
+    rng = np.random.default_rng(SEED)
+    weights = {}
+    for layer, inputs in enumerate((FEATURES, UNITS)):
+        weights[f"trunk_{layer}_kernel"] = rng.normal(0, 0.25, (inputs, 4 * UNITS))
+        weights[f"trunk_{layer}_recurrent"] = rng.normal(0, 0.25, (UNITS, 4 * UNITS))
+        weights[f"trunk_{layer}_bias"] = rng.normal(0, 0.5, 4 * UNITS)
+    weights["hidden_kernel"] = rng.normal(0, 0.6, (UNITS, events * HIDDEN))
+    weights["hidden_bias"] = rng.normal(0, 0.5, events * HIDDEN)
+    weights["output_kernel"] = rng.normal(0, 0.8, (events, HIDDEN))
+    weights["output_bias"] = rng.normal(0, 0.5, events)
+    return {name: values.astype(np.float32) for name, values in weights.items()}
 
 
 def main(out: Path) -> None:
-    """Build, calibrate over one long sequence, convert and write."""
-    import tensorflow as tf
-    import tf_keras as keras
-
-    keras.utils.set_random_seed(11)
-    rng = np.random.default_rng(11)
-    source = keras.Input(batch_shape=(1, 1, FEATURES), name="features")
-    x = keras.layers.LSTM(UNITS, return_sequences=True, stateful=True)(source)
-    x = keras.layers.LSTM(UNITS, return_sequences=True, stateful=True)(x)
-    heads = []
-    for event in range(EVENTS):
-        h = keras.layers.Dense(HIDDEN, activation="relu", name=f"head{event}_hidden")(x)
-        heads.append(keras.layers.Dense(1, activation="sigmoid", name=f"head{event}_score")(h))
-    model = keras.Model(source, keras.layers.Concatenate(axis=-1)(heads))
-    for layer in model.layers:
-        gain = 1.5 if isinstance(layer, keras.layers.LSTM) else 3.0
-        layer.set_weights([gain * w + 0.1 * rng.standard_normal(w.shape) for w in layer.get_weights()])
-
-    # Values at both ends of int8 / 32 make the converter's input scale exactly 1/32 with zero point 0.
-    sequence = np.clip(rng.normal(0, 2, (CALIBRATION_STEPS, 1, 1, FEATURES)), -4, 127 / 32).astype(np.float32)
-    sequence[0, 0, 0, :2] = (-4.0, 127 / 32)
-
-    def representative() -> object:
-        for step in sequence:
-            yield [step]
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
-    out.write_bytes(converter.convert())
+    """Convert and write."""
+    events = catalogue.load().names
+    rng = np.random.default_rng(SEED + 1)
+    calibration = np.clip(rng.normal(0, 48, (CALIBRATION_STEPS, FEATURES)), -128, 127).astype(np.int8)
+    convert_detector(random_weights(len(events)), events, calibration, out)
 
 
 if __name__ == "__main__":
