@@ -1,0 +1,20 @@
+"""Inputs that compiled engines are compared on."""
+
+import numpy as np
+import numpy.typing as npt
+
+
+def benchmark_recipe(width: int, steps: int = 500) -> npt.NDArray[np.int8]:
+    """The recipe by which the benchmark's figures are taken: int8[steps, width]."""
+    state = np.random.RandomState(1)
+    return state.randint(-128, 127, (steps, 1, 1, width)).astype(np.int8).reshape(steps, width)
+
+
+def extremes(width: int) -> npt.NDArray[np.int8]:
+    """Stretches of constant ends of the range, of alternation, and steps between them: what drives states to saturate."""
+    rng = np.random.default_rng(5)
+    low, high = np.full(width, -128, np.int8), np.full(width, 127, np.int8)
+    stripes = np.where(np.arange(width) % 2 == 0, low, high).astype(np.int8)
+    rows = [low] * 40 + [high] * 40 + [stripes, ~stripes] * 20 + [stripes] * 40
+    rows += [np.zeros(width, np.int8)] * 10 + list(rng.choice(np.array([-128, 127], np.int8), (80, width)))
+    return np.stack(rows)
