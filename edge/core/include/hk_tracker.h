@@ -100,7 +100,9 @@ typedef struct {
     hk_cadence_state_t cadence;
     hk_tracker_params_t params;
     hk_tracker_event_state_t events[HK_TRACKER_EVENTS_MAX];
-    hk_cadence_evidence_t evidence; /* of the latest analysis */
+    hk_cadence_evidence_t evidence; /* of the sound under way */
+    uint32_t finding_steps;         /* since two periods of a pattern were first found */
+    uint32_t unproven_steps;        /* since they were last found */
     uint16_t steps_to_analysis;
     bool is_armed;
 } hk_tracker_t;

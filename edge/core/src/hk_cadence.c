@@ -15,8 +15,8 @@
 #define RANGE 20
 /* The history's loud level: this share of the steps may be louder and is cut down to it (clicks, slammed doors). */
 #define LOUDER_STEPS_DIVISOR 40
-/* A pulse must stand out by this much from the gaps around it (quarters of log2: 1.5 dB). */
-#define CONTRAST_MIN 2
+/* A pulse must stand out by this much from the gaps around it (quarters of log2: 0.75 dB). */
+#define CONTRAST_MIN 1
 /* A group whose level hardly varies holds no pattern. */
 #define SPREAD_MIN 4
 /* The mean spectrum follows over 2^6 steps, 1.3 s. */
@@ -236,9 +236,10 @@ static void find_bursts(line_t *line, const pattern_t *pattern)
     }
 }
 
-/* What a fit says about the history: sums over its pulses and over what should be silent. */
+/* What a fit says about the history: sums over its pulses, over the gaps between them and over what should be silent. */
 typedef struct {
     int32_t on_sum, on_ticks;
+    int32_t gap_sum, gap_ticks;
     int32_t all_sum, all_ticks;
     int32_t from, to;
 } sums_t;
@@ -254,24 +255,31 @@ static sums_t fit_sums(const line_t *line, const pattern_t *pattern, const fit_t
     sums.all_sum = line_sum(line, sums.to) - line_sum(line, sums.from);
     sums.all_ticks = sums.to - sums.from;
     for (size_t burst = fit->at[0] < 0 ? 1U : 0U; burst < 2; burst++) {
+        int32_t on_sum = 0;
         for (int32_t k = 0; k < pattern->pulses; k++) {
             const int32_t at = fit->at[burst] + k * fit->beat;
-            sums.on_sum += line_sum(line, at + fit->on) - line_sum(line, at);
-            sums.on_ticks += fit->on;
+            on_sum += line_sum(line, at + fit->on) - line_sum(line, at);
         }
+        sums.on_sum += on_sum;
+        sums.on_ticks += pattern->pulses * fit->on;
+        sums.gap_sum += line_sum(line, fit->at[burst] + span) - line_sum(line, fit->at[burst]) - on_sum;
+        sums.gap_ticks += span - pattern->pulses * fit->on;
     }
     return sums;
 }
 
-/* The energy that a two-level template explains; least squares choose the fit that makes it largest. */
+/* The energy (squared level x ticks, times 16) that a template of three levels explains: pulses, the gaps between them,
+ * silence. Least squares choose the fit that makes it largest. In a room that rings, the gaps of T4 are far from
+ * silent: with two levels, the best fit would count them as sound. */
 static int64_t fit_explained(const sums_t *sums)
 {
-    const int32_t off_ticks = sums->all_ticks - sums->on_ticks;
-    const int64_t difference = (int64_t)sums->on_sum * off_ticks - (int64_t)(sums->all_sum - sums->on_sum) * sums->on_ticks;
-    if (difference <= 0) {
+    const int64_t on = sums->on_sum, gap = sums->gap_sum, all = sums->all_sum, rest = all - on - gap;
+    const int32_t rest_ticks = sums->all_ticks - sums->on_ticks - sums->gap_ticks;
+    if (on * sums->gap_ticks <= gap * sums->on_ticks || on * rest_ticks <= rest * sums->on_ticks) {
         return 0;
     }
-    return difference / sums->on_ticks * difference / off_ticks / sums->all_ticks;
+    return 16 * on * on / sums->on_ticks + 16 * gap * gap / sums->gap_ticks + 16 * rest * rest / rest_ticks -
+           16 * all * all / sums->all_ticks;
 }
 
 static bool is_within(int32_t value, range_t range)
@@ -295,9 +303,10 @@ static bool fit_is_possible(const pattern_t *pattern, const fit_t *fit)
 static bool fit_is_accepted(const pattern_t *pattern, const fit_t *fit)
 {
     const bool has_two = fit->at[0] >= 0;
-    /* what came just before must have been heard as well: a burst may have begun before the history does */
+    const int32_t end = fit->at[1] + (pattern->pulses - 1) * fit->beat + fit->on;
+    /* what came just before and after must have been heard as well: there may be one more pulse to the burst */
     return is_within(fit->beat, pattern->beat) && is_within(fit->on, pattern->on) &&
-           fit->at[has_two ? 0 : 1] >= pattern->before / 2 &&
+           fit->at[has_two ? 0 : 1] >= pattern->before / 2 && end + pattern->after <= TICKS &&
            (!has_two || is_within(fit_pause(pattern, fit), pattern->pause));
 }
 
@@ -396,7 +405,7 @@ static uint8_t fit_correlation(const line_t *line, const pattern_t *pattern, con
         return 0;
     }
     /* square root of the share, bit by bit */
-    const int64_t share = explained * 255 * 255 / variance;
+    const int64_t share = explained * 255 * 255 / (16 * variance);
     int64_t root = 0;
     for (int64_t bit = 128; bit > 0; bit /= 2) {
         if ((root + bit) * (root + bit) <= share) {

@@ -182,6 +182,48 @@ static bool names_an_alarm(const hk_cadence_evidence_t *evidence)
     return evidence->kind == HK_CADENCE_T3 || evidence->kind == HK_CADENCE_T4;
 }
 
+static bool is_finding(const hk_cadence_evidence_t *evidence)
+{
+    return names_an_alarm(evidence) && evidence->periods >= 2;
+}
+
+static uint32_t period_ms(const hk_cadence_evidence_t *evidence)
+{
+    const uint32_t pulses = evidence->kind == HK_CADENCE_T3 ? 3 : 4;
+    return pulses * evidence->on_ms + (pulses - 1) * evidence->off_ms + evidence->pause_ms;
+}
+
+/* Takes what the history shows now. Two periods of a pattern are in view only for a part of each period, so a finding
+ * stands until another contradicts it or none has borne it out for as long as the history reaches back; while it is
+ * borne out, the periods since it was first made count too. */
+static void weigh_evidence(hk_tracker_t *tracker)
+{
+    hk_cadence_evidence_t now;
+    hk_cadence_analyze(&tracker->cadence, &now);
+    const uint32_t interval = steps_of(tracker->params.cadence_interval_ms);
+    if (is_finding(&now)) {
+        if (!is_finding(&tracker->evidence) || now.kind != tracker->evidence.kind) {
+            tracker->finding_steps = 0;
+        }
+        tracker->unproven_steps = 0;
+        tracker->finding_steps += interval;
+        const uint32_t periods = now.periods + tracker->finding_steps * HK_TRACKER_STEP_MS / period_ms(&now);
+        now.periods = (uint8_t)(periods > UINT8_MAX ? UINT8_MAX : periods);
+        tracker->evidence = now;
+        return;
+    }
+    if (is_finding(&tracker->evidence)) {
+        tracker->finding_steps += interval;
+        tracker->unproven_steps += interval;
+        if (tracker->unproven_steps <= HK_CADENCE_HISTORY_STEPS) {
+            return;
+        }
+    } else if (now.kind == HK_CADENCE_NONE && names_an_alarm(&tracker->evidence)) {
+        return; /* a hint stands until more is known */
+    }
+    tracker->evidence = now;
+}
+
 static size_t add_event(hk_tracker_t *tracker, size_t index, uint64_t start_sample, uint8_t peak, uint64_t sample,
                         hk_event_t *out, size_t count)
 {
@@ -201,8 +243,7 @@ static size_t add_event(hk_tracker_t *tracker, size_t index, uint64_t start_samp
     for (size_t i = 0; i < tracker->params.event_count; i++) {
         event->scores[i] = smoothed_score(&tracker->events[i]);
     }
-    if (evidence->periods >= 2 && names_an_alarm(evidence) &&
-        pattern_of(tracker->params.events[index].role) == evidence->kind) {
+    if (is_finding(evidence) && pattern_of(tracker->params.events[index].role) == evidence->kind) {
         /* as sure of it as score and cadence together: 1 - (1 - score)(1 - confidence) */
         event->score = (uint8_t)(255 - (255 - peak) * (255 - evidence->confidence) / 255);
     }
@@ -284,8 +325,8 @@ static size_t step_alarms(hk_tracker_t *tracker, uint64_t sample, hk_event_t *ou
         }
         const size_t rival = rival_of(tracker, i);
         const bool is_rival_reported = rival != UNNAMED && tracker->events[rival].is_reported;
-        const bool is_contradicted = tracker->evidence.periods >= 2 && names_an_alarm(&tracker->evidence) &&
-                                     tracker->evidence.kind != pattern_of(tracker->params.events[i].role);
+        const bool is_own_pattern = tracker->evidence.kind == pattern_of(tracker->params.events[i].role);
+        const bool is_contradicted = is_finding(&tracker->evidence) && !is_own_pattern;
         if (state->is_reported) {
             if (is_contradicted && rival != UNNAMED && is_chosen(tracker, rival) && !is_rival_reported) {
                 count = report_alarm(tracker, rival, i, sample, out, count);
@@ -300,9 +341,7 @@ static size_t step_alarms(hk_tracker_t *tracker, uint64_t sample, hk_event_t *ou
         }
         if (is_rival_reported) {
             /* reported under the other name; a second name needs the cadence to contradict the first */
-            const bool is_borne_out = tracker->evidence.periods >= 2 &&
-                                      tracker->evidence.kind == pattern_of(tracker->params.events[i].role);
-            if (is_borne_out) {
+            if (is_finding(&tracker->evidence) && is_own_pattern) {
                 count = report_alarm(tracker, i, i, sample, out, count);
                 out[count - 1].is_renamed = true;
             }
@@ -343,10 +382,12 @@ size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const 
     if (!is_suspected) {
         tracker->evidence = (hk_cadence_evidence_t){ .kind = HK_CADENCE_NONE };
         tracker->steps_to_analysis = 0;
+        tracker->finding_steps = 0;
+        tracker->unproven_steps = 0;
         return 0;
     }
     if (tracker->steps_to_analysis == 0) {
-        hk_cadence_analyze(&tracker->cadence, &tracker->evidence);
+        weigh_evidence(tracker);
         tracker->steps_to_analysis = steps_of(tracker->params.cadence_interval_ms);
     }
     tracker->steps_to_analysis--;
