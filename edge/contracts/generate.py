@@ -37,12 +37,14 @@ _ZCBOR_PARTS = ("common", "encode", "decode")
 # zcbor's library and its generated code are not written for these; ours is compiled with all of them.
 _RELAXED_WARNINGS = (
     "-Wconversion",
+    "-Wsign-conversion",
     "-Wsign-compare",
     "-Wtype-limits",
     "-Wunused-parameter",
     "-Wunused-but-set-variable",
     "-Wstrict-aliasing",
     "-Wuninitialized",
+    "-Wmaybe-uninitialized",
 )
 
 
