@@ -151,8 +151,9 @@ class SceneMaker:
                 continue
             label = self._background_label(rng)
             level_db = float(rng.uniform(*rule.background_dbfs))
+            ignored: tuple[str, ...] = ()
             if label == "noise":
-                stretch, ignored = coloured_noise(rng, end - start), ()
+                stretch = coloured_noise(rng, end - start)
             else:
                 stretch, ignored = self._library.background(label, end - start, rng)
             mix[start:end] += _amplitude(level_db) * stretch

@@ -224,24 +224,31 @@ def _recorded_smoke_alarm(library: SoundLibrary, name: str, rng: np.random.Gener
     return _as_alarm(pcm, name, active_intervals(pcm))
 
 
-def _walk(library: SoundLibrary, name: str, rng: np.random.Generator) -> Sound:
-    """Steps of one original put into a walk: 1.4–2.4 a second, no two alike; one step alone is no event."""
-    steps = library.takes(library.recording(name, rng))
+def _recorded_walk(library: SoundLibrary, name: str, rng: np.random.Generator) -> Sound:
+    return walk(library, library.recording(name, rng), rng)
+
+
+def walk(library: SoundLibrary, step: Recording, rng: np.random.Generator) -> Sound:
+    """Return a walk of 4–15 steps from the original that `step` is of: 1.4–2.4 a second, no two alike.
+
+    Recordings hold single steps, and one step alone is no event.
+    """
+    steps = library.takes(step)
     interval_s = 1 / float(rng.uniform(1.4, 2.4))
     count = int(rng.integers(4, 16))
     pcm = np.zeros(int((count * interval_s + 3.0) * SAMPLE_RATE_HZ), np.float32)
     on_s = []
     for index in range(count):
-        step = respeed(library.audio(steps[int(rng.integers(len(steps)))]), rng, 0.08)
-        loud = active_intervals(step)
+        sound = respeed(library.audio(steps[int(rng.integers(len(steps)))]), rng, 0.08)
+        loud = active_intervals(sound)
         # cut to the step itself: game foley trails off over seconds
-        step = step[int(loud[0][0] * SAMPLE_RATE_HZ) :][: int(0.6 * SAMPLE_RATE_HZ)]
+        sound = sound[int(loud[0][0] * SAMPLE_RATE_HZ) :][: int(0.6 * SAMPLE_RATE_HZ)]
         at_s = max(0.0, index * interval_s + float(rng.normal(0, 0.03)))
         at = int(at_s * SAMPLE_RATE_HZ)
-        pcm[at : at + len(step)] += step * float(10 ** (rng.normal(0, 2) / 20))
-        on_s.append((at_s, at_s + min(0.2, len(step) / SAMPLE_RATE_HZ)))
+        pcm[at : at + len(sound)] += sound * float(10 ** (rng.normal(0, 2) / 20))
+        on_s.append((at_s, at_s + min(0.2, len(sound) / SAMPLE_RATE_HZ)))
     end = int((on_s[-1][0] + 0.7) * SAMPLE_RATE_HZ)
-    return Sound(pcm[:end], name, tuple(sorted(on_s)))
+    return Sound(pcm[:end], step.label, tuple(sorted(on_s)))
 
 
 def _recorded_appliance_beep(library: SoundLibrary, name: str, rng: np.random.Generator) -> Sound:
@@ -322,7 +329,7 @@ def _off_cadence(rng: np.random.Generator) -> Sound:
 
 _RECORDED: dict[str, Callable[[SoundLibrary, str, np.random.Generator], Sound]] = {
     "smoke_alarm": _recorded_smoke_alarm,
-    "footsteps": _walk,
+    "footsteps": _recorded_walk,
     "appliance_beep": _recorded_appliance_beep,
 }
 _MADE: dict[str, Callable[[np.random.Generator], Sound]] = {

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,7 @@ def _detector_process(folder: Path, output_path: Path) -> None:
     extremes = np.zeros(STEP_INPUTS, np.float32)
     extremes[0], extremes[1] = -128 / 32, 127 / 32
 
-    def representative_steps():
+    def representative_steps() -> Iterator[list[np.ndarray]]:
         yield [extremes.reshape(1, 1, STEP_INPUTS)]
         for step in calibration:
             yield [step.reshape(1, 1, STEP_INPUTS)]

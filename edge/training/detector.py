@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +25,10 @@ TRUNK_UNITS = 64
 HEAD_UNITS = 16
 # int8 features over this are the model's float input; the converter's scale must be its inverse
 FEATURE_SCALE = 32.0
+# the converter sees the state's range over this many scenes
+_CALIBRATION_SCENES = 14
 _WEIGHTS_FILE = "weights.npz"
+_CALIBRATION_FILE = "calibration.npy"
 _STATE_FILE = "state.json"
 
 
@@ -106,6 +110,8 @@ def train(
     network = DetectorNetwork(len(names), rule.seed)
     features, labels = shards.steps(), shards.labels
     scenes, scene_steps, _ = features.shape
+    evenly = np.linspace(0, scenes - 1, min(scenes, _CALIBRATION_SCENES)).astype(int)
+    np.save(folder / _CALIBRATION_FILE, features[evenly].reshape(-1, STEP_INPUTS))
     stretches = scene_steps // rule.stretch_steps
     rounds = scenes // rule.batch
     if rounds == 0:
@@ -162,13 +168,43 @@ def scores(network: DetectorNetwork, features: np.ndarray, batch: int = 64) -> n
     """Return probabilities float32[scenes, steps, events] for int8[scenes, steps, 80], each scene from rest."""
     scenes, steps, _ = features.shape
     out = np.empty((scenes, steps, network.events), np.float32)
-    run = tf.function(lambda x: tf.sigmoid(network(x, network.zero_state(batch))[0]))
+    run = tf.function(lambda x: tf.sigmoid(network(x, network.zero_state(batch))[0]), autograph=False)
     for start in range(0, scenes, batch):
         part = features[start : start + batch]
         x = np.zeros((steps, batch, STEP_INPUTS), np.float32)
         x[:, : len(part)] = part.swapaxes(0, 1) / FEATURE_SCALE
         out[start : start + batch] = run(tf.constant(x)).numpy()[:, : len(part)].swapaxes(0, 1)
     return out
+
+
+def clip_scores(network: DetectorNetwork, clips: Sequence[np.ndarray], batch: int = 32) -> list[np.ndarray]:
+    """Return scores float32[steps, events] of 0–256 for each clip's int8[steps, 80], every clip from rest."""
+    order = sorted(range(len(clips)), key=lambda index: len(clips[index]))
+    out: list[np.ndarray] = [np.empty(0, np.float32)] * len(clips)
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        # a length is compiled once: round it up
+        steps = -(-len(clips[chosen[-1]]) // 250) * 250
+        together = np.zeros((len(chosen), steps, STEP_INPUTS), np.int8)
+        for row, index in enumerate(chosen):
+            together[row, : len(clips[index])] = clips[index]
+        probabilities = scores(network, together, batch)
+        for row, index in enumerate(chosen):
+            out[index] = probabilities[row, : len(clips[index])] * 256
+    return out
+
+
+def load_training(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
+    """Return the best weights of a training folder, its calibration steps int8[n, 80], and its state.
+
+    Raises:
+        HarkenError: no epoch has been finished there.
+    """
+    try:
+        state = json.loads((folder / _STATE_FILE).read_text())
+        return dict(np.load(folder / _WEIGHTS_FILE)), np.load(folder / _CALIBRATION_FILE), state
+    except FileNotFoundError as error:
+        raise HarkenError(f"{folder} holds no trained detector: run `harken train --stage detector` first") from error
 
 
 def validate(network: DetectorNetwork, shards: Shards) -> list[float]:
@@ -211,7 +247,7 @@ def _update_function(
 ) -> Callable[[tf.Tensor, tf.Tensor, list[tf.Tensor]], tuple[tf.Tensor, list[tf.Tensor]]]:
     time_steps, batch, events = rule.stretch_steps, rule.batch, network.events
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(x: tf.Tensor, y: tf.Tensor, state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         x = tf.ensure_shape(x, (time_steps, batch, STEP_INPUTS))
         target = tf.cast(tf.bitwise.bitwise_and(y, tf.constant(TARGET, tf.uint8)) > 0, tf.float32)

@@ -67,7 +67,7 @@ def build_network(events: int) -> tf_keras.Model:
 
     def block(x: tf.Tensor, filters: int, strides: tuple[int, int]) -> tf.Tensor:
         x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
-        return layers.ReLU()(layers.BatchNormalization()(x))
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
 
     clip = layers.Input((CLIP_FRAMES, MEL_BANDS, 1), name="features")
     x = block(clip, 16, (2, 2))
@@ -184,7 +184,7 @@ def clips(
 
 def predict(model: tf_keras.Model, pictures: np.ndarray, batch: int = 128) -> np.ndarray:
     """Return probabilities float32[n, events] for clips int8[n, 400, 40]."""
-    run = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    run = tf.function(lambda x: model(x, training=False), autograph=False, reduce_retracing=True)
     parts = [
         run(tf.constant(pictures[start : start + batch, ..., None] / np.float32(FEATURE_SCALE))).numpy()
         for start in range(0, len(pictures), batch)
@@ -212,7 +212,7 @@ def _augmented(pictures: np.ndarray, rng: np.random.Generator, rule: VerifierRul
 def _update_function(
     model: tf_keras.Model, optimizer: tf_keras.optimizers.Optimizer
 ) -> Callable[[tf.Tensor, np.ndarray, np.ndarray], tf.Tensor]:
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def update(x: tf.Tensor, target: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
         target, asked = tf.cast(target, tf.float32), tf.cast(asked, tf.float32)
         with tf.GradientTape() as tape:

@@ -1,0 +1,161 @@
+"""Figures of a detector or a verifier over clips and scenes, whatever engine gave the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edge import catalogue
+from edge.dataset.labels import IGNORED, TARGET
+from edge.dataset.shards import Shards
+from edge.evaluation import operating_points
+from edge.evaluation.clips import LEAD_IN_S, EvaluationClip
+from edge.evaluation.metrics import area_under_curve, count_interval, rate_interval
+from edge.evaluation.operating_points import SENSITIVITIES, STEP_S, TRIGGER_RULES, ScoredStretch
+
+# an engine from rest: int8[steps, 80] to scores float32 or uint8 [steps, events] of 0–255
+Scorer = Callable[[np.ndarray], np.ndarray]
+
+_LEAD_IN_STEPS = round(LEAD_IN_S / STEP_S)
+# a trigger belongs to an event of a scene if it comes before this long after the event's end
+_LATEST_TRIGGER_S = 2.5
+
+
+def clip_stretches(clips: Sequence[EvaluationClip], scores: Sequence[np.ndarray], event: str) -> list[ScoredStretch]:
+    """Return one event's scores over all clips that say something about it; the lead-in is cut from the negatives."""
+    index = catalogue.load().index(event)
+    stretches = []
+    for clip, score in zip(clips, scores, strict=True):
+        if event in clip.excluded:
+            continue
+        is_positive = clip.event == event
+        stretches.append(ScoredStretch(score[0 if is_positive else _LEAD_IN_STEPS :, index], is_positive))
+    return stretches
+
+
+def scene_stretches(shards: Shards, scores: Sequence[np.ndarray], event: str) -> list[ScoredStretch]:
+    """Return one event's scores over scenes; a trigger is false where the label is neither set nor ignored."""
+    index = catalogue.load().index(event)
+    return [
+        ScoredStretch(score[:, index], bool((label & TARGET).any()), (label & (TARGET | IGNORED)) == 0)
+        for score, label in zip(scores, shards.labels[..., index], strict=True)
+    ]
+
+
+def clip_area(stretches: Sequence[ScoredStretch], event: str) -> float:
+    """Return the area under the curve over clips, each scored by its highest smoothed score; NaN without positives."""
+    shift = TRIGGER_RULES[event].smoothing_shift
+    highest = [float(operating_points.smoothed(stretch.scores, shift).max()) for stretch in stretches]
+    return area_under_curve(np.array(highest), np.array([stretch.is_positive for stretch in stretches]))
+
+
+def choose_operating_points(
+    clips: Sequence[EvaluationClip],
+    clip_scores: Sequence[np.ndarray],
+    shards: Shards,
+    scene_scores: Sequence[np.ndarray],
+) -> dict[str, dict[str, int]]:
+    """Return thresholds by event and sensitivity, from the clips and scenes of the validation part."""
+    return {
+        spec.name: operating_points.choose(
+            spec.name,
+            spec.is_safety,
+            [
+                *clip_stretches(clips, clip_scores, spec.name),
+                *scene_stretches(shards, scene_scores, spec.name),
+            ],
+        )
+        for spec in catalogue.load()
+    }
+
+
+def detector_figures(
+    clips: Sequence[EvaluationClip],
+    clip_scores: Sequence[np.ndarray],
+    shards: Shards,
+    scene_scores: Sequence[np.ndarray],
+    points: Mapping[str, Mapping[str, int]],
+) -> dict[str, dict[str, Any]]:
+    """Return each event's figures: clips (recall, AUC, false triggers) and scenes (recall, false triggers)."""
+    figures: dict[str, dict[str, Any]] = {}
+    for event in catalogue.load().names:
+        of_clips = clip_stretches(clips, clip_scores, event)
+        of_scenes = scene_stretches(shards, scene_scores, event)
+        made = sum(clip.event == event and clip.is_synthesised for clip in clips)
+        positives = sum(stretch.is_positive for stretch in of_clips)
+        figures[event] = {
+            "positives": positives,
+            "positives_synthesised": made,
+            "auc": _rounded(clip_area(of_clips, event), 4),
+            "sensitivities": {
+                name: _at(points[event][name], event, of_clips, of_scenes, shards, scene_scores)
+                for name in SENSITIVITIES
+            },
+        }
+    return figures
+
+
+def _at(
+    threshold: int,
+    event: str,
+    of_clips: Sequence[ScoredStretch],
+    of_scenes: Sequence[ScoredStretch],
+    shards: Shards,
+    scene_scores: Sequence[np.ndarray],
+) -> dict[str, Any]:
+    rule = TRIGGER_RULES[event]
+    hits, positives = operating_points.recall(of_clips, threshold, rule)
+    placed_hits, placed = _scene_recall(event, threshold, shards, scene_scores)
+    return {
+        "threshold": threshold,
+        "clips": {
+            "hits": hits,
+            "recall": _rounded(hits / positives, 3) if positives else None,
+            "recall_ci95": [_rounded(end, 3) for end in rate_interval(hits, positives)],
+            **_false_figures(of_clips, threshold, event),
+        },
+        "scenes": {
+            "events": placed,
+            "hits": placed_hits,
+            "recall": _rounded(placed_hits / placed, 3) if placed else None,
+            **_false_figures(of_scenes, threshold, event),
+        },
+    }
+
+
+def _false_figures(stretches: Sequence[ScoredStretch], threshold: int, event: str) -> dict[str, Any]:
+    hours = sum(stretch.negative_hours for stretch in stretches)
+    count = operating_points.false_triggers(stretches, threshold, TRIGGER_RULES[event])
+    interval = [_rounded(end / hours, 2) for end in count_interval(count)] if hours else None
+    return {
+        "false_triggers": count,
+        "negative_hours": _rounded(hours, 3),
+        "false_per_hour": _rounded(count / hours, 2) if hours else None,
+        "false_per_hour_ci95": interval,
+    }
+
+
+def _scene_recall(event: str, threshold: int, shards: Shards, scores: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Return how many placed events trigger, of those long enough in their scene to be able to."""
+    rule = TRIGGER_RULES[event]
+    index = catalogue.load().index(event)
+    hits = count = 0
+    for placed, score in zip(shards.events, scores, strict=True):
+        shortest_s = rule.least_steps * STEP_S / 2
+        wanted = [one for one in placed if one.name == event and one.end_s - one.start_s >= shortest_s]
+        if not wanted:
+            continue
+        smooth = operating_points.smoothed(score[:, index], rule.smoothing_shift)
+        at_s = [step * STEP_S for step in operating_points.trigger_steps(smooth, threshold, rule)]
+        for one in wanted:
+            # an alarm that goes on from another is the same sound to the tracker
+            earliest_s = one.start_s - rule.gap_steps * STEP_S
+            hits += any(earliest_s <= time_s <= one.end_s + _LATEST_TRIGGER_S for time_s in at_s)
+            count += 1
+    return hits, count
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return None if np.isnan(value) else round(float(value), digits)

@@ -1,0 +1,173 @@
+"""From scores to triggers as the tracker makes them, and the thresholds at which it should."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import signal
+
+STEP_S = 0.02
+SENSITIVITIES = ("low", "normal", "high")
+_RELEASE_SHARE = 0.6
+# thresholds outside this are of no use: int8 scores are coarse at the bottom, and a head rarely reaches the very top
+_LOWEST, _HIGHEST = 26, 245
+
+
+@dataclass(frozen=True)
+class TriggerRule:
+    """The tracker's rule for one event, without cadence: how `hk_tracker_default_params` has it.
+
+    Attributes:
+        smoothing_shift: scores are smoothed over about 2^shift steps.
+        least_steps: above the threshold, summed over the pulses of one sound.
+        gap_steps: a longer stretch below ends the sound.
+        quiet_steps: after a trigger, at least.
+    """
+
+    smoothing_shift: int
+    least_steps: int
+    gap_steps: int
+    quiet_steps: int
+
+
+TRIGGER_RULES: dict[str, TriggerRule] = {
+    "smoke_alarm": TriggerRule(2, 50, 350, 500),
+    "co_alarm": TriggerRule(2, 25, 350, 500),
+    "glass_break": TriggerRule(1, 5, 50, 250),
+    "footsteps": TriggerRule(1, 30, 75, 250),
+    "door": TriggerRule(1, 5, 50, 250),
+    "appliance_beep": TriggerRule(3, 20, 125, 500),
+    "dog_bark": TriggerRule(3, 10, 150, 500),
+    "baby_cry": TriggerRule(3, 40, 150, 500),
+}
+# false triggers an hour that each sensitivity may have on the validation part, and the recall that safety
+# events keep even if they then exceed it
+_FALSE_PER_HOUR = {"low": 0.25, "normal": 1.0, "high": 4.0}
+_FALSE_PER_HOUR_OTHER = {"low": 2.0, "normal": 8.0, "high": 24.0}
+_SAFETY_RECALL = {"low": 0.85, "normal": 0.95, "high": 0.98}
+
+
+def smoothed(scores: np.ndarray, shift: int) -> np.ndarray:
+    """Return scores uint8[steps] smoothed as the tracker does, float32[steps]."""
+    rate = 1.0 / (1 << shift)
+    return signal.lfilter([rate], [1.0, rate - 1.0], scores.astype(np.float32)).astype(np.float32)
+
+
+def trigger_steps(smooth: np.ndarray, threshold: int, rule: TriggerRule) -> list[int]:
+    """Return the steps at which smoothed scores float[steps] trigger at `threshold`, in order."""
+    is_high, is_low = smooth >= threshold, smooth < threshold * _RELEASE_SHARE
+    index = np.arange(len(smooth))
+    latest_high = np.maximum.accumulate(np.where(is_high, index, -1))
+    latest_low = np.maximum.accumulate(np.where(is_low, index, -1))
+    # with hysteresis: above from where it was reached until it is released
+    above = np.flatnonzero(latest_high > latest_low)
+    found: list[int] = []
+    count, last, quiet_until, is_reported = 0, -(10**9), -1, False
+    for step in above:
+        if step - last > rule.gap_steps:
+            count, is_reported = 0, False
+        last = step
+        count += 1
+        if count >= rule.least_steps and not is_reported and step >= quiet_until:
+            found.append(int(step))
+            is_reported = True
+            quiet_until = step + rule.quiet_steps
+    return found
+
+
+def reach(smooth: np.ndarray, rule: TriggerRule) -> int:
+    """Return the highest threshold (0–255) at which smoothed scores float[steps] trigger at all."""
+    low, high = 0, 255
+    while low < high:
+        middle = (low + high + 1) // 2
+        if trigger_steps(smooth, middle, rule):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@dataclass(frozen=True)
+class ScoredStretch:
+    """One event's scores over a clip or a scene.
+
+    Attributes:
+        scores: uint8[steps].
+        is_positive: whether the event is in it at all.
+        is_counted: bool[steps], where a trigger is false; None: everywhere.
+    """
+
+    scores: np.ndarray
+    is_positive: bool
+    is_counted: np.ndarray | None = None
+
+    @property
+    def negative_hours(self) -> float:
+        """Hours over which a trigger would be false."""
+        if self.is_positive and self.is_counted is None:
+            return 0.0
+        steps = len(self.scores) if self.is_counted is None else int(self.is_counted.sum())
+        return steps * STEP_S / 3600
+
+
+def false_triggers(stretches: Sequence[ScoredStretch], threshold: int, rule: TriggerRule) -> int:
+    """Count triggers where the event is not."""
+    count = 0
+    for stretch in stretches:
+        if stretch.is_positive and stretch.is_counted is None:
+            continue
+        for step in trigger_steps(smoothed(stretch.scores, rule.smoothing_shift), threshold, rule):
+            count += stretch.is_counted is None or bool(stretch.is_counted[step])
+    return count
+
+
+def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
+    """Return the thresholds {low, normal, high} (low sensitivity is the high threshold) for one event.
+
+    Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows. For a safety
+    event it is lowered further, to the recall that the sensitivity must keep over the clips that hold the event.
+
+    Args:
+        event: name of the event.
+        is_safety: whether recall comes before false triggers.
+        stretches: of the validation part; those with `is_counted` None are clips, and give the recall.
+    """
+    rule = TRIGGER_RULES[event]
+    hours = sum(stretch.negative_hours for stretch in stretches)
+    reached = [
+        reach(smoothed(stretch.scores, rule.smoothing_shift), rule)
+        for stretch in stretches
+        if stretch.is_positive and stretch.is_counted is None
+    ]
+    rates = {
+        threshold: false_triggers(stretches, threshold, rule) / max(hours, 1e-9)
+        for threshold in range(_LOWEST, _HIGHEST + 1, 3)
+    }
+    allowed = _FALSE_PER_HOUR if is_safety else _FALSE_PER_HOUR_OTHER
+    points: dict[str, int] = {}
+    for sensitivity in SENSITIVITIES:
+        within = [threshold for threshold, rate in rates.items() if rate <= allowed[sensitivity]]
+        point = min(within, default=_HIGHEST)
+        if is_safety and reached:
+            kept = int(np.quantile(reached, 1 - _SAFETY_RECALL[sensitivity], method="lower"))
+            point = min(point, max(kept, _LOWEST))
+        points[sensitivity] = point
+    points["normal"] = min(points["normal"], points["low"])
+    points["high"] = min(points["high"], points["normal"])
+    return points
+
+
+def recall(stretches: Sequence[ScoredStretch], threshold: int, rule: TriggerRule) -> tuple[int, int]:
+    """Return (clips that trigger, clips) over the positive clips."""
+    positives = [stretch for stretch in stretches if stretch.is_positive and stretch.is_counted is None]
+    hits = sum(
+        bool(trigger_steps(smoothed(stretch.scores, rule.smoothing_shift), threshold, rule)) for stretch in positives
+    )
+    return hits, len(positives)
+
+
+def as_points(points: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Return plain dictionaries, sensitivities in order, for a manifest."""
+    return {event: {name: int(values[name]) for name in SENSITIVITIES} for event, values in points.items()}
