@@ -25,11 +25,14 @@ BLOCK_SAMPLES = limits.CLIP_BLOCK_SAMPLES
 
 # Spread of the bit error rate of unrelated audio, times sqrt(words): neighbouring words share most of their sound,
 # so a word is worth far fewer than 32 coin tosses (which would be 0.088). Measured, see tests/unit/test_fingerprint.py.
-UNRELATED_SPREAD = 0.185
+UNRELATED_SPREAD = 0.19
+
+SELF_MATCH_LAG_WORDS = 15  # beyond the 260 ms of sound that neighbouring words share
 
 Int8Array = npt.NDArray[np.int8]
 Int16Array = npt.NDArray[np.int16]
 WordArray = npt.NDArray[np.uint32]
+ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -58,6 +61,7 @@ def _library() -> ctypes.CDLL:
         "hk_clip_ring_init": (None, [c_void_p]),
         "hk_clip_ring_push": (None, [c_void_p, c_void_p, c_size_t]),
         "hk_clip_ring_cut": (c_int, [c_void_p, c_uint64, c_uint64, c_void_p, c_size_t, POINTER(_CClip)]),
+        "hk_fingerprint_self_match": (c_int, [c_void_p, c_void_p, c_size_t, c_size_t, c_size_t, POINTER(_CMatch)]),
         "hk_fingerprint_match": (
             c_int,
             [c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, POINTER(_CMatch)],
@@ -188,6 +192,25 @@ class Match:
         return (0.5 - self.bit_error_rate) * self.words_compared**0.5 / UNRELATED_SPREAD
 
 
+def _as_query(query: npt.ArrayLike, is_usable: npt.ArrayLike | None) -> tuple[WordArray, ByteArray | None]:
+    """Return the query's words and the bit mask of those that count, as C wants them."""
+    words = np.ascontiguousarray(query, np.uint32)
+    if is_usable is None:
+        return words, None
+    usable = np.asarray(is_usable, bool)
+    if usable.shape != words.shape:
+        raise HarkenError(f"{len(words)} words but {len(usable)} usable flags: give one flag a word")
+    return words, np.packbits(usable, bitorder="little")
+
+
+def _address(array: np.ndarray | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+def _as_match(found: _CMatch) -> Match:
+    return Match(found.offset, found.bit_errors / (FINGERPRINT_BITS * found.words), found.words)
+
+
 def match(
     query: npt.ArrayLike, is_usable: npt.ArrayLike | None, reference: npt.ArrayLike, min_words: int = 50
 ) -> Match | None:
@@ -196,29 +219,36 @@ def match(
     `is_usable` (bool[n]) says which words of the query count; None: all. At least `min_words` of them must be compared.
     None is returned where nothing agrees better than chance would. Raises HarkenError for arguments that do not fit.
     """
-    query_words = np.ascontiguousarray(query, np.uint32)
+    words, mask = _as_query(query, is_usable)
     reference_words = np.ascontiguousarray(reference, np.uint32)
-    mask: npt.NDArray[np.uint8] | None = None
-    if is_usable is not None:
-        usable = np.asarray(is_usable, bool)
-        if usable.shape != query_words.shape:
-            raise HarkenError(f"{len(query_words)} words but {len(usable)} usable flags: give one flag a word")
-        mask = np.packbits(usable, bitorder="little")
     if min_words < 1:
         raise HarkenError(f"min_words is {min_words}: compare at least 1 word")
     best = _CMatch()
     code = _library().hk_fingerprint_match(
-        query_words.ctypes.data,
-        None if mask is None else mask.ctypes.data,
-        len(query_words),
+        words.ctypes.data,
+        _address(mask),
+        len(words),
         reference_words.ctypes.data,
         len(reference_words),
         min_words,
         byref(best),
     )
-    if code != 0:
-        return None
-    return Match(best.offset, best.bit_errors / (FINGERPRINT_BITS * best.words), best.words)
+    return _as_match(best) if code == 0 else None
+
+
+def self_match(query: npt.ArrayLike, is_usable: npt.ArrayLike | None, min_words: int = 25) -> Match | None:
+    """Return how well a query fits itself at another time (at least 0.3 s away); `offset` is the lag in words.
+
+    A regular sound, such as an alarm's cadence, fits any other of its kind about as well as itself. Where that must
+    not pass for a known recording, ask that the match has clearly more `deviations` than this. None: it never
+    repeats itself, or fewer than `min_words` pairs of usable words could be compared.
+    """
+    words, mask = _as_query(query, is_usable)
+    best = _CMatch()
+    code = _library().hk_fingerprint_self_match(
+        words.ctypes.data, _address(mask), len(words), SELF_MATCH_LAG_WORDS, min_words, byref(best)
+    )
+    return _as_match(best) if code == 0 else None
 
 
 def adpcm_encode(pcm: npt.ArrayLike) -> bytes:

@@ -40,7 +40,8 @@ class FrontEndConfig:
     fingerprint_smoothing_steps: int
     fingerprint_silence_rms_lsb: float
     fingerprint_min_in_band_percent: int
-    fingerprint_tone_max_bins: int
+    fingerprint_steady_lag_steps: int
+    fingerprint_steady_min_percent: int
 
 
 @cache
@@ -65,7 +66,8 @@ def load_config() -> FrontEndConfig:
         fingerprint_smoothing_steps=page["fingerprint"]["smoothing_steps"],
         fingerprint_silence_rms_lsb=page["fingerprint"]["silence_rms_lsb"],
         fingerprint_min_in_band_percent=page["fingerprint"]["min_in_band_percent"],
-        fingerprint_tone_max_bins=page["fingerprint"]["tone_max_bins"],
+        fingerprint_steady_lag_steps=page["fingerprint"]["steady_lag_steps"],
+        fingerprint_steady_min_percent=page["fingerprint"]["steady_min_percent"],
     )
 
 
@@ -172,7 +174,8 @@ def generate(gen_dir: Path) -> list[Path]:
         "HK_FINGERPRINT_SLOPE_MAX": FINGERPRINT_SLOPE_MAX,
         "HK_FINGERPRINT_SILENCE_POWER": fingerprint_silence_power(config),
         "HK_FINGERPRINT_MIN_IN_BAND_PERCENT": config.fingerprint_min_in_band_percent,
-        "HK_FINGERPRINT_TONE_MAX_BINS": config.fingerprint_tone_max_bins,
+        "HK_FINGERPRINT_STEADY_LAG_STEPS": config.fingerprint_steady_lag_steps,
+        "HK_FINGERPRINT_STEADY_MIN_PERCENT": config.fingerprint_steady_min_percent,
     }
     window_q31 = np.round(half_window * 2**WINDOW_FRACTION_BITS)
     declarations = {

@@ -21,7 +21,7 @@ typedef struct {
     uint64_t all;      /* energy of the whole spectrum */
     uint32_t mantissas[HK_FINGERPRINT_BANDS];
     uint8_t exponent;
-    uint8_t is_tonal;  /* a single tone dominates the bands */
+    uint8_t is_steady; /* its spectrum is that of HK_FINGERPRINT_STEADY_LAG_STEPS before */
 } hk_fingerprint_step_t;
 
 typedef struct {
@@ -61,5 +61,12 @@ typedef struct {
  * compares enough words and agrees better than by chance. */
 int hk_fingerprint_match(const uint32_t *query, const uint8_t *usable, size_t query_words, const uint32_t *reference,
                          size_t reference_words, size_t min_words, hk_fingerprint_match_t *best);
+
+/* How well a query fits itself at another time, min_lag words or more away: a regular sound, such as an alarm's
+ * cadence, fits any other of its kind about as well. A match is evidence of one recording only where it is clearly
+ * better than this. min_lag must exceed HK_FINGERPRINT_SLOPE_STEPS, within which words share their sound.
+ * Both words of a pair must count. *best: offset is the lag. Returns as hk_fingerprint_match does. */
+int hk_fingerprint_self_match(const uint32_t *query, const uint8_t *usable, size_t query_words, size_t min_lag,
+                              size_t min_words, hk_fingerprint_match_t *best);
 
 #endif
