@@ -1,0 +1,22 @@
+"""Fixtures that tests of several folders use."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import core_driver
+
+
+@pytest.fixture(scope="session")
+def core_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The core's contracts in C, compiled with sanitizers."""
+    return core_driver.build(tmp_path_factory.mktemp("core_driver"))
+
+
+@pytest.fixture(scope="module")
+def core(core_program: Path) -> Iterator[core_driver.CoreDriver]:
+    """A running core; a leak or an overflow in it fails the module's last test."""
+    driver = core_driver.CoreDriver(core_program)
+    yield driver
+    driver.close()
