@@ -133,9 +133,10 @@ static int encoder_status(int zcbor_status)
 }
 
 /* The schema must hold and nothing may follow. */
-static int decoder_status(int zcbor_status, size_t taken, size_t n)
+/* taken by pointer: it is written by the call whose result is the other argument, and arguments have no order. */
+static int decoder_status(int zcbor_status, const size_t *taken, size_t n)
 {
-    return zcbor_status == ZCBOR_SUCCESS && taken == n ? HK_OK : HK_ERROR_FORMAT;
+    return zcbor_status == ZCBOR_SUCCESS && *taken == n ? HK_OK : HK_ERROR_FORMAT;
 }
 
 static void fill_cadence(struct cadence *out, const hk_wire_cadence_t *cadence)
@@ -263,7 +264,7 @@ int hk_message_decode_receipt(const uint8_t *bytes, size_t n, hk_receipt_t *rece
 {
     struct receipt wire;
     size_t taken = 0;
-    const int status = decoder_status(cbor_decode_receipt(bytes, n, &wire, &taken), taken, n);
+    const int status = decoder_status(cbor_decode_receipt(bytes, n, &wire, &taken), &taken, n);
     if (status == HK_OK) {
         memcpy(receipt->event_id, wire.receipt_k_event_id.value, HK_EVENT_ID_BYTES);
         receipt->kind = (uint8_t)wire.receipt_k_kind.receipt_kind_choice;
@@ -275,7 +276,7 @@ int hk_message_decode_verdict(const uint8_t *bytes, size_t n, hk_verdict_t *verd
 {
     struct verdict wire;
     size_t taken = 0;
-    const int status = decoder_status(cbor_decode_verdict(bytes, n, &wire, &taken), taken, n);
+    const int status = decoder_status(cbor_decode_verdict(bytes, n, &wire, &taken), &taken, n);
     if (status == HK_OK) {
         memcpy(verdict->event_id, wire.verdict_k_event_id.value, HK_EVENT_ID_BYTES);
         verdict->verdict = (uint8_t)wire.verdict_k_verdict.verdict_value_choice;
@@ -296,7 +297,7 @@ int hk_message_decode_config(const uint8_t *bytes, size_t n, hk_config_t *config
 {
     struct config wire;
     size_t taken = 0;
-    const int status = decoder_status(cbor_decode_config(bytes, n, &wire, &taken), taken, n);
+    const int status = decoder_status(cbor_decode_config(bytes, n, &wire, &taken), &taken, n);
     if (status != HK_OK) {
         return status;
     }
@@ -322,7 +323,7 @@ int hk_message_decode_command(const uint8_t *bytes, size_t n, hk_command_t *comm
 {
     struct command wire;
     size_t taken = 0;
-    const int status = decoder_status(cbor_decode_command(bytes, n, &wire, &taken), taken, n);
+    const int status = decoder_status(cbor_decode_command(bytes, n, &wire, &taken), &taken, n);
     if (status == HK_OK) {
         memcpy(command->event_id, wire.command_k_event_id.value, HK_EVENT_ID_BYTES);
         command->command = (uint8_t)wire.command_k_command.command_value_choice;
@@ -352,7 +353,7 @@ int hk_message_decode_host_control(const uint8_t *bytes, size_t n, hk_host_contr
 {
     struct host_control_r wire;
     size_t taken = 0;
-    const int status = decoder_status(cbor_decode_host_control(bytes, n, &wire, &taken), taken, n);
+    const int status = decoder_status(cbor_decode_host_control(bytes, n, &wire, &taken), &taken, n);
     if (status != HK_OK) {
         return status;
     }
