@@ -135,7 +135,7 @@ class _Build:
         """Run the model compiler where the model, its manifest or the compiler itself changed."""
         manifest = self.model.parent / "manifest.json"
         inputs = [self.model, *([manifest] if manifest.is_file() else [])]
-        compiler = sorted(path for path in COMPILER_SOURCES.rglob("*") if path.suffix in {".py", ".jinja", ".j2", ".toml"})
+        compiler = sorted(p for p in COMPILER_SOURCES.rglob("*") if p.is_file() and p.suffix != ".pyc")
         key = _digest(inputs + compiler)
         stamp = self.out / "model.key"
         if stamp.is_file() and stamp.read_text() == key and any(model_dir.glob("*.c")):
@@ -159,7 +159,7 @@ class _Build:
         stamp.unlink(missing_ok=True)
         result = _run([*command, "-MMD", "-MF", str(depends), "-o", str(object_path)])
         if result.returncode != 0:
-            raise HarkenError(f"{self.board.toolchain.compiler} cannot compile {source}:\n{result.stderr.strip()}")
+            raise HarkenError(f"{self.board.toolchain.compiler} cannot compile {source.name}: {_first_error(result.stderr)}")
         stamp.write_text(_object_key(identity, depends))
         return object_path
 
@@ -217,13 +217,13 @@ class _Build:
     def _link_error(self, objects: Sequence[Path], message: str) -> HarkenError:
         memory = self.board.memory
         if memory is None or not re.search(r"overflowed by|will not fit in region", message):
-            return HarkenError(f"the image for {self.board.name} does not link:\n{message.strip()}")
+            return HarkenError(f"the image for {self.board.name} does not link: {_first_error(message)}")
         # Link once more with room for everything, to say how much there is and what it is.
         roomy = Memory(1 << 28, 1 << 28, memory.stack_bytes, memory.flash_sections, memory.ram_sections)
         elf = self.out / f".{self.app}.oversize"
         command = [self.cc, *self.board.toolchain.flags, *self._link_flags(roomy), *map(str, objects), "-o", str(elf)]
         if _run(command).returncode != 0:
-            return HarkenError(f"the image for {self.board.name} does not fit:\n{message.strip()}")
+            return HarkenError(f"the image for {self.board.name} does not fit: {_first_error(message)}")
         try:
             sections = _section_sizes(_find_tool(self.board.toolchain.size, self.board), elf)
             symbols = _largest_symbols(_find_tool(self.board.toolchain.nm, self.board), elf)
@@ -258,6 +258,13 @@ def _find_tool(command: str, board: Board) -> str:
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+
+
+def _first_error(output: str) -> str:
+    """Return the line of a compiler's or linker's output that says what is wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"error|undefined reference|overflowed|will not fit", line)]
+    return (telling or lines or ["it gave no reason"])[0]
 
 
 @cache

@@ -60,7 +60,7 @@ def weights() -> dict[str, np.ndarray]:
         bias_0[2, unit] = -1.5 * LOUD
         kernel_1[unit, 2, unit] = 2.0
         hidden_kernel[unit, unit, 0] = 1.0
-        output_kernel[unit, 0] = 12.0
+        output_kernel[unit, 0] = 30.0
     return {
         "trunk_0_kernel": kernel_0.reshape(INPUTS, 4 * UNITS),
         "trunk_0_recurrent": recurrent_0,

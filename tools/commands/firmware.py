@@ -1,0 +1,61 @@
+"""`harken firmware`: builds images and says what they take of a board's memory."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the group `firmware` and its commands."""
+    group = subparsers.add_parser("firmware", help="build firmware images").add_subparsers(
+        dest="firmware_command", required=True
+    )
+    build = group.add_parser("build", help="build the image of a board with a detector model")
+    build.add_argument("--board", required=True, help="a folder of firmware_gen/boards, for example mps2-an386")
+    build.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
+    build.add_argument("--app", choices=["device", "replay"], default="device", help="default: device")
+    build.add_argument("--json", action="store_true", help="end with one line of JSON")
+    build.set_defaults(func=_build)
+    boards = group.add_parser("boards", help="list the boards that can be built for")
+    boards.set_defaults(func=_boards)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from firmware_gen.board import load_board
+    from firmware_gen.build import build_image
+
+    board = load_board(args.board)
+    image = build_image(board, args.model, args.app)
+    memory = board.memory
+    flash_limit = memory.flash_bytes if memory else None
+    ram_limit = memory.ram_bytes if memory else None
+    print(f"{image.elf}")
+    print(f"flash {_of(image.flash_bytes, flash_limit)}")
+    print(f"RAM   {_of(image.ram_bytes, ram_limit)}")
+    if args.json:
+        figures: dict[str, Any] = {
+            "board": board.name,
+            "app": args.app,
+            "elf": str(image.elf),
+            "bin": str(image.bin) if image.bin else None,
+            "flash_bytes": image.flash_bytes,
+            "flash_limit_bytes": flash_limit,
+            "ram_bytes": image.ram_bytes,
+            "ram_limit_bytes": ram_limit,
+            "sections": image.sections,
+        }
+        print(json.dumps(figures))
+    return 0
+
+
+def _boards(_args: argparse.Namespace) -> int:
+    from firmware_gen.board import board_names, load_board
+
+    for name in board_names():
+        print(f"{name:<14} {load_board(name).title}")
+    return 0
+
+
+def _of(used: int, limit: int | None) -> str:
+    return f"{used:>9,} B" if limit is None else f"{used:>9,} B of {limit:,} B ({100 * used / limit:.0f} %)"
