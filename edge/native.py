@@ -1,15 +1,17 @@
 """The C core's Python face: the very features, fingerprints and clips that a device computes."""
 
 import ctypes
-from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge import build_core
-from edge.contracts import limits
+from edge import build_core, catalogue
+from edge.contracts import limits, schema
 from edge.core.tables import load_config
 from edge.errors import HarkenError
 
@@ -44,11 +46,18 @@ class _CClip(ctypes.Structure):
     _fields_ = (("first_sample", c_uint64), ("sample_count", c_uint32), ("bytes", c_uint32))
 
 
+def _declare(library: ctypes.CDLL, signatures: dict[str, tuple[Any, list[Any]]]) -> None:
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+
+
 @cache
 def _library() -> ctypes.CDLL:
     """Build the core if need be, load it and declare its functions."""
     library = ctypes.CDLL(str(build_core.build_library()))
-    signatures = {
+    signatures: dict[str, tuple[Any, list[Any]]] = {
         "hk_host_frontend_bytes": (c_size_t, []),
         "hk_host_frontend_init": (None, [c_void_p]),
         "hk_host_frontend_run": (None, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
@@ -67,10 +76,7 @@ def _library() -> ctypes.CDLL:
             [c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, POINTER(_CMatch)],
         ),
     }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(library, name)
-        function.restype = result
-        function.argtypes = arguments
+    _declare(library, signatures)
     return library
 
 
@@ -316,3 +322,160 @@ class ClipRing:
         if code != 0:
             raise HarkenError(f"samples {from_sample} to {to_sample} are not held: the ring keeps 4 s, ask in time")
         return Clip(clip.first_sample, clip.sample_count, data[: clip.bytes].tobytes())
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """The temporal pattern heard with an event; times in milliseconds, confidence 0 to 255."""
+
+    kind: str  # none, t3, t4, other, continuous
+    periods: int
+    on_ms: int
+    off_ms: int
+    pause_ms: int
+    confidence: int
+
+
+@dataclass(frozen=True)
+class DetectedEvent:
+    """What a device would send a trigger for. Positions are samples since the stream began; scores 0 to 255."""
+
+    name: str
+    start_sample: int
+    trigger_sample: int
+    score: int
+    scores: dict[str, int]  # smoothed, at the trigger
+    sensitivity: str
+    cadence: Cadence
+    is_armed: bool
+    is_repeat: bool
+    is_renamed: bool
+
+
+class _CEvent(ctypes.Structure):
+    _fields_ = (
+        ("start_sample", c_uint64),
+        ("trigger_sample", c_uint64),
+        *((name, c_uint16) for name in ("on_ms", "off_ms", "pause_ms")),
+        *((name, c_uint8) for name in ("cadence", "periods", "confidence", "event", "score", "sensitivity")),
+        *((name, c_uint8) for name in ("is_armed", "is_repeat", "is_renamed", "reserved")),
+        ("scores", c_uint8 * 8),
+    )
+
+
+_EVENTS_PER_STEP_MAX = 8
+_STEPS_PER_CALL = 500  # bounds the memory that events are written to
+
+_CADENCES = {value: name for name, value in schema.values("cadence").items()}
+_SENSITIVITIES = schema.values("sensitivity")
+
+
+class Detector:
+    """A device's ears on this machine, from a library of core and model that `firmware_gen` has built.
+
+    Front end, network, heads and tracker as on a board: the same PCM gives the same features, scores and events.
+    """
+
+    def __init__(self, library_path: Path | str) -> None:
+        try:
+            self._library = ctypes.CDLL(str(library_path))
+            self._declare()
+        except (OSError, AttributeError) as error:
+            raise HarkenError(
+                f"{library_path} is no library of the core with a model ({error}): "
+                "build one with firmware_gen.build.build_host_library"
+            ) from error
+        self._names = catalogue.load().names
+        width = self._library.hk_library_event_count()
+        if width != len(self._names):
+            raise HarkenError(f"{library_path} knows {width} events, the catalogue {len(self._names)}: build it again")
+        self._state = _State(self._library.hk_library_listener_bytes())
+        self._rest = np.zeros(0, np.int16)
+        self.features: Int8Array = np.zeros((0, 2 * MEL_BANDS), np.int8)
+        self.scores: ByteArray = np.zeros((0, width), np.uint8)
+        code = self._library.hk_library_listener_init(self._state.address)
+        if code != 0:
+            text = self._library.hk_error_text(code).decode()
+            raise HarkenError(f"the heads in {library_path} cannot be used ({text}): build it again from one model")
+
+    def _declare(self) -> None:
+        signatures: dict[str, tuple[Any, list[Any]]] = {
+            "hk_library_listener_bytes": (c_size_t, []),
+            "hk_library_event_count": (c_size_t, []),
+            "hk_library_model_hash": (POINTER(c_uint8), []),
+            "hk_library_listener_init": (c_int, [c_void_p]),
+            "hk_library_listener_set_armed": (None, [c_void_p, c_int]),
+            "hk_library_listener_set_event": (c_int, [c_void_p, c_uint8, c_int, c_uint8]),
+            "hk_library_listener_run": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p]),
+            "hk_error_text": (ctypes.c_char_p, [c_int]),
+        }
+        _declare(self._library, signatures)
+
+    @property
+    def model_hash(self) -> bytes:
+        """First 8 bytes of the SHA-256 of the `.tflite` that was compiled in."""
+        return bytes(self._library.hk_library_model_hash()[: limits.MODEL_HASH_BYTES])
+
+    def set_armed(self, is_armed: bool) -> None:
+        """Arm (nobody is at home: events that are armed-only are reported too) or disarm."""
+        self._library.hk_library_listener_set_armed(self._state.address, is_armed)
+
+    def set_event(self, name: str, is_enabled: bool, sensitivity: str = "normal") -> None:
+        """Choose whether an event is reported, and how easily; raises HarkenError for an unknown name or level."""
+        if sensitivity not in _SENSITIVITIES:
+            raise HarkenError(f"no sensitivity is called {sensitivity!r}: choose one of {', '.join(_SENSITIVITIES)}")
+        index = catalogue.load().index(name)
+        level = _SENSITIVITIES[sensitivity]
+        self._library.hk_library_listener_set_event(self._state.address, index, is_enabled, level)
+
+    def push(self, pcm: npt.ArrayLike) -> list[DetectedEvent]:
+        """Hear int16[n] and return the events of the steps complete by now; what is left of a step is kept.
+
+        Those steps' inputs and outputs are then in `features`, int8[steps, 80], and `scores`, uint8[steps, events]
+        (0 surely not, 255 surely; catalogue order).
+        """
+        samples = np.concatenate([self._rest, _as_pcm(pcm)])
+        steps = len(samples) // STEP_SAMPLES
+        self._rest = samples[steps * STEP_SAMPLES :].copy()
+        self.features = np.empty((steps, 2 * MEL_BANDS), np.int8)
+        self.scores = np.empty((steps, len(self._names)), np.uint8)
+        buffer = (_CEvent * (_EVENTS_PER_STEP_MAX * _STEPS_PER_CALL))()
+        events: list[DetectedEvent] = []
+        for first in range(0, steps, _STEPS_PER_CALL):
+            count = self._library.hk_library_listener_run(
+                self._state.address,
+                samples[first * STEP_SAMPLES :].ctypes.data,
+                min(_STEPS_PER_CALL, steps - first),
+                self.features[first:].ctypes.data,
+                self.scores[first:].ctypes.data,
+                buffer,
+            )
+            events += [self._event(buffer[n]) for n in range(count)]
+        return events
+
+    def _event(self, found: _CEvent) -> DetectedEvent:
+        levels = {value: name for name, value in _SENSITIVITIES.items()}
+        return DetectedEvent(
+            name=self._names[found.event],
+            start_sample=found.start_sample,
+            trigger_sample=found.trigger_sample,
+            score=found.score,
+            scores=dict(zip(self._names, found.scores, strict=False)),
+            sensitivity=levels[found.sensitivity],
+            cadence=Cadence(
+                kind=_CADENCES[found.cadence],
+                periods=found.periods,
+                on_ms=found.on_ms,
+                off_ms=found.off_ms,
+                pause_ms=found.pause_ms,
+                confidence=found.confidence,
+            ),
+            is_armed=bool(found.is_armed),
+            is_repeat=bool(found.is_repeat),
+            is_renamed=bool(found.is_renamed),
+        )
+
+
+def load(library_path: Path | str) -> Detector:
+    """Return a Detector over a library built by firmware_gen; raises HarkenError where it is none."""
+    return Detector(library_path)
