@@ -443,7 +443,7 @@ static void do_decode(void)
         {"receipt", do_decode_receipt}, {"verdict", do_decode_verdict},           {"config", do_decode_config},
         {"command", do_decode_command}, {"host_control", do_decode_host_control},
     };
-    const char *kind = word();
+    char *kind = text();
     size_t n = 0;
     uint8_t *data = bytes(&n);
     for (size_t i = 0; i < sizeof decoders / sizeof decoders[0]; i++) {
@@ -452,6 +452,7 @@ static void do_decode(void)
         }
     }
     free(data);
+    free(kind);
 }
 
 static void do_event_id(void)
