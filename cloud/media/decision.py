@@ -2,12 +2,12 @@
 
 The bit error rate of two unrelated recordings lies around one half; how closely depends on how much is compared.
 Neighbouring sub-fingerprints share most of their audio and their bits are correlated, so that `n` words are worth
-far fewer than `32 n` coin tosses; the standard deviation was measured on recordings (see `STANDARD_DEVIATION_1S`).
+far fewer than `32 n` coin tosses; how far was measured on recordings (`edge.native.UNRELATED_SPREAD`).
 The best of many offsets and recordings is taken, so the bar stands several deviations below one half.
 
 Safety events (smoke, CO, glass) ask for more, because all sounders of one make sound alike:
 
-- only words in which no steady tone or silence dominates count (`usable`), and there must be two seconds of them:
+- only words in which no steady tone or silence dominates count (`usable`), and there must be one and a half seconds of them:
   the match lies in what surrounds the alarm, never in the alarm;
 - the recording must itself contain that event where it matches. A real alarm while a known advertisement happens
   to play matches the advertisement, and must still notify.
@@ -21,12 +21,11 @@ import math
 from dataclasses import dataclass
 
 from edge.catalogue import EventSpec
+from edge.native import UNRELATED_SPREAD
 
 STEPS_PER_SECOND = 50
 MIN_USABLE_WORDS = 50
-MIN_USABLE_WORDS_SAFETY = 100
-STANDARD_DEVIATION_1S = 0.036
-"""Of the bit error rate between unrelated recordings over one second (50 words)."""
+MIN_USABLE_WORDS_SAFETY = 75
 DEVIATIONS_BELOW_HALF = 6.5
 MAX_BIT_ERROR_RATE = 0.35
 """However much is compared: Haitsma and Kalker's bar (2002)."""
@@ -49,8 +48,7 @@ def max_bit_error_rate(words_compared: int) -> float:
     """The bit error rate at or below which `words_compared` usable words are a match; negative if none can be."""
     if words_compared <= 0:
         return -1.0
-    deviation = STANDARD_DEVIATION_1S * math.sqrt(STEPS_PER_SECOND / words_compared)
-    return min(MAX_BIT_ERROR_RATE, 0.5 - DEVIATIONS_BELOW_HALF * deviation)
+    return min(MAX_BIT_ERROR_RATE, 0.5 - DEVIATIONS_BELOW_HALF * UNRELATED_SPREAD / math.sqrt(words_compared))
 
 
 def doubt(spec: EventSpec, match: Match) -> str | None:

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cloud.media.decision import STEPS_PER_SECOND, Match, doubt
+from cloud.media.decision import MIN_USABLE_WORDS, STEPS_PER_SECOND, Match, doubt
 from cloud.verdict import MediaFinding
 from edge import native
-from edge.catalogue import Catalogue, EventSpec
+from edge.catalogue import EventSpec
 from edge.errors import HarkenError
 
 FORMAT_VERSION = 1
@@ -51,7 +51,6 @@ class Reference:
     added_at: str
     events: Mapping[str, tuple[int, ...] | None]
     words: tuple[npt.NDArray[np.uint32], ...]
-    usable: tuple[npt.NDArray[np.bool_], ...]
 
     def holds(self, event_name: str, from_s: float, to_s: float) -> bool:
         """Whether the event can be heard in the stretch from `from_s` to `to_s` seconds."""
@@ -106,8 +105,8 @@ class MediaIndex:
             raise HarkenError(
                 f"“{title}” lasts {seconds:.1f} s: at least {MIN_SECONDS:.0f} s is needed to recognise it"
             )
-        words, usable = zip(*(native.fingerprint(pcm[phase:]) for phase in _PHASES), strict=True)
-        if usable[0].sum() < STEPS_PER_SECOND:
+        prints = [native.fingerprint(pcm[phase:]) for phase in _PHASES]
+        if prints[0][1].sum() < STEPS_PER_SECOND:
             raise HarkenError(f"“{title}” cannot be recognised: it is silence or steady tones nearly all the time")
         events: dict[str, tuple[int, ...] | None] = {}
         if score_windows is not None and thresholds is not None:
@@ -123,8 +122,7 @@ class MediaIndex:
             seconds=seconds,
             added_at=datetime.now(UTC).isoformat(timespec="seconds"),
             events=events,
-            words=words,
-            usable=usable,
+            words=tuple(words for words, _ in prints),
         )
         self._save(reference)
         return reference
@@ -172,7 +170,7 @@ class MediaIndex:
             return MediaFinding(note="No recordings are known.")
         matches = [match for match in self._matches(spec, words, usable, references) if match.words_compared > 0]
         if not matches:
-            return MediaFinding(note="No usable sound to compare: silence or a steady tone.")
+            return MediaFinding(note="Nothing known sounds like it.")
         accepted = [match for match in matches if doubt(spec, match) is None]
         best = min(accepted or matches, key=lambda match: match.bit_error_rate)
         why_not = doubt(spec, best)
@@ -198,7 +196,7 @@ class MediaIndex:
             for reference_words in reference.words:
                 if len(reference_words) == 0:
                     continue
-                found = native.match(words, usable, reference_words)
+                found = native.match(words, usable, reference_words, MIN_USABLE_WORDS)
                 if found is None:
                     continue
                 from_s = found.offset / STEPS_PER_SECOND
@@ -223,7 +221,6 @@ class MediaIndex:
         arrays: dict[str, Any] = {"head": np.frombuffer(json.dumps(head).encode(), np.uint8)}
         for phase in range(len(_PHASES)):
             arrays[f"words{phase}"] = reference.words[phase]
-            arrays[f"usable{phase}"] = np.packbits(reference.usable[phase], bitorder="little")
         path = self._folder / f"{reference.media_id}.npz"
         aside = path.with_suffix(".part")
         try:
@@ -239,11 +236,6 @@ class MediaIndex:
             ) from error
 
 
-def contained_thresholds(catalogue: Catalogue, thresholds: Mapping[str, float]) -> dict[str, float]:
-    """The scores from which a recording counts as holding an event: those at which the verifier would confirm it."""
-    return {name: thresholds[name] for name in catalogue.names if name in thresholds}
-
-
 def _load(path: Path) -> Reference:
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -253,10 +245,6 @@ def _load(path: Path) -> Reference:
                     f"{path} has version {head['version']}, {FORMAT_VERSION} is known: add the recording again"
                 )
             words = tuple(arrays[f"words{phase}"].astype(np.uint32) for phase in range(len(_PHASES)))
-            usable = tuple(
-                np.unpackbits(arrays[f"usable{phase}"], count=len(words[phase]), bitorder="little").astype(np.bool_)
-                for phase in range(len(_PHASES))
-            )
         return Reference(
             media_id=str(head["media_id"]),
             title=str(head["title"]),
@@ -264,7 +252,6 @@ def _load(path: Path) -> Reference:
             added_at=str(head["added_at"]),
             events={name: None if held is None else tuple(held) for name, held in head["events"].items()},
             words=words,
-            usable=usable,
         )
     except HarkenError:
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import multiprocessing
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +31,6 @@ _PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("harken.verifier")
 
-_model: VerifierModel | None = None
-
 
 def _start_worker() -> None:
     # Ctrl-C goes to the whole terminal group; the server alone decides when a worker ends. If the server is killed,
@@ -40,16 +40,23 @@ def _start_worker() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+@cache
+def _load(folder: Path) -> VerifierModel:
+    return VerifierModel(folder)
+
+
+def _warm_up(folder: Path) -> None:
+    with contextlib.suppress(HarkenError):  # said again, and counted, with the first clip
+        _load(folder)
+
+
 def _judge(folder: Path, clip: StoredClip) -> VerifierFinding:
     """Judge one clip. Runs in the worker; what can be mended comes back as a finding, not as an exception."""
-    global _model  # one model for the life of the process
     try:
-        if _model is None:
-            _model = VerifierModel(folder)
-        scores = _model.score(decode(clip))
+        model = _load(folder)
+        return VerifierFinding(model.score(decode(clip)), model.thresholds, model.version)
     except HarkenError as error:
         return VerifierFinding.failed(str(error))
-    return VerifierFinding(scores, _model.thresholds, _model.version)
 
 
 def decode(clip: StoredClip) -> np.ndarray:
@@ -60,12 +67,11 @@ def decode(clip: StoredClip) -> np.ndarray:
     """
     if clip.sample_rate_hz != native.SAMPLE_RATE_HZ:
         raise HarkenError(f"the clip has {clip.sample_rate_hz} Hz; {native.SAMPLE_RATE_HZ} Hz is needed")
-    if clip.block_bytes < 5 or not clip.data or len(clip.data) % clip.block_bytes:
-        raise HarkenError(f"the clip is damaged: {len(clip.data)} bytes are no whole blocks of {clip.block_bytes}")
-    pcm = native.adpcm_decode(clip.data)
-    if not 0 < clip.sample_count <= len(pcm):
-        raise HarkenError(f"the clip is damaged: {clip.sample_count} samples promised, {len(pcm)} sent")
-    return pcm[: clip.sample_count]
+    if clip.block_bytes != native.BLOCK_BYTES or not clip.sample_count:
+        raise HarkenError(
+            f"the clip holds {clip.sample_count} samples in blocks of {clip.block_bytes} bytes: send {native.BLOCK_BYTES}"
+        )
+    return native.adpcm_decode(clip.data, clip.sample_count)
 
 
 @dataclass
@@ -92,6 +98,7 @@ class VerifierPool:
         self._jobs: dict[Future[VerifierFinding], _Job] = {}
         self._is_closed = False
         self._executor = self._new_executor()
+        self._executor.submit(_warm_up, folder)  # the first clip need not wait for the process and its model
         self._guard = threading.Thread(target=self._watch, name="verifier-guard", daemon=True)
         self._guard.start()
 
