@@ -16,7 +16,7 @@ def core_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def core(core_program: Path) -> Iterator[core_driver.CoreDriver]:
-    """A running core; a leak or an overflow in it fails the module's last test."""
+    """A running core; an overflow in it fails the test that caused it."""
     driver = core_driver.CoreDriver(core_program)
     yield driver
     driver.close()

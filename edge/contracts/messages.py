@@ -440,12 +440,8 @@ class DeviceError(_Message):
 
 
 MqttMessage = Trigger | Clip | Status | Receipt | Verdict | Config | Command
-HostControl = (
-    HostHello | HostConfigure | HostMicrophone | HostNetwork | HostScores | HostStats | HostShutdown
-)
-DeviceControl = (
-    DeviceHello | DeviceCredit | DeviceHeard | DeviceNetwork | DeviceEvent | DeviceStats | DeviceError
-)
+HostControl = HostHello | HostConfigure | HostMicrophone | HostNetwork | HostScores | HostStats | HostShutdown
+DeviceControl = DeviceHello | DeviceCredit | DeviceHeard | DeviceNetwork | DeviceEvent | DeviceStats | DeviceError
 Message = MqttMessage | HostControl | DeviceControl
 
 _MQTT_TYPES: Final[dict[str, type[_Message]]] = {

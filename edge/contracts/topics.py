@@ -38,9 +38,7 @@ class Topic:
 def check_device_id(device_id: str) -> str:
     """Return `device_id` if it may be used in topics and names; raises TopicError otherwise."""
     if not isinstance(device_id, str) or not _DEVICE_ID.fullmatch(device_id):
-        raise TopicError(
-            f"device id {device_id!r} is not allowed: use 1 to {DEVICE_ID_MAX_CHARS} of a-z, 0-9 and -"
-        )
+        raise TopicError(f"device id {device_id!r} is not allowed: use 1 to {DEVICE_ID_MAX_CHARS} of a-z, 0-9 and -")
     return device_id
 
 
