@@ -11,9 +11,9 @@
  *    the cadence says T3 or T4, the event takes that name; without evidence the higher score names it.
  *  - Raise. With two periods of a pattern the score that is reported is raised towards 255.
  * How long to wait for evidence: a trigger follows as soon as the cadence agrees with the scores, or at the latest
- * `doubt_wait_ms` after the minimum duration was reached (default 3 s: by then a T3 alarm has shown pulses that T4
- * cannot have, and a T4 alarm its burst and a silence that T3 cannot have; both standards sound for minutes, and a
- * warning delayed by 3 s of 180 s costs little, whereas "smoke" and "CO" ask people for different things). If one
+ * `doubt_wait_ms` after the minimum duration was reached (default 3.5 s: by then T3 has shown its three pulses and
+ * the silence after them, and T4 its burst and a silence that T3 cannot have, from its very first pulse on; both
+ * standards sound for minutes, and 3.5 s of 180 s cost little, whereas "smoke" and "CO" ask people for different things). If one
  * head is above its threshold and the other clearly is not (by `doubt_margin`), there is no doubt and no wait. If later
  * two whole periods contradict the name that was given, a second event with the right name is raised, marked
  * `is_renamed`; the first stays as it is.

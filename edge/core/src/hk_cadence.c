@@ -17,6 +17,10 @@
 #define LOUDER_STEPS_DIVISOR 40
 /* A pulse must stand out by this much from the gaps around it (quarters of log2: 0.75 dB). */
 #define CONTRAST_MIN 1
+/* Correlation of pattern and sound (255 = 1) that a finding of two periods needs, and that a single burst needs to be
+ * a hint: by chance, music has a burst of three like beats now and then, but below the second figure. */
+#define FINDING_CORRELATION_MIN 160
+#define HINT_CORRELATION_MIN 192
 /* A group whose level hardly varies holds no pattern. */
 #define SPREAD_MIN 4
 /* The mean spectrum follows over 2^6 steps, 1.3 s. */
@@ -64,7 +68,7 @@ static const pattern_t PATTERNS[] = {
         .kind = HK_CADENCE_T3, .pulses = 3, .phase_steps = 2, .block = 24,
         .beat = { 178, 222 }, .on = { 84, 140 }, .pause = { 348, 452 },
         .beat_wide = { 150, 260 }, .on_wide = { 60, 180 }, .pause_wide = { 300, 520 },
-        .before = 130, .after = 150, .quiet_after = 200,
+        .before = 130, .after = 150, .quiet_after = 160,
         .coarse_beat = { 184, 200, 216 }, .coarse_on = { 96, 120 },
     },
     {
@@ -424,6 +428,9 @@ static void take_if_better(const line_t *line, const pattern_t *pattern, fit_t f
     const bool has_two = fit.at[0] >= 0;
     const uint8_t periods = has_two ? 2 : 1;
     const uint8_t confidence = fit_correlation(line, pattern, &fit, explained);
+    if (confidence < (has_two ? FINDING_CORRELATION_MIN : HINT_CORRELATION_MIN)) {
+        return;
+    }
     if (periods < best->periods || (periods == best->periods && confidence <= best->confidence)) {
         return;
     }

@@ -112,18 +112,18 @@ int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,
 
 static uint8_t smoothed_score(const hk_tracker_event_state_t *state)
 {
-    return (uint8_t)((state->smoothed_q8 + 128U) >> 8 > UINT8_MAX ? UINT8_MAX : (state->smoothed_q8 + 128U) >> 8);
+    return (uint8_t)((state->smoothed_q8 + 128U) >> 8); /* at most 255 << 8, so this is at most 255 */
 }
 
 /* Follows one event's score: hysteresis, time above the threshold, gaps, end. */
 static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_params_t *params, uint8_t score,
                    uint64_t sample)
 {
-    const int32_t target = (int32_t)score << 8;
-    const int32_t half = params->smoothing_shift > 0 ? 1 << (params->smoothing_shift - 1) : 0;
-    /* rounds away from where it stands by at most half a unit, so a constant score is reached to within 1/256 */
-    state->smoothed_q8 =
-        (uint16_t)(state->smoothed_q8 + (target - state->smoothed_q8 + half) / (1 << params->smoothing_shift));
+    /* a part of the way to the score, rounded up, so that a constant score is reached and a threshold of 255 with it */
+    const int32_t way = ((int32_t)score << 8) - state->smoothed_q8;
+    const int32_t length = way < 0 ? -way : way;
+    const int32_t step = (length + (1 << params->smoothing_shift) - 1) >> params->smoothing_shift;
+    state->smoothed_q8 = (uint16_t)(state->smoothed_q8 + (way < 0 ? -step : step));
 
     const int32_t threshold = params->thresholds[state->sensitivity];
     const int32_t level = state->smoothed_q8;
@@ -264,6 +264,19 @@ static size_t rival_of(const hk_tracker_t *tracker, size_t index)
     return UNNAMED;
 }
 
+/* Smoke and CO that sound together are one sound under two names: it has ended when neither head hears it. */
+static void share_gaps(hk_tracker_t *tracker)
+{
+    for (size_t i = 0; i < tracker->params.event_count; i++) {
+        hk_tracker_event_state_t *state = &tracker->events[i];
+        const size_t rival = is_alarm_role(tracker->params.events[i].role) ? rival_of(tracker, i) : UNNAMED;
+        if (rival != UNNAMED && state->is_sounding && tracker->events[rival].is_sounding &&
+            tracker->events[rival].gap_steps < state->gap_steps) {
+            state->gap_steps = tracker->events[rival].gap_steps;
+        }
+    }
+}
+
 /* An alarm whose score alone suffices: whether to name it now, and as which of the two. Returns the index to report,
  * or UNNAMED to wait for more evidence. */
 static size_t name_alarm(hk_tracker_t *tracker, size_t index)
@@ -363,7 +376,8 @@ static size_t step_sounds(hk_tracker_t *tracker, uint64_t sample, hk_event_t *ou
             state->quiet_steps > 0) {
             continue;
         }
-        if (!state->is_reported || (is_repeat_due(tracker, i) && state->is_above)) {
+        /* above: what was heard only during the refractory time is not reported once that is over */
+        if (state->is_above && (!state->is_reported || is_repeat_due(tracker, i))) {
             count = add_event(tracker, i, state->start_sample, state->peak, sample, out, count);
         }
     }
@@ -379,6 +393,7 @@ size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const 
         follow(&tracker->events[i], &tracker->params.events[i], scores[i], sample);
         is_suspected = is_suspected || (tracker->events[i].is_sounding && is_chosen(tracker, i));
     }
+    share_gaps(tracker);
     if (!is_suspected) {
         tracker->evidence = (hk_cadence_evidence_t){ .kind = HK_CADENCE_NONE };
         tracker->steps_to_analysis = 0;
