@@ -1,1 +1,1 @@
-"""TBD"""
+"""The same tests on the virtual device, on emulated boards and on boards over USB."""
