@@ -174,7 +174,7 @@ uint32_t hk_fingerprint_bit_errors(const uint32_t *a, const uint32_t *b, size_t 
 
 static bool counts(const uint8_t *usable, size_t word)
 {
-    return usable == NULL || ((usable[word / 8] >> (word % 8)) & 1u) != 0;
+    return usable == NULL || (((uint32_t)usable[word / 8] >> (word % 8)) & 1u) != 0;
 }
 
 /* Keeps the less likely agreement: (expected - found errors) / sqrt(words), squared and without division. */
