@@ -159,7 +159,8 @@ class _Build:
         stamp.unlink(missing_ok=True)
         result = _run([*command, "-MMD", "-MF", str(depends), "-o", str(object_path)])
         if result.returncode != 0:
-            raise HarkenError(f"{self.board.toolchain.compiler} cannot compile {source.name}: {_first_error(result.stderr)}")
+            reason = _first_error(result.stderr)
+            raise HarkenError(f"{self.board.toolchain.compiler} cannot compile {source.name}: {reason}")
         stamp.write_text(_object_key(identity, depends))
         return object_path
 

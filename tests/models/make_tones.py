@@ -1,6 +1,6 @@
 """Writes tones.tflite: a detector of the real form whose weights are set by hand, so that tests can make it hear.
 
-Each event has a tone of its own (`TONES_HZ`); its head's score is near 255 while that tone is loud and near 0 otherwise.
+Each event has a tone of its own (`TONES_HZ`); its head's score is near 255 while that tone is loud, near 0 otherwise.
 The LSTM cells forget everything at once, so the score follows the sound from step to step. Run it with TensorFlow
 installed: `python -m tests.models.make_tones`.
 """

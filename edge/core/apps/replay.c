@@ -13,7 +13,7 @@ enum { STEPS_PER_BLOCK = 16 };
 
 static hk_detector_t detector;
 static int16_t pcm[STEPS_PER_BLOCK * HK_STEP_SAMPLES];
-static uint8_t rows[STEPS_PER_BLOCK * (HK_STEP_FEATURES + HK_SCORES_MAX)];
+static uint8_t rows[STEPS_PER_BLOCK * (HK_STEP_FEATURES + HK_EVENT_COUNT)];
 
 /* Fills the buffer as far as the file goes; a pipe may give less at a time than it holds. Returns whole steps. */
 static size_t read_steps(int file)

@@ -66,7 +66,8 @@ typedef struct {
     bool is_stats_due;
     uint8_t said_pending; /* in the last `heard` */
     uint32_t steps_since_heard;
-    int error_due; /* 0: none */
+    bool is_up_said;      /* that the MQTT session is up */
+    int error_due;        /* 0: none */
     const char *error_text;
     hk_device_control_t events[HK_APP_EVENTS_WAITING];
     uint8_t event_count;

@@ -18,14 +18,14 @@
 typedef struct {
     hk_frontend_t frontend; /* after a step: with the spectrum of the step's second frame */
     hk_engine_t engine;
-    hk_head_t heads[HK_SCORES_MAX];
-    uint8_t head_events[HK_SCORES_MAX]; /* catalogue index of each head's event */
+    hk_head_t heads[HK_EVENT_COUNT];
+    uint8_t head_events[HK_EVENT_COUNT]; /* catalogue index of each head's event */
     uint8_t head_count;
     /* Of the last step: */
     hk_frame_t frames[HK_FRAMES_PER_STEP];
     int8_t features[HK_STEP_FEATURES];
     int8_t trunk[HK_ENGINE_OUTPUT_BYTES];
-    uint8_t head_scores[HK_SCORES_MAX];   /* in the order of the heads */
+    uint8_t head_scores[HK_EVENT_COUNT];  /* in the order of the heads */
     uint8_t event_scores[HK_EVENT_COUNT]; /* in the order of the catalogue; 0 for an event without a head */
 } hk_detector_t;
 

@@ -298,6 +298,8 @@ static void handle_network(hk_app_t *app, bool is_open)
     hk_uplink_close(&app->uplink);
     if (is_open && app->has_cloud) {
         hk_uplink_open(&app->uplink, app->port->clock_ms(app->port->context));
+    } else {
+        app->is_network_due = true; /* an answer: no byte of the old session follows it */
     }
 }
 
@@ -389,6 +391,16 @@ static bool send_control(hk_app_t *app, const hk_device_control_t *control)
 static bool log_line(hk_app_t *app, const char *line)
 {
     return hk_link_send(&app->sender, HK_CHANNEL_LOG, line, strlen(line)) == 0;
+}
+
+/* Tells whoever reads the console how the device stands with the cloud. */
+static void log_session(hk_app_t *app)
+{
+    const hk_mqtt_state_t state = app->is_configured ? hk_mqtt_state(&app->uplink.mqtt) : HK_MQTT_CLOSED;
+    const bool is_up = state == HK_MQTT_UP;
+    if (is_up != app->is_up_said && log_line(app, is_up ? "the cloud is reached" : "the cloud is out of reach")) {
+        app->is_up_said = is_up;
+    }
 }
 
 static void say_hello(hk_app_t *app)
@@ -506,6 +518,7 @@ static void say_what_is_due(hk_app_t *app)
     if (!app->is_greeted || app->is_hello_due) {
         return; /* nothing else makes sense to the host before */
     }
+    log_session(app);
     if (app->malformed_said != app->uplink.malformed_messages
         && log_line(app, "a message from the cloud was not of the schema: it was ignored")) {
         app->malformed_said = app->uplink.malformed_messages;

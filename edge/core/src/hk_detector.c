@@ -11,7 +11,7 @@ _Static_assert(HK_EVENT_COUNT <= HK_SCORES_MAX, "a trigger must be able to name 
 int hk_detector_init(hk_detector_t *detector)
 {
     memset(detector, 0, sizeof *detector);
-    if (hk_default_head_count > HK_SCORES_MAX) {
+    if (hk_default_head_count > HK_EVENT_COUNT) {
         return HK_ERROR_TOO_LARGE;
     }
     for (uint8_t i = 0; i < hk_default_head_count; i++) {

@@ -1,0 +1,112 @@
+"""`harken listen`: a virtual device hears a file or the microphone, and every event is printed as it comes."""
+
+import argparse
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edge.contracts.messages import DeviceEvent
+    from tools.device import Device
+
+BLOCK_SAMPLES = 1600
+# Room for what an event's evidence needs after the last sound: trackers name an alarm up to 3 s after it.
+TAIL_SECONDS = 4
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command `listen`."""
+    parser = subparsers.add_parser("listen", help="hear a recording or the microphone on a virtual device, no broker")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--wav", type=Path, help="a recording: WAV, FLAC or Ogg of any rate")
+    source.add_argument("--mic", action="store_true", help="the default microphone, until interrupted")
+    parser.add_argument("--board", default="host", help="host (default) or an emulated board such as mps2-an386")
+    parser.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
+    parser.add_argument("--armed", action="store_true", help="as if nobody were at home: glass, footsteps, doors too")
+    parser.set_defaults(func=_listen)
+
+
+def _listen(args: argparse.Namespace) -> int:
+    from edge.audio import SAMPLE_RATE_HZ, read_recording
+    from edge.contracts.messages import Config
+    from firmware_gen.build import build_image
+    from tools.device import Device
+
+    recording = None if args.mic else read_recording(args.wav)  # a bad file is refused before anything is built
+    microphone = _microphone() if args.mic else None
+    image = build_image(args.board, args.model)
+    config = Config(is_armed=args.armed)
+    with Device(args.board, image, config=config, on_event=_print_event, on_log=print) as device:
+        if recording is not None:
+            if recording.note:
+                print(recording.note)
+            print(f"hearing {args.wav} ({len(recording.pcm) / SAMPLE_RATE_HZ:.1f} s) on {device.board.title}")
+            _hear(device, recording.pcm)
+        elif microphone is not None:
+            print(f"listening on {device.board.title}; end with Ctrl-C")
+            try:
+                for block in microphone:
+                    device.inject(block, settle=False)
+            except KeyboardInterrupt:
+                print()
+        count = len(device.events)
+        print(f"heard {device.samples_heard / SAMPLE_RATE_HZ:.1f} s: {count} event{'' if count == 1 else 's'}")
+    return 0
+
+
+def _hear(device: "Device", pcm: "np.ndarray") -> None:
+    import numpy as np
+
+    from edge.audio import SAMPLE_RATE_HZ
+
+    device.inject(np.concatenate([pcm, np.zeros(TAIL_SECONDS * SAMPLE_RATE_HZ, np.int16)]), settle=False)
+
+
+def _print_event(event: "DeviceEvent") -> None:
+    from edge import catalogue
+    from edge.audio import SAMPLE_RATE_HZ
+
+    titles = {spec.name: spec.title for spec in catalogue.load()}
+    cadence = "" if event.cadence.kind == "none" else f", cadence {event.cadence.kind} x{event.cadence.periods}"
+    print(
+        f"{event.trigger_sample / SAMPLE_RATE_HZ:8.2f} s  {titles.get(event.event, event.event)}"
+        f"  (score {event.score}/255, since {event.event_start_sample / SAMPLE_RATE_HZ:.2f} s{cadence})",
+        flush=True,
+    )
+
+
+def _microphone() -> "Iterator[np.ndarray]":
+    """Return int16 blocks of 0.1 s from the default microphone; raises HarkenError where there is none."""
+    import numpy as np
+
+    from edge.audio import SAMPLE_RATE_HZ
+    from edge.errors import HarkenError
+
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        raise HarkenError(
+            f"no microphone can be used ({error}): install sounddevice (pip install 'harken[mic]', and "
+            "sudo apt-get install libportaudio2), or give a file by --wav"
+        ) from None
+    blocks: queue.Queue[np.ndarray] = queue.Queue()
+    try:
+        stream = sounddevice.RawInputStream(
+            samplerate=SAMPLE_RATE_HZ,
+            channels=1,
+            dtype="int16",
+            blocksize=BLOCK_SAMPLES,
+            callback=lambda data, _frames, _time, _status: blocks.put(np.frombuffer(bytes(data), np.int16)),
+        )
+    except sounddevice.PortAudioError as error:
+        raise HarkenError(f"the microphone cannot be opened ({error}): connect one, or give a file by --wav") from None
+
+    def read() -> "Iterator[np.ndarray]":
+        with stream:
+            while True:
+                yield blocks.get()
+
+    return read()
