@@ -59,8 +59,8 @@ def make(
     alarm = tones.render(tones.piezo(float(rng.uniform(2900.0, 3300.0))), on_s, duration_s, rng)
     t = np.arange(samples) / SAMPLE_RATE_HZ
     during = (t >= alarm_at_s) & (t < end_s)
-    ducked = scipy.signal.lfilter([0.001], [1.0, -0.999], np.where(during, 0.35, 0.0))
-    pcm = bed * (0.6 - ducked) + voice * (0.7 - ducked) + alarm * 0.8
+    ducked = scipy.signal.lfilter([0.001], [1.0, -0.999], np.where(during, 0.2, 0.0))
+    pcm = bed * (0.6 - ducked) + voice * (0.7 - ducked) + alarm * 0.55
     return Advertisement(normalized(np.tanh(1.2 * pcm)), (alarm_at_s, end_s))
 
 
