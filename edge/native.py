@@ -344,6 +344,7 @@ class DetectedEvent:
     start_sample: int
     trigger_sample: int
     score: int
+    scores: dict[str, int]  # smoothed, at the trigger
     sensitivity: str
     cadence: Cadence
     is_armed: bool
@@ -352,15 +353,13 @@ class DetectedEvent:
 
 
 class _CEvent(ctypes.Structure):
-    """hk_library_event_t of edge/core/apps/library.h."""
-
     _fields_ = (
         ("start_sample", c_uint64),
         ("trigger_sample", c_uint64),
-        *((f"cadence_{name}", c_uint16) for name in ("on_ms", "off_ms", "pause_ms")),
-        *((f"cadence_{name}", c_uint8) for name in ("kind", "periods", "confidence")),
-        *((name, c_uint8) for name in ("event", "score", "sensitivity")),
+        *((name, c_uint16) for name in ("on_ms", "off_ms", "pause_ms")),
+        *((name, c_uint8) for name in ("cadence", "periods", "confidence", "event", "score", "sensitivity")),
         *((name, c_uint8) for name in ("is_armed", "is_repeat", "is_renamed", "reserved")),
+        ("scores", c_uint8 * 8),
     )
 
 
@@ -387,10 +386,13 @@ class Detector:
                 "build one with firmware_gen.build.build_host_library"
             ) from error
         self._names = catalogue.load().names
+        width = self._library.hk_library_event_count()
+        if width != len(self._names):
+            raise HarkenError(f"{library_path} knows {width} events, the catalogue {len(self._names)}: build it again")
         self._state = _State(self._library.hk_library_listener_bytes())
         self._rest = np.zeros(0, np.int16)
         self.features: Int8Array = np.zeros((0, 2 * MEL_BANDS), np.int8)
-        self.scores: ByteArray = np.zeros((0, len(self._names)), np.uint8)
+        self.scores: ByteArray = np.zeros((0, width), np.uint8)
         code = self._library.hk_library_listener_init(self._state.address)
         if code != 0:
             text = self._library.hk_error_text(code).decode()
@@ -399,14 +401,12 @@ class Detector:
     def _declare(self) -> None:
         signatures: dict[str, tuple[Any, list[Any]]] = {
             "hk_library_listener_bytes": (c_size_t, []),
+            "hk_library_event_count": (c_size_t, []),
             "hk_library_model_hash": (POINTER(c_uint8), []),
             "hk_library_listener_init": (c_int, [c_void_p]),
-            "hk_library_set_armed": (None, [c_void_p, c_int]),
-            "hk_library_set_event": (c_int, [c_void_p, c_uint8, c_int, c_uint8]),
-            "hk_library_listen": (
-                c_size_t,
-                [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p, c_size_t],
-            ),
+            "hk_library_listener_set_armed": (None, [c_void_p, c_int]),
+            "hk_library_listener_set_event": (c_int, [c_void_p, c_uint8, c_int, c_uint8]),
+            "hk_library_listener_run": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p]),
             "hk_error_text": (ctypes.c_char_p, [c_int]),
         }
         _declare(self._library, signatures)
@@ -418,7 +418,7 @@ class Detector:
 
     def set_armed(self, is_armed: bool) -> None:
         """Arm (nobody is at home: events that are armed-only are reported too) or disarm."""
-        self._library.hk_library_set_armed(self._state.address, is_armed)
+        self._library.hk_library_listener_set_armed(self._state.address, is_armed)
 
     def set_event(self, name: str, is_enabled: bool, sensitivity: str = "normal") -> None:
         """Choose whether an event is reported, and how easily; raises HarkenError for an unknown name or level."""
@@ -426,7 +426,7 @@ class Detector:
             raise HarkenError(f"no sensitivity is called {sensitivity!r}: choose one of {', '.join(_SENSITIVITIES)}")
         index = catalogue.load().index(name)
         level = _SENSITIVITIES[sensitivity]
-        self._library.hk_library_set_event(self._state.address, index, is_enabled, level)
+        self._library.hk_library_listener_set_event(self._state.address, index, is_enabled, level)
 
     def push(self, pcm: npt.ArrayLike) -> list[DetectedEvent]:
         """Hear int16[n] and return the events of the steps complete by now; what is left of a step is kept.
@@ -442,14 +442,13 @@ class Detector:
         buffer = (_CEvent * (_EVENTS_PER_STEP_MAX * _STEPS_PER_CALL))()
         events: list[DetectedEvent] = []
         for first in range(0, steps, _STEPS_PER_CALL):
-            count = self._library.hk_library_listen(
+            count = self._library.hk_library_listener_run(
                 self._state.address,
                 samples[first * STEP_SAMPLES :].ctypes.data,
                 min(_STEPS_PER_CALL, steps - first),
                 self.features[first:].ctypes.data,
                 self.scores[first:].ctypes.data,
                 buffer,
-                len(buffer),
             )
             events += [self._event(buffer[n]) for n in range(count)]
         return events
@@ -461,14 +460,15 @@ class Detector:
             start_sample=found.start_sample,
             trigger_sample=found.trigger_sample,
             score=found.score,
+            scores=dict(zip(self._names, found.scores, strict=False)),
             sensitivity=levels[found.sensitivity],
             cadence=Cadence(
-                kind=_CADENCES[found.cadence_kind],
-                periods=found.cadence_periods,
-                on_ms=found.cadence_on_ms,
-                off_ms=found.cadence_off_ms,
-                pause_ms=found.cadence_pause_ms,
-                confidence=found.cadence_confidence,
+                kind=_CADENCES[found.cadence],
+                periods=found.periods,
+                on_ms=found.on_ms,
+                off_ms=found.off_ms,
+                pause_ms=found.pause_ms,
+                confidence=found.confidence,
             ),
             is_armed=bool(found.is_armed),
             is_repeat=bool(found.is_repeat),
