@@ -84,7 +84,7 @@ def compare(
     for judge in feature_engines:
         compared += scores.size
         differing += _count(judge.name, "scores", judge.score(features), scores, first)
-    names = tuple(engine.name for engine in (*audio_engines, *feature_engines))
+    names = (*(engine.name for engine in audio_engines), *(engine.name for engine in feature_engines))
     return Parity(len(features), names, compared, differing, tuple(first))
 
 
@@ -97,13 +97,12 @@ def _count(
 ) -> int:
     if got.shape != expected.shape or got.dtype != expected.dtype:
         raise HarkenError(
-            f"{engine} gives {what} {got.dtype}{list(got.shape)}, the reference {expected.dtype}{list(expected.shape)}: "
+            f"{engine} gives {what} {got.dtype}{list(got.shape)}, "
+            f"the reference {expected.dtype}{list(expected.shape)}: "
             "build all engines from the same model"
         )
     places = np.argwhere(got != expected)
     if len(places):
         step, position = (int(i) for i in places[0])
-        first.append(
-            Difference(engine, what, step, position, int(got[step, position]), int(expected[step, position]))
-        )
+        first.append(Difference(engine, what, step, position, int(got[step, position]), int(expected[step, position])))
     return len(places)

@@ -107,8 +107,8 @@ def check_front_end_input(graph: Graph, path: Path) -> None:
     if not is_fit:
         how = f"scale {tensor.scale}, zero point {tensor.zero_point}" if tensor.quantization else "not quantised"
         raise HarkenError(
-            f"{path}: input '{tensor.name}' is {tensor.dtype}{list(tensor.shape)}, {how}; the front end gives int8[1, 1, 80] "
-            "with scale 1/32 and zero point 0: train and quantise the model on it"
+            f"{path}: input '{tensor.name}' is {tensor.dtype}{list(tensor.shape)}, {how}; the front end gives "
+            "int8[1, 1, 80] with scale 1/32 and zero point 0: train and quantise the model on it"
         )
 
 
@@ -207,6 +207,7 @@ def _head_specs(manifest: Mapping[str, Any], count: int, path: Path) -> list[Hea
             specs.append(HeadSpec(str(event), int(versions.get(event, 1)), thresholds))
         except (KeyError, TypeError, ValueError) as error:
             raise HarkenError(
-                f"the manifest of {path} has no usable operating point for {event} ({error!r}): it needs low, normal and high"
+                f"the manifest of {path} has no usable operating point for {event} ({error!r}): "
+                "it needs low, normal and high"
             ) from error
     return specs

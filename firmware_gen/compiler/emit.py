@@ -58,7 +58,9 @@ def _kernels(plan: Plan) -> list[dict[str, str]]:
     return [{"name": name, "text": (KERNELS / name).read_text(encoding="utf-8")} for name in names]
 
 
-def emit_engine(plan: Plan, model_hash: bytes, trunk_hash: bytes, inputs: Sequence[bytes], summary: str) -> dict[str, str]:
+def emit_engine(
+    plan: Plan, model_hash: bytes, trunk_hash: bytes, inputs: Sequence[bytes], summary: str
+) -> dict[str, str]:
     """Return the text of hk_model.h and hk_model.c."""
     environment = _environment()
     steps = []

@@ -1,4 +1,4 @@
-"""TensorFlow Lite Micro's fixed-point arithmetic in exact Python integers, for everything that is computed when compiling.
+"""TensorFlow Lite Micro's fixed-point arithmetic in exact Python integers, for what is computed when compiling.
 
 Sources of the arithmetic: the public reference kernels of tensorflow/tflite-micro and the fixed-point functions of
 google/gemmlowp. `edge/core/include/hk_fixed_point.h` is the same in C.
@@ -7,6 +7,7 @@ google/gemmlowp. `edge/core/include/hk_fixed_point.h` is the same in C.
 import math
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -140,21 +141,22 @@ def logistic_int8(value: int, zero_point: int, scale: float) -> int:
 
 # Entries of TFLM's sigmoid table that lie one above 65536/(1+e^-(i/24)) rounded to the nearest, compared one by one.
 _SIGMOID_ROUNDED_UP = frozenset(
-    [4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49, 50, 54]
-    + [62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255]
-)  # fmt: skip
+    {
+        *(4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30),
+        *(31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49, 50, 54, 62),
+        *(63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255),
+    }
+)
 
 
 @cache
 def sigmoid_table() -> tuple[int, ...]:
     """Return the 256 values in Q0.16 of sigmoid(i/24) between which TFLM's int16 LOGISTIC and TANH interpolate."""
-    return tuple(
-        math.floor(65536 / (1 + math.exp(-i / 24)) + 0.5) + (i in _SIGMOID_ROUNDED_UP) for i in range(256)
-    )
+    return tuple(math.floor(65536 / (1 + math.exp(-i / 24)) + 0.5) + (i in _SIGMOID_ROUNDED_UP) for i in range(256))
 
 
 def packed_sigmoid_table() -> list[int]:
     """Return, for each of the 256 entries, (value - 2**15) << 16 | (next value - value): one load serves both."""
     table = sigmoid_table()
-    steps = [after - before for before, after in zip(table, table[1:], strict=False)] + [0]
+    steps = [after - before for before, after in pairwise(table)] + [0]
     return [(value - 2**15) << 16 | step for value, step in zip(table, steps, strict=True)]

@@ -54,7 +54,7 @@ class HeadLayers:
 
 
 def read_head(graph: Graph, operators: Sequence[Operator]) -> HeadLayers:
-    """Read a head's operators. Raises HarkenError where they are not dense layers followed by functions of one value."""
+    """Read a head's operators. Raises HarkenError unless they are dense layers, then functions of one value."""
     layers: list[FullyConnected] = []
     tables: list[Table] = []
     for operator in operators:
@@ -68,7 +68,9 @@ def read_head(graph: Graph, operators: Sequence[Operator]) -> HeadLayers:
     graph.require(last, len(layers) <= MAX_LAYERS, f"a head of {len(layers)} dense layers (limit {MAX_LAYERS})")
     for layer in layers:
         rows, columns = layer.weights.shape
-        graph.require(last, max(rows, columns) <= MAX_WIDTH, f"a head's layer of {columns} to {rows} (limit {MAX_WIDTH})")
+        graph.require(
+            last, max(rows, columns) <= MAX_WIDTH, f"a head's layer of {columns} to {rows} (limit {MAX_WIDTH})"
+        )
         left = max(scale.left_shift for scale in layer.scales)
         greatest = (int(np.abs(layer.bias).max()) + 2**14 * columns) << left
         graph.require(last, left <= MAX_SHIFT and greatest < SUM_LIMIT, "a head's bias or scale is out of range")
@@ -83,13 +85,17 @@ def encode_head(head: HeadLayers, spec: HeadSpec, trunk_hash: bytes) -> bytes:
         raise HarkenError(f"'{spec.event}' is no event name: 1 to 31 characters of a-z, 0-9 and _")
     thresholds = spec.thresholds
     if not 255 >= thresholds.low >= thresholds.normal >= thresholds.high >= 1:
-        raise HarkenError(f"thresholds of {spec.event} must fall from low to high sensitivity within 1 to 255: {thresholds}")
+        raise HarkenError(
+            f"thresholds of {spec.event} must fall from low to high sensitivity within 1 to 255: {thresholds}"
+        )
     if not 0 <= spec.version < 2**32:
         raise HarkenError(f"head version of {spec.event} is {spec.version}: it must fit 32 bits")
     body = b"".join(_encode_layer(layer) for layer in head.layers) + bytes(head.scores)
     length = _PREFIX.size + len(body) + 4
     if length > MAX_BYTES:
-        raise HarkenError(f"the head of {spec.event} takes {length} bytes (limit {MAX_BYTES}): make its layers narrower")
+        raise HarkenError(
+            f"the head of {spec.event} takes {length} bytes (limit {MAX_BYTES}): make its layers narrower"
+        )
     prefix = _PREFIX.pack(
         b"HKHD",
         FORMAT_VERSION,

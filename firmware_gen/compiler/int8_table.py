@@ -23,7 +23,7 @@ def _follow(value: int, tables: Sequence[Table]) -> int:
 
 
 def chain(graph: Graph, operator: Operator, readers: Mapping[str, ReadTable]) -> list[Operator]:
-    """Return `operator` and the tabulated operators after it, as long as each result has one reader and is no output."""
+    """Return `operator` and the tabulated operators after it, while each result has one reader and is no output."""
     operators = [operator]
     while True:
         result = operators[-1].outputs[0]

@@ -145,7 +145,11 @@ def _pack(lifetimes: Sequence[_Lifetime], base: int) -> tuple[dict[tuple[str, in
         offset = base
         for taken, other in sorted(placed, key=lambda item: item[0]):
             overlaps_in_time = lifetime.first <= other.last and other.first <= lifetime.last
-            if overlaps_in_time and offset + lifetime.byte_count > taken and offset < taken + _round_up(other.byte_count):
+            if (
+                overlaps_in_time
+                and offset + lifetime.byte_count > taken
+                and offset < taken + _round_up(other.byte_count)
+            ):
                 offset = taken + _round_up(other.byte_count)
         placed.append((offset, lifetime))
         end = max(end, _round_up(offset + lifetime.byte_count))

@@ -20,7 +20,7 @@ class Detector:
 def split(graph: Graph) -> Detector:
     """Split at the last tensor that every head reads.
 
-    The model must have one input and one output: a CONCATENATION with one value per head, or the value of a single head.
+    The model must have one input and one output: a CONCATENATION of one value per head, or a single head's value.
     Raises HarkenError for a model of another form.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
@@ -35,8 +35,8 @@ def split(graph: Graph) -> Detector:
     for end, chain in zip(ends, chains, strict=True):
         if not chain or graph.tensors[end].elements != 1:
             raise HarkenError(
-                f"tensor '{graph.tensors[end].name}' is no head: a detector ends in FULLY_CONNECTED and LOGISTIC with one "
-                "value per event, joined by one CONCATENATION"
+                f"tensor '{graph.tensors[end].name}' is no head: a detector ends in FULLY_CONNECTED and LOGISTIC with "
+                "one value per event, joined by one CONCATENATION"
             )
     trunk_output = _nearest_common(graph, chains)
     heads = tuple(_from(chain, trunk_output) for chain in chains)

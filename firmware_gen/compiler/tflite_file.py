@@ -16,7 +16,7 @@ MAX_FILE_BYTES = 16 * 2**20
 MAX_TENSOR_ELEMENTS = 2**24
 MAX_DIMENSIONS = 6
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.FLOAT32: np.dtype("<f4"),
     tflite.TensorType.INT8: np.dtype("int8"),
     tflite.TensorType.UINT8: np.dtype("uint8"),
@@ -71,7 +71,8 @@ class _Reader:
             )
         if self._model.SubgraphsLength() != 1:
             raise HarkenError(
-                f"{self._name} has {self._model.SubgraphsLength()} subgraphs: control flow (IF, WHILE) cannot be compiled"
+                f"{self._name} has {self._model.SubgraphsLength()} subgraphs: "
+                "control flow (IF, WHILE) cannot be compiled"
             )
         subgraph = self._model.Subgraphs(0)
         tensors = tuple(
@@ -107,7 +108,9 @@ class _Reader:
         shape = tuple(int(source.Shape(i)) for i in range(self._count(source.ShapeLength(), "dimensions")))
         dtype = _DTYPES.get(source.Type())
         if dtype is None:
-            raise HarkenError(f"{label} has type {_TYPE_NAMES.get(source.Type(), source.Type())}, which cannot be compiled")
+            raise HarkenError(
+                f"{label} has type {_TYPE_NAMES.get(source.Type(), source.Type())}, which cannot be compiled"
+            )
         # The converter declares the LSTM's unused intermediate tensors with no elements.
         is_placeholder = shape == (0,)
         if len(shape) > MAX_DIMENSIONS or (min(shape, default=1) < 1 and not is_placeholder):
@@ -148,7 +151,9 @@ class _Reader:
             return None
         count = self._count(source.ScaleLength(), "scales")
         scales = tuple(float(source.Scale(i)) for i in range(count))
-        zero_points = tuple(int(source.ZeroPoint(i)) for i in range(self._count(source.ZeroPointLength(), "zero points")))
+        zero_points = tuple(
+            int(source.ZeroPoint(i)) for i in range(self._count(source.ZeroPointLength(), "zero points"))
+        )
         if any(not 2.0**-100 < scale < 2.0**100 for scale in scales):
             raise HarkenError(f"{label} has a quantisation scale that is not a positive number")
         if len(zero_points) != count or any(not -(2**15) <= point < 2**15 for point in zero_points):

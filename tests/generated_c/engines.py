@@ -47,7 +47,9 @@ class HostEngine:
         rows = np.ascontiguousarray(inputs, np.int8).reshape(-1, self.compiled.input_bytes)
         answers = np.empty((len(rows), self.compiled.output_bytes), np.int8)
         for row, answer in zip(rows, answers, strict=True):
-            self.library.hk_engine_step(self.state, row.ctypes.data_as(ctypes.c_void_p), answer.ctypes.data_as(ctypes.c_void_p))
+            self.library.hk_engine_step(
+                self.state, row.ctypes.data_as(ctypes.c_void_p), answer.ctypes.data_as(ctypes.c_void_p)
+            )
         return answers
 
 
@@ -88,4 +90,6 @@ def score_head(library: ctypes.CDLL, head: Head, trunk: Int8Array) -> npt.NDArra
     """Score int8[steps, inputs]; return uint8[steps]."""
     library.hk_head_score.restype = ctypes.c_uint8
     rows = np.ascontiguousarray(trunk, np.int8)
-    return np.array([library.hk_head_score(ctypes.byref(head), row.ctypes.data_as(ctypes.c_void_p)) for row in rows], np.uint8)
+    return np.array(
+        [library.hk_head_score(ctypes.byref(head), row.ctypes.data_as(ctypes.c_void_p)) for row in rows], np.uint8
+    )

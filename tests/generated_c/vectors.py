@@ -11,7 +11,7 @@ def benchmark_recipe(width: int, steps: int = 500) -> npt.NDArray[np.int8]:
 
 
 def extremes(width: int) -> npt.NDArray[np.int8]:
-    """Stretches of constant ends of the range, of alternation, and steps between them: what drives states to saturate."""
+    """Stretches of constant ends of the range, of alternation, steps between them: what saturates states."""
     rng = np.random.default_rng(5)
     low, high = np.full(width, -128, np.int8), np.full(width, 127, np.int8)
     stripes = np.where(np.arange(width) % 2 == 0, low, high).astype(np.int8)

@@ -45,7 +45,7 @@ class TflmEngine:
 
 
 def sound(steps: int) -> Int16Array:
-    """Return int16[steps * 320], the same every time: first the ends of the range, then one made-up scene after another.
+    """Return int16[steps * 320], the same every time: the ends of the range, then one made-up scene after another.
 
     The first 8 s hold silence, full-scale noise, a full-scale square wave, one LSB of dither and clicks: what the
     scenes are too well-behaved to contain.

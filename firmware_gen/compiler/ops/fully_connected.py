@@ -55,7 +55,9 @@ def read_layer(graph: Graph, operator: Operator) -> FullyConnected:
     bias, output = graph.optional_input(operator, 2), graph.output_of(operator)
     is_int8 = source.dtype == weights.dtype == output.dtype == np.int8
     graph.require(operator, is_int8, "input, weights and output are not int8: convert to full int8")
-    graph.require(operator, weights.data is not None and len(weights.shape) == 2, "its weights are not a constant matrix")
+    graph.require(
+        operator, weights.data is not None and len(weights.shape) == 2, "its weights are not a constant matrix"
+    )
     graph.require(operator, operator.options.get("weights_format", 0) == 0, "its weights are shuffled")
     rows, columns = weights.shape
     graph.require(
@@ -83,7 +85,9 @@ def read_layer(graph: Graph, operator: Operator) -> FullyConnected:
     greatest_sum = np.maximum(np.abs(folded) + 128 * magnitudes, np.abs(start) + reach * magnitudes)
     left = max(scale.left_shift for scale in scales)
     graph.require(
-        operator, int(greatest_sum.max()) << left < 2**31, "its sums can overflow 32 bits: weights or bias are out of range"
+        operator,
+        int(greatest_sum.max()) << left < 2**31,
+        "its sums can overflow 32 bits: weights or bias are out of range",
     )
     least, greatest = _range(graph, operator, output)
     return FullyConnected(matrix, folded, scales, output.zero_point, least, greatest)
@@ -98,15 +102,16 @@ def _scales(
             return tuple(
                 quantize_multiplier(source.scale * scale / output.scale) for scale in weights.quantization.scales
             )
-        product = float(np.float32(source.scale) * np.float32(weights.scale))  # TFLM multiplies in float32
-        return (quantize_multiplier(product / output.scale),)
+        return (quantize_multiplier(source.scale * weights.scale / output.scale),)
     except ValueError as error:
         raise graph.refuse(operator, str(error)) from error
 
 
 def _range(graph: Graph, operator: Operator, output: Tensor) -> tuple[int, int]:
     activation = operator.options.get("activation", 0)
-    graph.require(operator, activation in _FUSED, f"its fused activation {activation} is not among NONE, RELU and RELU6")
+    graph.require(
+        operator, activation in _FUSED, f"its fused activation {activation} is not among NONE, RELU and RELU6"
+    )
     lowest, highest = _FUSED[activation]
 
     def quantize(real: float) -> int:

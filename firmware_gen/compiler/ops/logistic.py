@@ -21,7 +21,9 @@ def read_options(table: Any) -> Mapping[str, Any]:  # noqa: ARG001 - LOGISTIC ha
 def read_table(graph: Graph, operator: Operator) -> Table:
     """Return TFLM's answers to all 256 inputs. Raises HarkenError where it cannot be compiled."""
     source, output = graph.input_of(operator, 0), graph.output_of(operator)
-    graph.require(operator, source.dtype == output.dtype == np.int8, "input and output are not int8: convert to full int8")
+    graph.require(
+        operator, source.dtype == output.dtype == np.int8, "input and output are not int8: convert to full int8"
+    )
     graph.require(operator, source.elements == output.elements, "input and output differ in size")
     # TFLM never reads the output's scale: its values always count in 1/256.
     is_unit = output.zero_point == -128 and output.scale == 1 / 256

@@ -21,12 +21,13 @@ def read_options(table: Any) -> Mapping[str, Any]:  # noqa: ARG001 - RELU has no
 def read_table(graph: Graph, operator: Operator) -> Table:
     """Return TFLM's answers to all 256 inputs. Raises HarkenError where it cannot be compiled."""
     source, output = graph.input_of(operator, 0), graph.output_of(operator)
-    graph.require(operator, source.dtype == output.dtype == np.int8, "input and output are not int8: convert to full int8")
+    graph.require(
+        operator, source.dtype == output.dtype == np.int8, "input and output are not int8: convert to full int8"
+    )
     graph.require(operator, source.elements == output.elements, "input and output differ in size")
     for tensor in (source, output):
         graph.require(operator, -128 <= tensor.zero_point <= 127, "a zero point is outside int8")
-    # TFLM divides in float32 here, where its other operators divide in double.
-    ratio = float(np.float32(source.scale) / np.float32(output.scale))
+    ratio = source.scale / output.scale
     graph.require(operator, ratio < 2.0**22, f"its scales' ratio {ratio} is out of range")
     scale = quantize_multiplier(ratio)
 

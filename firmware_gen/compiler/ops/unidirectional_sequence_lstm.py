@@ -89,7 +89,8 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "is_packable": is_packable,
         "packed": _pack_units(by_input, input_stack, by_hidden, recurrent_stack) if is_packable else [],
         "interleaved": np.concatenate(
-            [input_stack.transpose(0, 2, 1).reshape(units, -1), recurrent_stack.transpose(0, 2, 1).reshape(units, -1)], 1
+            [input_stack.transpose(0, 2, 1).reshape(units, -1), recurrent_stack.transpose(0, 2, 1).reshape(units, -1)],
+            1,
         ).ravel(),
         "biases": np.concatenate([by_input, by_hidden], 1).ravel(),
     }
@@ -168,8 +169,7 @@ def _bias(graph: Graph, operator: Operator, position: int, units: int) -> Array:
 
 
 def _gate_scale(activation: Tensor, weights: Tensor) -> Scale:
-    product = float(np.float32(activation.scale) * np.float32(weights.scale))  # TFLM multiplies in float32
-    return quantize_multiplier(product / GATE_SCALE)
+    return quantize_multiplier(activation.scale * weights.scale / GATE_SCALE)
 
 
 def _product_scale(first: float, second: float, output: float) -> Scale:
@@ -190,7 +190,9 @@ def _bounds(
     greatest = np.maximum(folded, magnitudes * raw[0] + raw[1])
     shifted = greatest << np.array([scale.left_shift for scale in scales])
     graph.require(
-        operator, int(shifted.max()) < 2**31, "its sums can overflow 32 bits: weights, biases or scales are out of range"
+        operator,
+        int(shifted.max()) < 2**31,
+        "its sums can overflow 32 bits: weights, biases or scales are out of range",
     )
     return np.asarray(folded << np.array([scale.left_shift for scale in scales]))
 
