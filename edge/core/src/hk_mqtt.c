@@ -558,14 +558,7 @@ static int take_publish(hk_mqtt_t *mqtt, hk_mqtt_event_t *event)
 
 static int take_packet(hk_mqtt_t *mqtt, hk_mqtt_event_t *event)
 {
-    const unsigned type = mqtt->input_header & TYPE_MASK;
-    if (mqtt->state == HK_MQTT_CONNECTING && type != CONNACK) {
-        return fail(mqtt, HK_ERROR_PROTOCOL);
-    }
-    if (type != PUBLISH && mqtt->input_size > sizeof mqtt->input) {
-        return fail(mqtt, HK_ERROR_PROTOCOL);
-    }
-    switch (type) {
+    switch (mqtt->input_header & TYPE_MASK) {
     case CONNACK:
         return take_connack(mqtt, event);
     case SUBACK:
@@ -582,12 +575,32 @@ static int take_packet(hk_mqtt_t *mqtt, hk_mqtt_event_t *event)
     }
 }
 
+/* A first byte that no broker sends here ends the session at once, not when as many bytes as it announces have come. */
+static int take_header(hk_mqtt_t *mqtt, uint8_t byte)
+{
+    const bool is_early = mqtt->state == HK_MQTT_CONNECTING;
+    const bool is_answer = byte == SUBACK || byte == PUBACK || byte == PINGRESP || (byte & TYPE_MASK) == PUBLISH;
+    if (is_early ? byte != CONNACK : !is_answer) {
+        return fail(mqtt, HK_ERROR_PROTOCOL);
+    }
+    mqtt->input_header = byte;
+    mqtt->input_size = 0;
+    mqtt->input_length = 0;
+    mqtt->input_shift = 0;
+    mqtt->input_stage = INPUT_SIZE;
+    return HK_OK;
+}
+
 /* One byte of a "remaining length": seven bits each, the lowest first, the eighth says that more follow. */
 static int take_size_byte(hk_mqtt_t *mqtt, uint8_t byte)
 {
     mqtt->input_size |= (uint32_t)(byte & 0x7Fu) << mqtt->input_shift;
     mqtt->input_shift = (uint8_t)(mqtt->input_shift + 7u);
     if ((byte & 0x80u) == 0) {
+        const bool is_publish = (mqtt->input_header & TYPE_MASK) == PUBLISH;
+        if (!is_publish && mqtt->input_size > sizeof mqtt->input) {
+            return fail(mqtt, HK_ERROR_PROTOCOL);
+        }
         mqtt->input_stage = INPUT_BODY;
     } else if (mqtt->input_shift == 7u * LENGTH_FIELD_MAX) {
         return fail(mqtt, HK_ERROR_PROTOCOL);
@@ -619,11 +632,7 @@ int hk_mqtt_receive(hk_mqtt_t *mqtt, const uint8_t **bytes, size_t *n, hk_mqtt_e
     while (event->kind == HK_MQTT_NOTHING && *n > 0) {
         int status = HK_OK;
         if (mqtt->input_stage == INPUT_HEADER) {
-            mqtt->input_header = **bytes;
-            mqtt->input_size = 0;
-            mqtt->input_length = 0;
-            mqtt->input_shift = 0;
-            mqtt->input_stage = INPUT_SIZE;
+            status = take_header(mqtt, **bytes);
             (*bytes)++;
             (*n)--;
         } else if (mqtt->input_stage == INPUT_SIZE) {
