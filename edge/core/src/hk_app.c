@@ -594,6 +594,9 @@ hk_app_state_t hk_app_poll(hk_app_t *app)
 {
     bool is_busy = serve_link(app);
     is_busy |= listen_to_microphone(app);
+    if (!is_busy && app->steps_since_heard > 0) {
+        app->is_heard_due = true; /* the sound has stopped coming: say how far it was heard */
+    }
     say_what_is_due(app);
     is_busy |= serve_uplink(app);
     is_busy |= flush(app);
