@@ -118,6 +118,8 @@ def read(path: Path) -> Catalogue:
         values = [getattr(event, key) for event in events]
         if twice := sorted({str(value) for value in values if values.count(value) > 1}):
             raise HarkenError(f"{path.name}: {key} {', '.join(twice)} is used twice: give each event its own")
+    if [event.id for event in events] != sorted(event.id for event in events):
+        raise HarkenError(f"{path.name}: ids must rise from event to event: add a new event at the end")
     return Catalogue(events)
 
 

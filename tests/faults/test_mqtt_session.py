@@ -245,7 +245,7 @@ def test_a_topic_that_cannot_be_used_is_refused(session: Session, topic: str) ->
     assert error.value.code == ARGUMENT
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=200), is_up=st.booleans())
 def test_no_bytes_from_a_broker_bring_the_device_down(core: CoreDriver, data: bytes, is_up: bool) -> None:
     session = Session(core)
@@ -264,7 +264,7 @@ def test_no_bytes_from_a_broker_bring_the_device_down(core: CoreDriver, data: by
     session.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     packets=st.lists(
         st.tuples(st.binary(max_size=90), st.one_of(st.binary(max_size=40), st.binary(min_size=1000, max_size=1100))),

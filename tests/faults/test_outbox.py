@@ -163,7 +163,7 @@ _STEP = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(_STEP, max_size=30))
 def test_any_sequence_leaves_what_the_rules_say(core: CoreDriver, steps: list[tuple[str, int]]) -> None:
     outbox, model = Outbox(core), _Model()

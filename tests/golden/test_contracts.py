@@ -134,7 +134,8 @@ def _cadence_words(cadence: messages.Cadence) -> list[object]:
     return [kind, cadence.periods, cadence.on_ms, cadence.off_ms, cadence.pause_ms, cadence.confidence]
 
 
-def _trigger_words(t: messages.Trigger) -> list[object]:
+def trigger_words(t: messages.Trigger) -> list[object]:
+    """Return the words of the driver's `encode_trigger` up to the capacity."""
     fingerprint = t.fingerprint
     return [
         *(t.event_id, t.device_seq, load().index(t.event), t.event_start_sample, t.trigger_sample, t.score),
@@ -165,7 +166,7 @@ def _encoding(case: dict[str, Any]) -> tuple[str, list[object], bytes, bytes]:
     """Return the driver's command and words, what it must write, and what is appended to that by a device."""
     message, expected = _message(case), bytes.fromhex(case["cbor"])
     if isinstance(message, messages.Trigger):
-        return "encode_trigger", _trigger_words(message), expected, b""
+        return "encode_trigger", trigger_words(message), expected, b""
     if isinstance(message, messages.Clip):
         c = message
         words = [c.event_id, c.first_sample, c.sample_count, c.trigger_offset, c.sample_rate_hz, c.block_bytes]
