@@ -42,10 +42,11 @@ TRIGGER_RULES: dict[str, TriggerRule] = {
     "dog_bark": TriggerRule(3, 10, 150, 500),
     "baby_cry": TriggerRule(3, 40, 150, 500),
 }
-# false triggers an hour that each sensitivity may have on the validation part, and the recall that safety
-# events keep even if they then exceed it
+# false triggers an hour that each sensitivity may have on the validation part; safety events keep their recall even
+# if they then exceed it, up to a second limit
 _FALSE_PER_HOUR = {"low": 0.25, "normal": 1.0, "high": 4.0}
 _FALSE_PER_HOUR_OTHER = {"low": 2.0, "normal": 8.0, "high": 24.0}
+_SAFETY_FALSE_PER_HOUR = {"low": 2.0, "normal": 12.0, "high": 60.0}
 _SAFETY_RECALL = {"low": 0.85, "normal": 0.95, "high": 0.98}
 
 
@@ -127,7 +128,8 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
     """Return the thresholds {low, normal, high} (low sensitivity is the high threshold) for one event.
 
     Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows. For a safety
-    event it is lowered further, to the recall that the sensitivity must keep over the clips that hold the event.
+    event it is lowered further, to the recall that the sensitivity must keep over clips that hold the event, as long as
+    the false triggers stay bearable.
 
     Args:
         event: name of the event.
@@ -152,7 +154,8 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
         point = min(within, default=_HIGHEST)
         if is_safety and reached:
             kept = int(np.quantile(reached, 1 - _SAFETY_RECALL[sensitivity], method="lower"))
-            point = min(point, max(kept, _LOWEST))
+            bearable = [threshold for threshold, rate in rates.items() if rate <= _SAFETY_FALSE_PER_HOUR[sensitivity]]
+            point = min(point, max(kept, min(bearable, default=_HIGHEST)))
         points[sensitivity] = point
     points["normal"] = min(points["normal"], points["low"])
     points["high"] = min(points["high"], points["normal"])

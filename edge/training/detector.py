@@ -40,7 +40,10 @@ class DetectorRule:
         seed: of initial weights, scene order and augmentation.
         epochs: passes over all scenes.
         batch: streams trained side by side; a stream goes on from scene to scene without a reset, as a device does.
-        stretch_steps: steps through which gradients flow; has to span the pause of T4 (290 steps).
+        stretch_steps: steps through which gradients flow, in all but the last epochs. The state goes on from stretch to
+            stretch, so what is longer is learnt too, if slowly; and short stretches are more updates for the same work.
+        long_stretch_steps: the same in the last `long_epochs`; spans the pause of T4 (290 steps).
+        long_epochs: see there.
         rate: highest learning rate; it rises over the first 2 % and falls to 2 % of it along a cosine.
         positive_weight_limit: rare events weigh more, at most this much.
         gain_db: standard deviation of a random change of level, per stretch and stream.
@@ -48,10 +51,12 @@ class DetectorRule:
     """
 
     seed: int = 1
-    epochs: int = 30
-    batch: int = 64
-    stretch_steps: int = 400
-    rate: float = 4e-3
+    epochs: int = 20
+    batch: int = 32
+    stretch_steps: int = 100
+    long_stretch_steps: int = 400
+    long_epochs: int = 4
+    rate: float = 3e-3
     positive_weight_limit: float = 4.0
     gain_db: float = 5.0
     masked_share: float = 0.25
@@ -112,26 +117,31 @@ def train(
     scenes, scene_steps, _ = features.shape
     evenly = np.linspace(0, scenes - 1, min(scenes, _CALIBRATION_SCENES)).astype(int)
     np.save(folder / _CALIBRATION_FILE, features[evenly].reshape(-1, STEP_INPUTS))
-    stretches = scene_steps // rule.stretch_steps
     rounds = scenes // rule.batch
     if rounds == 0:
         raise HarkenError(f"{scenes} scenes are fewer than one batch of {rule.batch}: train on more hours")
-    updates = rule.epochs * rounds * stretches
+    updates = sum(rounds * (scene_steps // _stretch(rule, epoch)) for epoch in range(rule.epochs))
     optimizer = tf_keras.optimizers.Adam(_rate_schedule(rule.rate, updates), global_clipnorm=1.0)
     optimizer.build(network.trainable_variables)
-    update = _update_function(network, optimizer, _positive_weights(labels, rule.positive_weight_limit), rule)
+    positive_weights = _positive_weights(labels, rule.positive_weight_limit)
+    updates_by_stretch = {
+        steps: _update_function(network, optimizer, positive_weights, rule.batch, steps)
+        for steps in (rule.stretch_steps, rule.long_stretch_steps)
+    }
     progress = _Progress(folder, rule, network, optimizer)
     for epoch in range(progress.epochs_done, rule.epochs):
         started = time.monotonic()
         rng = np.random.default_rng((rule.seed, epoch))
         order = rng.permutation(scenes)
         state = network.zero_state(rule.batch)
+        steps = _stretch(rule, epoch)
+        update = updates_by_stretch[steps]
         losses = []
         for index in range(rounds):
             chosen = np.sort(order[index * rule.batch : (index + 1) * rule.batch])
             rng.shuffle(chosen)
-            for stretch in range(stretches):
-                cut = slice(stretch * rule.stretch_steps, (stretch + 1) * rule.stretch_steps)
+            for start in range(0, scene_steps - steps + 1, steps):
+                cut = slice(start, start + steps)
                 x = augmented(features[chosen, cut], rng, rule)
                 y = np.ascontiguousarray(labels[chosen, cut].swapaxes(0, 1))
                 loss, state = update(tf.constant(x), tf.constant(y), state)
@@ -229,6 +239,10 @@ def load_network(weights: dict[str, np.ndarray]) -> DetectorNetwork:
     return network
 
 
+def _stretch(rule: DetectorRule, epoch: int) -> int:
+    return rule.long_stretch_steps if epoch >= rule.epochs - rule.long_epochs else rule.stretch_steps
+
+
 def _rate_schedule(highest: float, updates: int) -> tf_keras.optimizers.schedules.LearningRateSchedule:
     warm_up = max(1, updates // 50)
     return tf_keras.optimizers.schedules.CosineDecay(
@@ -243,20 +257,24 @@ def _positive_weights(labels: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _update_function(
-    network: DetectorNetwork, optimizer: tf_keras.optimizers.Optimizer, positive_weights: np.ndarray, rule: DetectorRule
+    network: DetectorNetwork,
+    optimizer: tf_keras.optimizers.Optimizer,
+    positive_weights: np.ndarray,
+    batch: int,
+    steps: int,
 ) -> Callable[[tf.Tensor, tf.Tensor, list[tf.Tensor]], tuple[tf.Tensor, list[tf.Tensor]]]:
-    time_steps, batch, events = rule.stretch_steps, rule.batch, network.events
+    events = network.events
 
     @tf.function(autograph=False)
     def update(x: tf.Tensor, y: tf.Tensor, state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        x = tf.ensure_shape(x, (time_steps, batch, STEP_INPUTS))
+        x = tf.ensure_shape(x, (steps, batch, STEP_INPUTS))
         target = tf.cast(tf.bitwise.bitwise_and(y, tf.constant(TARGET, tf.uint8)) > 0, tf.float32)
         asked = tf.cast(tf.equal(tf.bitwise.bitwise_and(y, tf.constant(IGNORED, tf.uint8)), 0), tf.float32)
         weight = asked * (1.0 + target * (positive_weights - 1.0))
         with tf.GradientTape() as tape:
             logits, state = network(x, state)
             cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
-            loss = tf.reduce_sum(weight * cross_entropy) / float(time_steps * batch * events)
+            loss = tf.reduce_sum(weight * cross_entropy) / float(steps * batch * events)
         variables = network.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss, [tf.stop_gradient(part) for part in state]
@@ -278,7 +296,8 @@ class _Progress:
         state_path = folder / _STATE_FILE
         if state_path.exists():
             state = json.loads(state_path.read_text())
-            if state["rule"] != asdict(rule):
+            # only the number of epochs may change: the rate then falls towards the new end
+            if state["rule"] | {"epochs": rule.epochs} != asdict(rule):
                 raise HarkenError(f"{folder} holds a training by another rule: pass --restart or another --work-dir")
             self._curve, self._best = state["curve"], state["best"]
             checkpoint.restore(self._checkpoints.latest_checkpoint).expect_partial()

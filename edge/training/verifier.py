@@ -85,6 +85,11 @@ def build_network(events: int) -> tf_keras.Model:
     return tf_keras.Model(clip, layers.Dense(events, activation="sigmoid", name="scores")(x), name="harken_verifier")
 
 
+def parameter_count(model_path: Path) -> int:
+    """Return how many parameters a saved network has."""
+    return int(tf_keras.models.load_model(model_path, compile=False).count_params())
+
+
 def clip_target(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what a clip with step labels uint8[steps, events] holds: target and asked, both bool[events]."""
     sounding = ((labels & SOUNDING) != 0).sum(axis=0) / 50.0

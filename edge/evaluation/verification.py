@@ -1,0 +1,200 @@
+"""The verifier judged on what the detector sends it: four seconds around each trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import catalogue, native
+from edge.dataset.labels import IGNORED, TARGET
+from edge.dataset.shards import Shards, through_codec
+from edge.errors import HarkenError
+from edge.evaluation import operating_points
+from edge.evaluation.clips import LEAD_IN_S, EvaluationClip
+from edge.evaluation.metrics import area_under_curve, rate_interval
+from edge.evaluation.operating_points import STEP_S, TRIGGER_RULES
+
+CLIP_FRAMES = 400
+_FRAMES_PER_STEP = 2
+_WINDOW_HOP_FRAMES = 100
+# how many of the true triggers of the validation part a threshold keeps; a safety event is rejected only far below
+# what true ones reach
+_KEPT_SHARE = 0.95
+_SAFETY_MARGIN = 0.5
+_SAFETY_RANGE = (0.05, 0.4)
+_OTHER_RANGE = (0.1, 0.8)
+
+# int8[400, 40] to float32[events]
+ClipScorer = Callable[[np.ndarray], np.ndarray]
+
+
+class TfliteClipScorer:
+    """Scores clips by the runtime that the cloud uses.
+
+    Args:
+        model_path: the verifier's .tflite.
+
+    Raises:
+        HarkenError: no runtime is installed, or it does not take the model.
+    """
+
+    def __init__(self, model_path: Path) -> None:
+        self._interpreter = _interpreter(model_path)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Return probabilities float32[events] of features int8[400, 40]."""
+        self._interpreter.set_tensor(self._input, frames.astype(np.float32)[None, :, :, None] / np.float32(32))
+        self._interpreter.invoke()
+        return np.array(self._interpreter.get_tensor(self._output)[0])
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A trigger of the detector: its event, whether the event is really there, and what the verifier says of it."""
+
+    event: str
+    is_true: bool
+    score: float
+
+
+def clip_frames(clip: EvaluationClip) -> np.ndarray:
+    """Return the features of a clip as the cloud gets them, int8[frames, 40], without lead-in, through the codec."""
+    return native.features(through_codec(clip.pcm[round(LEAD_IN_S * native.SAMPLE_RATE_HZ) :]))
+
+
+def window(frames: np.ndarray, start: int) -> np.ndarray:
+    """Return `CLIP_FRAMES` of int8[frames, 40] from `start`; what is missing is mirrored from what is there."""
+    if len(frames) < CLIP_FRAMES:
+        return np.pad(frames, ((0, CLIP_FRAMES - len(frames)), (0, 0)), mode="symmetric")
+    start = int(np.clip(start, 0, len(frames) - CLIP_FRAMES))
+    return frames[start : start + CLIP_FRAMES]
+
+
+def highest_scores(clips: Sequence[EvaluationClip], scorer: ClipScorer) -> np.ndarray:
+    """Return each clip's highest score over windows a second apart, float32[clips, events]."""
+    out = []
+    for clip in clips:
+        frames = clip_frames(clip)
+        starts = range(0, max(1, len(frames) - CLIP_FRAMES + 1), _WINDOW_HOP_FRAMES)
+        out.append(np.max([scorer(window(frames, start)) for start in starts], axis=0))
+    return np.array(out)
+
+
+def areas(clips: Sequence[EvaluationClip], highest: np.ndarray) -> dict[str, float | None]:
+    """Return each event's area under the curve over the clips that say something about it, None without positives."""
+    figures: dict[str, float | None] = {}
+    for index, event in enumerate(catalogue.load().names):
+        asked = np.array([event not in clip.excluded for clip in clips])
+        is_positive = np.array([clip.event == event for clip in clips])
+        area = area_under_curve(highest[asked, index], is_positive[asked])
+        figures[event] = None if np.isnan(area) else round(area, 4)
+    return figures
+
+
+def clip_suspects(
+    clips: Sequence[EvaluationClip],
+    detector_scores: Sequence[np.ndarray],
+    points: Mapping[str, Mapping[str, int]],
+    sensitivity: str,
+    scorer: ClipScorer,
+) -> Iterator[Suspect]:
+    """Yield every trigger over the clips, judged."""
+    lead_in_steps = round(LEAD_IN_S / STEP_S)
+    for clip, scores in zip(clips, detector_scores, strict=True):
+        frames = clip_frames(clip)
+        for index, event in enumerate(catalogue.load().names):
+            if event in clip.excluded:
+                continue
+            for step in _triggers(scores[:, index], event, points[event][sensitivity]):
+                start = (step - lead_in_steps) * _FRAMES_PER_STEP - CLIP_FRAMES // 2
+                yield Suspect(event, clip.event == event, float(scorer(window(frames, start))[index]))
+
+
+def scene_suspects(
+    coded: Shards,
+    detector_scores: Sequence[np.ndarray],
+    points: Mapping[str, Mapping[str, int]],
+    sensitivity: str,
+    scorer: ClipScorer,
+) -> Iterator[Suspect]:
+    """Yield every trigger over scenes where the label is clear, judged.
+
+    Args:
+        coded: the scenes through the clip codec.
+        detector_scores: of the same scenes as the device hears them, uint8[steps, events] each.
+        points: the detector's operating points.
+        sensitivity: which of them.
+        scorer: the verifier.
+    """
+    for frames, labels, scores in zip(coded.features, coded.labels, detector_scores, strict=True):
+        for index, event in enumerate(catalogue.load().names):
+            for step in _triggers(scores[:, index], event, points[event][sensitivity]):
+                if labels[step, index] & IGNORED:
+                    continue
+                start = step * _FRAMES_PER_STEP - CLIP_FRAMES // 2
+                is_true = bool(labels[step, index] & TARGET)
+                yield Suspect(event, is_true, float(scorer(window(frames, start))[index]))
+
+
+def choose_thresholds(suspects: Sequence[Suspect]) -> dict[str, float]:
+    """Return each event's threshold from the judged triggers of the validation part.
+
+    For a safety event it is half of what all but one in a hundred true triggers reach: the verifier may reject only
+    what it is sure of. For the others it keeps `_KEPT_SHARE` of the true triggers.
+    """
+    thresholds = {}
+    for spec in catalogue.load():
+        true = [suspect.score for suspect in suspects if suspect.event == spec.name and suspect.is_true]
+        if spec.is_safety:
+            chosen = _SAFETY_MARGIN * float(np.quantile(true, 0.01)) if true else 0.0
+            thresholds[spec.name] = round(float(np.clip(chosen, *_SAFETY_RANGE)), 3)
+        else:
+            chosen = float(np.quantile(true, 1 - _KEPT_SHARE)) if true else 0.0
+            thresholds[spec.name] = round(float(np.clip(chosen, *_OTHER_RANGE)), 3)
+    return thresholds
+
+
+def verification_figures(suspects: Sequence[Suspect], thresholds: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Return by event how many true triggers are kept and how many false ones removed, with 95 % intervals."""
+    figures: dict[str, dict[str, Any]] = {}
+    for event, threshold in thresholds.items():
+        true = [suspect.score for suspect in suspects if suspect.event == event and suspect.is_true]
+        false = [suspect.score for suspect in suspects if suspect.event == event and not suspect.is_true]
+        kept = sum(score >= threshold for score in true)
+        removed = sum(score < threshold for score in false)
+        figures[event] = {
+            "true_triggers": len(true),
+            "kept": kept,
+            "kept_ci95": [round(end, 3) for end in rate_interval(kept, len(true))],
+            "false_triggers": len(false),
+            "removed": removed,
+            "removed_ci95": [round(end, 3) for end in rate_interval(removed, len(false))],
+        }
+    return figures
+
+
+def _triggers(scores: np.ndarray, event: str, threshold: int) -> list[int]:
+    rule = TRIGGER_RULES[event]
+    return operating_points.trigger_steps(operating_points.smoothed(scores, rule.smoothing_shift), threshold, rule)
+
+
+def _interpreter(model_path: Path) -> Any:
+    for module in ("tflite_runtime.interpreter", "ai_edge_litert.interpreter"):
+        try:
+            runtime = __import__(module, fromlist=["Interpreter"])
+        except ImportError:
+            continue
+        try:
+            return runtime.Interpreter(model_path=str(model_path), num_threads=1)
+        except (RuntimeError, ValueError) as error:
+            raise HarkenError(
+                f"{module.partition('.')[0]} does not take {model_path} ({error}): convert it with older operators"
+            ) from error
+    raise HarkenError("judging the verifier needs tflite-runtime or ai-edge-litert: pip install 'harken[cloud]'")

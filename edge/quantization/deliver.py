@@ -1,0 +1,158 @@
+"""From a finished training to a committed model: converted, judged on what it has not heard, described."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import catalogue
+from edge.dataset import rooms, shards, splits
+from edge.dataset.shards import Recipe, Shards
+from edge.errors import HarkenError
+from edge.evaluation import judge, verification
+from edge.evaluation.clips import EvaluationClip, evaluation_clips
+from edge.quantization.convert import convert_verifier
+from edge.quantization.detector import TflmScorer, agreement, quantize
+from edge.training import detector, report, verifier
+
+MODELS_DIR = Path(report.__file__).parent.parent / "models"
+# float and int8 are compared step by step over this many of the held-out scenes
+_COMPARED_SCENES = 20
+# where the verifier's thresholds come from: the sensitivity with the most false triggers to remove
+_SUSPECTS_FROM = "high"
+_PART_SEEDS = {splits.VALIDATION: 21, splits.HELD_OUT: 22}
+
+
+def deliver_detector(
+    run_dir: Path, recipe: Recipe, judged_hours: float, cache_dir: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Convert the training in `run_dir` to `models/detector/`, judge it, and write its manifest and card.
+
+    Operating points are chosen on the validation part, figures are taken on the held-out part.
+
+    Returns:
+        The manifest's content.
+
+    Raises:
+        HarkenError: there is no training, or the model does not fit the device.
+    """
+    weights, calibration, state = detector.load_training(run_dir)
+    content = report.load_provenance(run_dir)
+    model_path = MODELS_DIR / "detector" / "detector.tflite"
+    model_path.parent.mkdir(parents=True, exist_ok=True)
+    say(f"converting, calibrated over {len(calibration)} steps")
+    quantisation = quantize(weights, calibration, model_path)
+    scorer = TflmScorer(model_path)
+    parts = shards.recordings_of_parts(recipe)
+    judged: dict[str, tuple[list[EvaluationClip], Shards]] = {}
+    scores: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
+    for part in (splits.VALIDATION, splits.HELD_OUT):
+        clips = _clips(recipe, parts, part)
+        scenes = shards.load(recipe, part, judged_hours, cache_dir, say)
+        say(f"{part}: {len(clips)} clips and {scenes.hours:.1f} h of scenes through TFLM")
+        judged[part] = (clips, scenes)
+        scores[part] = ([scorer(clip.steps()) for clip in clips], [scorer(scene) for scene in scenes.steps()])
+    (clips, scenes), (clip_scores, scene_scores) = judged[splits.VALIDATION], scores[splits.VALIDATION]
+    points = judge.choose_operating_points(clips, clip_scores, scenes, scene_scores)
+    (clips, scenes), (clip_scores, scene_scores) = judged[splits.HELD_OUT], scores[splits.HELD_OUT]
+    say("judging on the held-out part")
+    network = detector.load_network(weights)
+    float_scores = detector.clip_scores(network, [clip.steps() for clip in clips])
+    names = catalogue.load().names
+    auc_float = {name: _area(judge.clip_area(judge.clip_stretches(clips, float_scores, name), name)) for name in names}
+    float_scenes = detector.scores(network, scenes.steps()[:_COMPARED_SCENES]) * 256
+    events = judge.detector_figures(clips, clip_scores, scenes, scene_scores, points)
+    curve = state["curve"]
+    content["training"] |= {"epochs_done": len(curve), "curve": curve}
+    content |= {
+        "events": list(names),
+        "head_versions": dict.fromkeys(names, 1),
+        "operating_points": points,
+        "input": {"shape": [1, 1, 80], "scale": 1 / 32, "zero_point": 0},
+        "quantisation": quantisation,
+        "figures": {
+            "judged_on": "originals kept out of training, calibration and the choice of thresholds",
+            "scene_hours": round(scenes.hours, 2),
+            "events": events,
+            "auc_float": auc_float,
+            "int8_against_float": agreement(list(float_scenes), scene_scores[:_COMPARED_SCENES]),
+        },
+    }
+    report.write(model_path, content, report.detector_card(content))
+    return content
+
+
+def deliver_verifier(
+    run_dir: Path, recipe: Recipe, judged_hours: float, cache_dir: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Convert the training in `run_dir` to `models/verifier/`, judge it on the detector's triggers, and describe it.
+
+    Thresholds are chosen on the validation part, figures are taken on the held-out part.
+
+    Returns:
+        The manifest's content.
+
+    Raises:
+        HarkenError: there is no training, no detector to be judged with, or no runtime for the model.
+    """
+    if not (run_dir / verifier.MODEL_FILE).exists():
+        raise HarkenError(f"{run_dir} holds no trained verifier: run `harken train --stage verifier` first")
+    content = report.load_provenance(run_dir)
+    model_path = MODELS_DIR / "verifier" / "verifier.tflite"
+    model_path.parent.mkdir(parents=True, exist_ok=True)
+    say("converting")
+    convert_verifier(run_dir / verifier.MODEL_FILE, model_path)
+    scorer = verification.TfliteClipScorer(model_path)
+    detector_dir = MODELS_DIR / "detector"
+    try:
+        points = json.loads((detector_dir / "manifest.json").read_text())["operating_points"]
+    except FileNotFoundError as error:
+        raise HarkenError(f"{detector_dir} holds no detector: run `harken quantize --model detector` first") from error
+    device = TflmScorer(detector_dir / "detector.tflite")
+    parts = shards.recordings_of_parts(recipe)
+
+    def suspects(part: str, sensitivity: str, clips: Sequence[EvaluationClip]) -> list[verification.Suspect]:
+        say(f"{part}: judging the detector's triggers")
+        heard = shards.load(replace(recipe, has_codec=False), part, judged_hours, cache_dir, say)
+        coded = shards.load(replace(recipe, has_codec=True), part, judged_hours, cache_dir, say)
+        scene_scores = [device(scene) for scene in heard.steps()]
+        clip_scores = [device(clip.steps()) for clip in clips]
+        return [
+            *verification.clip_suspects(clips, clip_scores, points, sensitivity, scorer),
+            *verification.scene_suspects(coded, scene_scores, points, sensitivity, scorer),
+        ]
+
+    validation_clips = _clips(recipe, parts, splits.VALIDATION)
+    thresholds = verification.choose_thresholds(suspects(splits.VALIDATION, _SUSPECTS_FROM, validation_clips))
+    clips = _clips(recipe, parts, splits.HELD_OUT)
+    triggers = verification.verification_figures(suspects(splits.HELD_OUT, "normal", clips), thresholds)
+    curve = json.loads((run_dir / "state.json").read_text())["curve"]
+    content["training"] |= {"epochs_done": len(curve), "curve": curve}
+    content |= {
+        "events": list(catalogue.load().names),
+        "input_frames": verifier.CLIP_FRAMES,
+        "parameters": verifier.parameter_count(run_dir / verifier.MODEL_FILE),
+        "thresholds": thresholds,
+        "figures": {
+            "judged_on": "originals kept out of training and the choice of thresholds",
+            "scene_hours": judged_hours,
+            "auc": verification.areas(clips, verification.highest_scores(clips, scorer)),
+            "triggers": triggers,
+        },
+    }
+    report.write(model_path, content, report.verifier_card(content))
+    return content
+
+
+def _clips(recipe: Recipe, parts: dict[str, list[Any]], part: str) -> list[EvaluationClip]:
+    seed = recipe.seed * 100 + _PART_SEEDS[part]
+    return evaluation_clips(parts[part], rooms.simulated_rooms(seed, 16), seed)
+
+
+def _area(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)

@@ -1,0 +1,202 @@
+"""What goes beside a trained model: its manifest for machines, its card for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edge import catalogue
+from edge.dataset import splits
+from edge.dataset.manifest import MANIFEST_FILE
+from edge.dataset.shards import Recipe, recordings_of_parts
+from edge.errors import HarkenError
+
+PROVENANCE_FILE = "provenance.json"
+_SYNTHESISED = (
+    "No recording of a CO alarm was to be had: co_alarm was trained and is judged on synthesised alarms only "
+    "(temporal-four at every tolerance, 2.4-3.6 kHz, 520 Hz square and harmonic-rich tones)."
+)
+
+
+def provenance(recipe: Recipe, hours: float, rule: Any) -> dict[str, Any]:
+    """Return what a model is trained from: rule, data, split by originals, and the sources with their licences."""
+    parts = recordings_of_parts(recipe)
+    sources: dict[tuple[str, str], int] = {}
+    for recordings in parts.values():
+        for recording in recordings:
+            key = (recording.source, recording.licence)
+            sources[key] = sources.get(key, 0) + 1
+    return {
+        "training": {
+            "rule": asdict(rule),
+            "seed": recipe.seed,
+            "hours": hours,
+            "mixture": asdict(recipe.mixture) | {"event_weights": dict(recipe.mixture.event_weights)},
+            "simulated_rooms": recipe.room_count,
+            "heard_through_clip_codec": recipe.has_codec,
+        },
+        "data": {
+            "manifest_sha256": hashlib.sha256((recipe.data / MANIFEST_FILE).read_bytes()).hexdigest(),
+            "split": asdict(recipe.split),
+            "originals_sha256": {part: splits.originals_hash(recordings) for part, recordings in parts.items()},
+            "files_and_originals": {part: splits.counts(recordings) for part, recordings in parts.items()},
+            "sources": [
+                {"repository": source, "licence": licence, "files": files}
+                for (source, licence), files in sorted(sources.items())
+            ],
+        },
+    }
+
+
+def save_provenance(folder: Path, content: Mapping[str, Any]) -> None:
+    """Keep the provenance of a training beside its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PROVENANCE_FILE).write_text(json.dumps(content, indent=1))
+
+
+def load_provenance(folder: Path) -> dict[str, Any]:
+    """Return the provenance of a training; raises HarkenError where there is none."""
+    try:
+        return dict(json.loads((folder / PROVENANCE_FILE).read_text()))
+    except FileNotFoundError as error:
+        raise HarkenError(f"{folder} holds no training: run `harken train` first") from error
+
+
+def write(model_path: Path, content: Mapping[str, Any], card: str) -> None:
+    """Write `manifest.json` (with the model's hash) and `CARD.md` beside the model."""
+    model = model_path.read_bytes()
+    digest = hashlib.sha256(model).hexdigest()
+    described = {"model": model_path.name, "version": digest[:12], "sha256": digest, "bytes": len(model), **content}
+    (model_path.parent / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
+    (model_path.parent / "CARD.md").write_text(card)
+
+
+def detector_card(content: Mapping[str, Any]) -> str:
+    """Return the detector's card in Markdown, all figures from its manifest's content."""
+    training, figures = content["training"], content["figures"]
+    lines = [
+        "# Detector",
+        "",
+        "Hears, 50 times a second, whether one of eight sounds is under way. Input: two log-mel frames of",
+        "`edge/core` (int8, 1/32 a step). A trunk of two LSTM layers of 64 and one small head for each event; int8 "
+        "throughout, state kept from step to step. Written by `harken quantize`; do not edit.",
+        "",
+        "## Trained on",
+        "",
+        f"{training['hours']:g} h of scenes mixed from recordings and synthesis (seed {training['seed']}), "
+        f"{training['epochs_done']} passes. " + _originals(content),
+        "",
+        _SYNTHESISED,
+        "",
+        "## Figures on originals that were kept out of training",
+        "",
+        "Clips are the recordings as they are (smoke alarms under 20 s looped to 20 s, single steps put into walks, CO "
+        "alarms made over held-out backgrounds). A trigger follows the tracker's rule without cadence, at normal "
+        "sensitivity, thresholds chosen on a validation part. AUC scores a clip by its highest smoothed score. "
+        "Scenes are mixtures at -5 to 27 dB, far denser in sounds than a home.",
+        "",
+        "| event | clips | recall (95 %) | false/h on other recordings (95 %; hours) | AUC int8 | AUC float | scenes: "
+        "recall | scenes: false/h |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for event in catalogue.load().names:
+        figure = figures["events"][event]
+        at = figure["sensitivities"]["normal"]
+        clips, scenes = at["clips"], at["scenes"]
+        made = " (all synthesised)" if figure["positives_synthesised"] else ""
+        recall = "-" if clips["recall"] is None else f"{clips['recall']:.2f} ({_span(clips['recall_ci95'])})"
+        false = f"{clips['false_per_hour']:g} ({_span(clips['false_per_hour_ci95'])}; {clips['negative_hours']:.2f} h)"
+        scene_recall = "-" if scenes["recall"] is None else f"{scenes['hits']}/{scenes['events']}"
+        lines.append(
+            f"| {event} | {figure['positives']}{made} | {recall} | {false} | {_number(figure['auc'])} | "
+            f"{_number(figures['auc_float'][event])} | {scene_recall} | {scenes['false_per_hour']:g} |"
+        )
+    agreement = figures["int8_against_float"]
+    lowest = min(agreement["correlation"].values())
+    lines += [
+        "",
+        f"int8 (real TensorFlow Lite Micro) against float over {agreement['steps']:,} steps: correlation at least "
+        f"{lowest:.4f}, mean difference {agreement['mean_difference']:.4f}, largest "
+        f"{agreement['largest_difference']:.3f}.",
+        "",
+        "## Limits",
+        "",
+        "- Originals are few (see the counts in `manifest.json`): the intervals are wide and mean what they say.",
+        "- The smoke and CO heads fire on each other's tone; they are not held against each other here. The tracker's "
+        "cadence gives an alarm its name.",
+        "- Footsteps, doors and glass come mostly from games and studios; in a home expect worse.",
+        "",
+        "## Licences",
+        "",
+        "The weights are this project's own (Apache-2.0). No audio is contained. The recordings' sources and licences "
+        "are listed in `manifest.json`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def verifier_card(content: Mapping[str, Any]) -> str:
+    """Return the verifier's card in Markdown, all figures from its manifest's content."""
+    training, figures = content["training"], content["figures"]
+    lines = [
+        "# Verifier",
+        "",
+        f"Says which of eight sounds a four-second clip holds: {content['parameters']:,} parameters, convolutions over "
+        "the log-mel picture (400 frames of 10 ms, 40 bands) that `edge/core` computes. Input float32[1,400,40,1] = "
+        "features / 32; output float32[1,8]. Written by `harken quantize`; do not edit.",
+        "",
+        "## Trained on",
+        "",
+        f"Clips cut anywhere out of {training['hours']:g} h of scenes (seed {training['seed']}), heard through the "
+        f"clip codec, {training['epochs_done']} passes. " + _originals(content),
+        "",
+        _SYNTHESISED,
+        "",
+        "## Figures on originals that were kept out of training",
+        "",
+        "AUC: recordings scored by their highest window. Kept and removed: the detector's triggers at normal "
+        "sensitivity over held-out recordings and scenes, judged on the four seconds around each.",
+        "",
+        "| event | threshold | AUC | true triggers kept | false triggers removed |",
+        "|---|---|---|---|---|",
+    ]
+    for event in catalogue.load().names:
+        figure = figures["triggers"][event]
+        lines.append(
+            f"| {event} | {content['thresholds'][event]:g} | {_number(figures['auc'][event])} | "
+            f"{figure['kept']} of {figure['true_triggers']} ({_span(figure['kept_ci95'])}) | "
+            f"{figure['removed']} of {figure['false_triggers']} ({_span(figure['removed_ci95'])}) |"
+        )
+    lines += [
+        "",
+        "Thresholds of safety events are low on purpose: the verifier rejects only what it is sure of.",
+        "",
+        "## Licences",
+        "",
+        "The weights are this project's own (Apache-2.0). No audio is contained. The recordings' sources and licences "
+        "are listed in `manifest.json`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _originals(content: Mapping[str, Any]) -> str:
+    counts = content["data"]["files_and_originals"]
+    names = [name for name in catalogue.load().names if name in counts["train"]]
+    listed = ", ".join(
+        f"{name} {counts['train'][name][1]}/{counts['validation'][name][1]}/{counts['held_out'][name][1]}"
+        for name in names
+    )
+    return f"Originals in training/validation/held-out: {listed}."
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _span(ends: list[float]) -> str:
+    return f"{ends[0]:g}-{ends[1]:g}"
