@@ -26,7 +26,8 @@ BLOCK_BYTES = limits.CLIP_BLOCK_BYTES
 BLOCK_SAMPLES = limits.CLIP_BLOCK_SAMPLES
 
 # Spread of the bit error rate of unrelated audio, times sqrt(words): neighbouring words share most of their sound,
-# so a word is worth far fewer than 32 coin tosses (which would be 0.088). Measured, see tests/unit/core/test_fingerprint.py.
+# so a word is worth far fewer than 32 coin tosses (which would be 0.088). tests/unit/core/test_fingerprint.py has the
+# measurement.
 UNRELATED_SPREAD = 0.19
 
 SELF_MATCH_LAG_WORDS = 15  # beyond the 260 ms of sound that neighbouring words share
