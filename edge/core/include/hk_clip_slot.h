@@ -17,9 +17,9 @@
 #include "hk_clip_ring.h"
 #include "hk_limits.h"
 
-/* After this long a held clip that nobody asked for is given up, and one without a receipt is sent again. */
+/* After this long a held clip that nobody asked for is given up, and so is one that was sent in vain. */
 #define HK_CLIP_PATIENCE_SAMPLES (60u * HK_SAMPLE_RATE_HZ)
-/* A clip that was sent so often without a receipt is one that the cloud does not want. */
+/* A clip that was sent so often without a receipt may be given up: the cloud does not want it. */
 #define HK_CLIP_TRIES 3u
 
 typedef enum {
@@ -52,8 +52,8 @@ void hk_clip_slot_init(hk_clip_slot_t *slot);
 int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample,
                        bool is_safety, bool is_wanted, bool *displaced);
 
-/* To be called after each step: captures what is due, sends again what the cloud forgot, and gives up what it does not
- * want. Returns 1 when a clip was given up, else 0. */
+/* To be called after each step: captures what is due and gives up what the cloud does not want.
+ * Returns 1 when a clip was given up, else 0. */
 int hk_clip_slot_update(hk_clip_slot_t *slot, const hk_clip_ring_t *ring, uint64_t samples_heard);
 
 /* The cloud asks for the clip: HELD becomes READY. 0, or HK_ERROR_NOT_FOUND when it is not (or no longer) here. */
@@ -72,8 +72,8 @@ int hk_clip_slot_receipt(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_I
 void hk_clip_slot_mark_sending(hk_clip_slot_t *slot);
 void hk_clip_slot_mark_sent(hk_clip_slot_t *slot);
 
-/* The connection was lost: what has no receipt is READY again. */
-void hk_clip_slot_on_disconnect(hk_clip_slot_t *slot);
+/* The connection was lost, or the receipt is overdue: what has none is READY again. */
+void hk_clip_slot_send_again(hk_clip_slot_t *slot);
 
 /* Whether a captured clip waits for the cloud. */
 bool hk_clip_slot_is_pending(const hk_clip_slot_t *slot);

@@ -17,6 +17,11 @@
 #include "hk_mqtt.h"
 #include "hk_outbox.h"
 
+/* A PUBACK is no receipt: with a cloud that is away, a broker acknowledges and forgets. So what has no receipt is sent
+ * again even while the connection holds, first after so long and then ever more seldom. */
+#define HK_UPLINK_FIRST_PATIENCE_MS 5000u
+#define HK_UPLINK_LONGEST_PATIENCE_MS 80000u
+
 /* The user's choices arrived: a config message as received, valid during the call. */
 typedef void (*hk_uplink_on_config_t)(void *context, const uint8_t *payload, size_t length);
 
@@ -32,6 +37,8 @@ typedef struct {
     bool is_status_due;
     bool is_status_under_way;
     bool is_trigger_under_way;
+    uint32_t sent_ms;      /* when the last trigger or clip had gone out */
+    uint32_t patience_ms;  /* how long to wait for receipts; doubles each time it was in vain */
     bool is_stopping;
     bool is_farewell_said; /* DISCONNECT is on its way */
     uint32_t malformed_messages; /* from the cloud: not of the schema */

@@ -57,13 +57,8 @@ int hk_clip_slot_update(hk_clip_slot_t *slot, const hk_clip_ring_t *ring, uint64
     if (slot->state == HK_CLIP_SLOT_CAPTURING && samples_heard >= slot->trigger_sample + AFTER_SAMPLES) {
         capture(slot, ring);
     }
-    const bool is_awaiting = slot->state == HK_CLIP_SLOT_HELD || slot->state == HK_CLIP_SLOT_SENT;
-    if (!is_awaiting || samples_heard < slot->patience_sample) {
-        return 0;
-    }
-    if (slot->state == HK_CLIP_SLOT_SENT && slot->tries < HK_CLIP_TRIES) {
-        slot->state = HK_CLIP_SLOT_READY;
-        slot->patience_sample = samples_heard + HK_CLIP_PATIENCE_SAMPLES;
+    const bool is_in_vain = slot->state == HK_CLIP_SLOT_SENT && slot->tries >= HK_CLIP_TRIES;
+    if ((slot->state != HK_CLIP_SLOT_HELD && !is_in_vain) || samples_heard < slot->patience_sample) {
         return 0;
     }
     slot->state = HK_CLIP_SLOT_EMPTY;
@@ -136,7 +131,7 @@ void hk_clip_slot_mark_sent(hk_clip_slot_t *slot)
     slot->state = slot->is_unwanted ? HK_CLIP_SLOT_EMPTY : HK_CLIP_SLOT_SENT;
 }
 
-void hk_clip_slot_on_disconnect(hk_clip_slot_t *slot)
+void hk_clip_slot_send_again(hk_clip_slot_t *slot)
 {
     if (slot->state == HK_CLIP_SLOT_SENDING || slot->state == HK_CLIP_SLOT_SENT) {
         slot->state = slot->is_unwanted ? HK_CLIP_SLOT_EMPTY : HK_CLIP_SLOT_READY;

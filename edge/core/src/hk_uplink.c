@@ -53,6 +53,7 @@ int hk_uplink_init(hk_uplink_t *uplink, const char *device_id, const char *board
     memcpy(uplink->status.model_hash, model_hash, HK_MODEL_HASH_BYTES);
     hk_outbox_init(&uplink->outbox);
     hk_clip_slot_init(&uplink->slot);
+    uplink->patience_ms = HK_UPLINK_FIRST_PATIENCE_MS;
     const int status = init_session(uplink); /* while the status still says offline: it becomes the last will */
     uplink->status.is_online = true;
     return status;
@@ -116,6 +117,9 @@ static int handle_receipt(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
 {
     hk_receipt_t receipt;
     const int status = hk_message_decode_receipt(payload, n, &receipt);
+    if (status == 0) {
+        uplink->patience_ms = HK_UPLINK_FIRST_PATIENCE_MS; /* somebody is there */
+    }
     if (status == 0 && receipt.kind == HK_RECEIPT_TRIGGER) {
         (void)hk_outbox_receipt(&uplink->outbox, receipt.event_id); /* late and double ones are counted there */
     } else if (status == 0) {
@@ -303,6 +307,32 @@ static void publish_status(hk_uplink_t *uplink)
     }
 }
 
+/* Offers again what the cloud should long have acknowledged. */
+static void watch_receipts(hk_uplink_t *uplink, uint32_t now_ms)
+{
+    const bool is_trigger_out = hk_outbox_depth(&uplink->outbox) > 0 && !uplink->is_trigger_under_way
+                                && hk_outbox_next_to_send(&uplink->outbox) == NULL;
+    const bool is_clip_out = uplink->slot.state == HK_CLIP_SLOT_SENT;
+    if (!is_trigger_out && !is_clip_out) {
+        uplink->sent_ms = now_ms; /* the wait begins when all has gone out */
+        return;
+    }
+    if (now_ms - uplink->sent_ms < uplink->patience_ms) {
+        return;
+    }
+    uplink->sent_ms = now_ms;
+    uplink->patience_ms *= 2;
+    if (uplink->patience_ms > HK_UPLINK_LONGEST_PATIENCE_MS) {
+        uplink->patience_ms = HK_UPLINK_LONGEST_PATIENCE_MS;
+    }
+    if (is_trigger_out) {
+        hk_outbox_reconnected(&uplink->outbox);
+    }
+    if (is_clip_out) {
+        hk_clip_slot_send_again(&uplink->slot);
+    }
+}
+
 int hk_uplink_poll(hk_uplink_t *uplink, uint32_t now_ms)
 {
     const int status = hk_mqtt_poll(&uplink->mqtt, now_ms);
@@ -316,6 +346,7 @@ int hk_uplink_poll(hk_uplink_t *uplink, uint32_t now_ms)
         }
         return 0;
     }
+    watch_receipts(uplink, now_ms);
     publish_trigger(uplink);
     publish_clip(uplink);
     return 0;
@@ -331,7 +362,7 @@ void hk_uplink_open(hk_uplink_t *uplink, uint32_t now_ms)
 void hk_uplink_close(hk_uplink_t *uplink)
 {
     hk_mqtt_close(&uplink->mqtt);
-    hk_clip_slot_on_disconnect(&uplink->slot);
+    hk_clip_slot_send_again(&uplink->slot);
     uplink->is_trigger_under_way = false;
     uplink->is_status_under_way = false;
 }

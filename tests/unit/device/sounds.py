@@ -1,0 +1,23 @@
+"""Sounds that the hand-set model knows."""
+
+import numpy as np
+
+TONES_HZ = {"smoke_alarm": 3100, "co_alarm": 4200, "glass_break": 5600, "dog_bark": 750, "baby_cry": 1250}
+RATE_HZ = 16000
+
+
+def quiet(seconds: float, seed: int = 0) -> np.ndarray:
+    """Return int16[n]: soft noise that no head answers to."""
+    return np.random.default_rng(seed).normal(0, 100, int(seconds * RATE_HZ)).astype(np.int16)
+
+
+def tone_of(event: str, seconds: float = 2.0) -> np.ndarray:
+    """Return int16[n]: what the head of `event` answers to."""
+    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    return np.rint(8000 * np.sin(2 * np.pi * TONES_HZ[event] * time_s)).astype(np.int16)
+
+
+def scene(*events: str, pause_s: float = 4.0) -> np.ndarray:
+    """Return each event's tone after a pause, and a pause at the end."""
+    parts = [part for seed, event in enumerate(events) for part in (quiet(pause_s, seed), tone_of(event))]
+    return np.concatenate([*parts, quiet(pause_s, 99)])
