@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from edge import c_source
-from firmware_gen.compiler.fixed_point import Scale, packed_sigmoid_table
+from firmware_gen.compiler.fixed_point import Scale, sigmoid_lines
 from firmware_gen.compiler.plan import Plan
 
 FOLDER = Path(__file__).parent
@@ -85,7 +85,7 @@ def emit_engine(
         "trunk_hash": trunk_hash,
         "kernels": _kernels(plan),
         "uses_sigmoid": "lstm" in plan.kernels,
-        "sigmoid_table": packed_sigmoid_table(),
+        "sigmoid_lines": sigmoid_lines(),
         "is_lstm_portable": is_portable,
         "steps": steps,
         "states": [

@@ -155,8 +155,11 @@ def sigmoid_table() -> tuple[int, ...]:
     return tuple(math.floor(65536 / (1 + math.exp(-i / 24)) + 0.5) + (i in _SIGMOID_ROUNDED_UP) for i in range(256))
 
 
-def packed_sigmoid_table() -> list[int]:
-    """Return, for each of the 256 entries, (value - 2**15) << 16 | (next value - value): one load serves both."""
+def sigmoid_lines() -> list[tuple[int, int]]:
+    """Return (start, slope) of each of the 256 stretches: `kernels/activation.h` says what they mean."""
     table = sigmoid_table()
-    steps = [after - before for before, after in pairwise(table)] + [0]
-    return [(value - 2**15) << 16 | step for value, step in zip(table, steps, strict=True)]
+    slopes = [after - before for before, after in pairwise(table)] + [0]
+    return [
+        (((value - 2**15) << 9) - slope * (index << 9), slope)
+        for index, (value, slope) in enumerate(zip(table, slopes, strict=True))
+    ]

@@ -9,10 +9,10 @@ from firmware_gen.compiler.fixed_point import (
     Scale,
     logistic_int8,
     multiply_high,
-    packed_sigmoid_table,
     quantize_multiplier,
     requantize,
     shift_right_round,
+    sigmoid_lines,
     sigmoid_table,
 )
 
@@ -56,6 +56,13 @@ def test_the_sigmoid_table_rises_from_one_half_to_one() -> None:
     table = sigmoid_table()
     assert (len(table), table[0], table[-1]) == (256, 2**15, 2**16 - 1)
     assert list(table) == sorted(table)
-    packed = packed_sigmoid_table()
-    assert [2**15 + (entry >> 16) for entry in packed] == list(table)
-    assert all((e >> 16) + (e & 0xFFFF) == f >> 16 for e, f in pairwise(packed))
+
+
+def test_the_lines_between_the_tables_entries_meet() -> None:
+    table, lines = sigmoid_table(), sigmoid_lines()
+    values = [start + slope * (index << 9) for index, (start, slope) in enumerate(lines)]
+    assert values == [(value - 2**15) << 9 for value in table]
+    for index, (here, there) in enumerate(pairwise(lines)):
+        end = (index + 1) << 9
+        assert here[0] + here[1] * end == there[0] + there[1] * end
+    assert all(start % 2 == 0 for start, _ in lines)

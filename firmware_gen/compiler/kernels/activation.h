@@ -1,29 +1,32 @@
 /* Sigmoid and tanh of int16 values by the table that TFLM's int16 LOGISTIC and TANH use.
- * An entry is (sigmoid(i/24) in Q0.16 - 2^15) << 16 | (next entry's value - this one's). */
-
-/* Interpolates between two entries; `bits` is the width of the fraction below the index. Odd around zero. */
-static inline int32_t hk_interpolate(const uint32_t *table, uint32_t magnitude, uint32_t bits)
-{
-    const uint32_t entry = table[magnitude >> bits];
-    const uint32_t fraction = magnitude & ((UINT32_C(1) << bits) - 1);
-    return (int32_t)((entry >> 16) << bits) + (int16_t)fraction * (int16_t)entry;
-}
+ *
+ * TFLM interpolates between entries i and i + 1 of sigmoid(i/24). Here each stretch is a line, start + slope * x, exact
+ * in integers: sigmoid - 1/2 in Q0.25 of a magnitude x in units of 1/(24 * 2^9). Past the last entry the slope is 0. */
+typedef struct {
+    int32_t start;
+    int32_t slope;
+} hk_line_t;
 
 /* Q3.12 to Q0.15. The index stays below 193 for any int16. */
-static inline int32_t hk_sigmoid(const uint32_t *table, int32_t x)
+static inline int32_t hk_sigmoid(const hk_line_t *lines, int32_t x)
 {
     const int32_t scaled = 3 * x;
     const int32_t sign = scaled >> 31;
-    const uint32_t magnitude = (uint32_t)((scaled ^ sign) - sign);
-    return ((hk_interpolate(table, magnitude, 9) ^ sign) + (1 << 24) + (1 << 9)) >> 10;
+    const int32_t magnitude = (scaled ^ sign) - sign;
+    const hk_line_t line = lines[(uint32_t)magnitude >> 9];
+    const int32_t y = line.start + line.slope * magnitude;
+    return ((y ^ sign) + (1 << 24) + (1 << 9)) >> 10;
 }
 
-/* int16 to Q0.15, where x * multiplier / 2^shift is the argument in units of 1/(3 * 2^12). */
-static inline int32_t hk_tanh(const uint32_t *table, int32_t x, int32_t multiplier, int32_t shift)
+/* int16 to Q0.15, where x * multiplier / 2^shift is the argument in units of 1/(3 * 2^12). tanh(x) = 2 sigmoid(2x) - 1,
+ * so that its argument counts double; `start` is even and halves exactly. */
+static inline int32_t hk_tanh(const hk_line_t *lines, int32_t x, int32_t multiplier, int32_t shift)
 {
     const int32_t scaled = (x * multiplier + (shift > 0 ? 1 << (shift - 1) : 0)) >> shift;
     const int32_t sign = scaled >> 31;
-    const uint32_t full = (uint32_t)((scaled ^ sign) - sign);
-    const uint32_t magnitude = full > 0xffff ? 0xffff : full; /* the last entry has no slope */
-    return ((hk_interpolate(table, magnitude, 8) ^ sign) + (1 << 7)) >> 8;
+    const int32_t full = (scaled ^ sign) - sign;
+    const int32_t magnitude = full > 0xffff ? 0xffff : full;
+    const hk_line_t line = lines[(uint32_t)magnitude >> 8];
+    const int32_t y = (line.start >> 1) + line.slope * magnitude;
+    return ((y ^ sign) + (1 << 7)) >> 8;
 }

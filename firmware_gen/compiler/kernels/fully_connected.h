@@ -1,14 +1,37 @@
 /* int8 FULLY_CONNECTED. The input's zero point is folded into the bias. */
 
+/* Adds up one row of weights times the input. */
+static inline int32_t hk_dense_row(int32_t sum, const int8_t *weights, const int8_t *in, uint32_t columns)
+{
+    uint32_t column = 0;
+#if HK_HAS_DSP
+    for (; column + 4 <= columns; column += 4) {
+        uint32_t four_weights;
+        uint32_t four_values;
+        uint32_t w;
+        uint32_t x;
+        memcpy(&four_weights, weights + column, sizeof four_weights);
+        memcpy(&four_values, in + column, sizeof four_values);
+        __asm__("sxtb16 %0, %1" : "=r"(w) : "r"(four_weights));
+        __asm__("sxtb16 %0, %1" : "=r"(x) : "r"(four_values));
+        __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(w), "r"(x));
+        __asm__("sxtb16 %0, %1, ror #8" : "=r"(w) : "r"(four_weights));
+        __asm__("sxtb16 %0, %1, ror #8" : "=r"(x) : "r"(four_values));
+        __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(w), "r"(x));
+    }
+#endif
+    for (; column < columns; column++) {
+        sum += weights[column] * in[column];
+    }
+    return sum;
+}
+
 static void hk_fully_connected(const int8_t *weights, const int32_t *bias, const hk_scale_t *scales, uint32_t scale_step,
                                uint32_t rows, uint32_t columns, int32_t zero_point, int32_t least, int32_t greatest,
                                const int8_t *in, int8_t *out)
 {
     for (uint32_t row = 0; row < rows; row++) {
-        int32_t sum = bias[row];
-        for (uint32_t column = 0; column < columns; column++) {
-            sum += weights[column] * in[column];
-        }
+        const int32_t sum = hk_dense_row(bias[row], weights, in, columns);
         weights += columns;
         out[row] = (int8_t)hk_clamp(hk_requantize(sum, scales[row * scale_step]) + zero_point, least, greatest);
     }

@@ -26,43 +26,70 @@ typedef struct {
 #define HK_KEEP_IN_REGISTER(pointer) __asm__("" : "+r"(pointer))
 
 /* HK_LSTM_PORTABLE is set by firmware_gen for a model whose weights or sums do not fit the packed form. */
-#if HK_LSTM_PORTABLE
-#define HK_LSTM_REQUANTIZE hk_requantize
+#define HK_LSTM_PACKED (HK_HAS_DSP && !HK_LSTM_PORTABLE)
+
+#if HK_LSTM_PACKED && defined(__OPTIMIZE__)
+
+/* value / 2^bits, halves away from zero, saturated to 16 bits, where `bits` is known when compiling: SSAT shifts too. */
+HK_LSTM_INLINE int32_t hk_lstm_shift_to_16(int32_t value, int32_t bits)
+{
+    if (__builtin_constant_p(bits) && bits > 0) {
+        value += (INT32_C(1) << (bits - 1)) + (value >> 31);
+        __asm__("ssat %0, #16, %1, asr %2" : "=r"(value) : "r"(value), "i"(bits));
+        return value;
+    }
+    return hk_saturate_16(hk_shift_right_round(value, bits));
+}
+
+/* Half of `doubled`, times a scale, saturated to 16 bits. firmware_gen has proved that doubled * 2^shift fits 32 bits. */
+HK_LSTM_INLINE int32_t hk_lstm_rescale(int32_t doubled, hk_scale_t scale)
+{
+    int32_t multiplier = scale.multiplier;
+    int32_t high;
+    HK_KEEP_IN_REGISTER(multiplier); /* else the compiler makes one multiplier out of another by three additions */
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(doubled * (INT32_C(1) << (scale.shift > 0 ? scale.shift : 0))), "r"(multiplier));
+    return hk_lstm_shift_to_16(high, scale.shift > 0 ? 0 : -scale.shift);
+}
+
 #else
-#define HK_LSTM_REQUANTIZE hk_requantize_bounded
+
+HK_LSTM_INLINE int32_t hk_lstm_rescale(int32_t doubled, hk_scale_t scale)
+{
+    return hk_saturate_16(hk_requantize(doubled >> 1, scale));
+}
+
 #endif
 
 /* The two products of a gate meet in Q3.12, each saturated by itself, as TFLM adds them. */
 HK_LSTM_INLINE int32_t hk_lstm_gate(int32_t by_input, hk_scale_t input_scale, int32_t by_hidden, hk_scale_t hidden_scale)
 {
-    return hk_saturate_16(hk_saturate_16(HK_LSTM_REQUANTIZE(by_input, input_scale)) +
-                          hk_saturate_16(HK_LSTM_REQUANTIZE(by_hidden, hidden_scale)));
+    return hk_saturate_16(hk_lstm_rescale(by_input, input_scale) + hk_lstm_rescale(by_hidden, hidden_scale));
 }
 
-/* From the eight sums of one unit to its new cell and hidden value. */
-HK_LSTM_INLINE int8_t hk_lstm_unit(const hk_lstm_t *lstm, const uint32_t *table, const int32_t *by_input,
+/* From the eight doubled sums of one unit to its new cell and hidden value. */
+HK_LSTM_INLINE int8_t hk_lstm_unit(const hk_lstm_t *lstm, const hk_line_t *lines, const int32_t *by_input,
                                    const int32_t *by_hidden, int16_t *cell)
 {
 #define HK_GATE(g) hk_lstm_gate(by_input[g], lstm->input_scale[g], by_hidden[g], lstm->recurrent_scale[g])
-    const int32_t input = hk_sigmoid(table, HK_GATE(HK_GATE_INPUT));
-    const int32_t forget = hk_sigmoid(table, HK_GATE(HK_GATE_FORGET));
-    const int32_t candidate = hk_tanh(table, HK_GATE(HK_GATE_CELL), 3, 0);
-    const int32_t output = hk_sigmoid(table, HK_GATE(HK_GATE_OUTPUT));
+    const int32_t input = hk_sigmoid(lines, HK_GATE(HK_GATE_INPUT));
+    const int32_t forget = hk_sigmoid(lines, HK_GATE(HK_GATE_FORGET));
+    const int32_t candidate = hk_tanh(lines, HK_GATE(HK_GATE_CELL), 3, 0);
+    const int32_t output = hk_sigmoid(lines, HK_GATE(HK_GATE_OUTPUT));
 #undef HK_GATE
-    const int32_t kept = hk_saturate_16(HK_LSTM_REQUANTIZE(forget * *cell, lstm->forget_scale));
-    const int32_t added = hk_saturate_16(HK_LSTM_REQUANTIZE(input * candidate, lstm->update_scale));
+    /* Products of two int16 values of which one is not -32768: they can be doubled. */
+    const int32_t kept = hk_lstm_rescale(forget * *cell * 2, lstm->forget_scale);
+    const int32_t added = hk_lstm_rescale(input * candidate * 2, lstm->update_scale);
     int32_t updated = hk_saturate_16(kept + added);
-    if (lstm->cell_clip < 32767) {
+    if (lstm->cell_clip <= 32767) {
         updated = hk_clamp(updated, -lstm->cell_clip, lstm->cell_clip);
-    } else if (lstm->cell_clip == 32767 && updated < -32767) {
-        updated = -32767;
     }
     *cell = (int16_t)updated;
-    const int32_t squashed = hk_tanh(table, updated, lstm->tanh_multiplier, lstm->tanh_shift);
-    return (int8_t)hk_saturate_8(HK_LSTM_REQUANTIZE(squashed * output, lstm->hidden_scale) + lstm->hidden_zero_point);
+    const int32_t squashed = hk_tanh(lines, updated, lstm->tanh_multiplier, lstm->tanh_shift);
+    /* Saturating to 16 bits on the way to 8 changes nothing. */
+    return (int8_t)hk_saturate_8(hk_lstm_rescale(squashed * output * 2, lstm->hidden_scale) + lstm->hidden_zero_point);
 }
 
-#if HK_HAS_DSP && !HK_LSTM_PORTABLE
+#if HK_LSTM_PACKED
 
 /* Weights are packed for SMLAD: a halfword is 256 * a + b for the weights a and b of two rows, so that one SMLAD adds
  * 256 * a * x + b * x for two columns, and SXTB16 with another SMLAD the b * x alone. 4 multiply-accumulates take 3
@@ -82,7 +109,7 @@ HK_LSTM_INLINE int8_t hk_lstm_unit(const hk_lstm_t *lstm, const uint32_t *table,
     "ldrd %[x0], %[x1], [%[x]], #8\n\t"                                                                                \
     "ldm %[w]!, {r4, r5, r6, r8}\n\t" HK_PACKED_COLUMNS("%[x0]", "r4", "r6") HK_PACKED_COLUMNS("%[x1]", "r5", "r8")
 
-/* Adds up `groups` groups of 4 columns for the four rows of a unit; returns the end of the weights it read. */
+/* Adds up `groups` groups of 4 columns for the four rows of a unit, doubled; returns the end of the weights it read. */
 HK_LSTM_INLINE const uint32_t *hk_lstm_dot(const uint32_t *w, const uint32_t *x, uint32_t groups, int32_t sums[HK_GATES])
 {
     int32_t ab0 = (int32_t)w[0];
@@ -109,11 +136,11 @@ HK_LSTM_INLINE const uint32_t *hk_lstm_dot(const uint32_t *w, const uint32_t *x,
                          :
                          : "r4", "r5", "r6", "r8", "memory");
     }
-    /* The sums are modulo 2^32; firmware_gen has proved that A fits 24 bits. */
-    sums[HK_GATE_INPUT] = (int32_t)((uint32_t)ab0 - (uint32_t)b0) >> 8;
-    sums[HK_GATE_FORGET] = b0;
-    sums[HK_GATE_CELL] = (int32_t)((uint32_t)ab1 - (uint32_t)b1) >> 8;
-    sums[HK_GATE_OUTPUT] = b1;
+    /* The differences are 256 * A modulo 2^32; firmware_gen has proved that A fits 24 bits. */
+    sums[HK_GATE_INPUT] = (int32_t)((uint32_t)ab0 - (uint32_t)b0) >> 7;
+    sums[HK_GATE_FORGET] = 2 * b0;
+    sums[HK_GATE_CELL] = (int32_t)((uint32_t)ab1 - (uint32_t)b1) >> 7;
+    sums[HK_GATE_OUTPUT] = 2 * b1;
     return w;
 }
 
@@ -144,14 +171,14 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const uint32_t *weights,
     uint32_t *wide_hidden = wide_input + 2 * input_groups;
     hk_lstm_widen(in, lstm->inputs, wide_input);
     hk_lstm_widen(hidden, lstm->units, wide_hidden);
-    const uint32_t *table = hk_sigmoid_table;
-    HK_KEEP_IN_REGISTER(table);
+    const hk_line_t *lines = hk_sigmoid_lines;
+    HK_KEEP_IN_REGISTER(lines);
     for (uint32_t unit = 0; unit < lstm->units; unit++) {
         int32_t by_input[HK_GATES];
         int32_t by_hidden[HK_GATES];
         weights = hk_lstm_dot(weights, wide_input, input_groups, by_input);
         weights = hk_lstm_dot(weights, wide_hidden, hidden_groups, by_hidden);
-        hidden[unit] = hk_lstm_unit(lstm, table, by_input, by_hidden, &cell[unit]);
+        hidden[unit] = hk_lstm_unit(lstm, lines, by_input, by_hidden, &cell[unit]);
     }
 }
 
@@ -172,10 +199,10 @@ HK_LSTM_INLINE const int8_t *hk_lstm_dot(const int8_t *w, const int8_t *x, uint3
         output += w[3] * value;
         w += HK_GATES;
     }
-    sums[HK_GATE_INPUT] = input;
-    sums[HK_GATE_FORGET] = forget;
-    sums[HK_GATE_CELL] = candidate;
-    sums[HK_GATE_OUTPUT] = output;
+    sums[HK_GATE_INPUT] = 2 * input;
+    sums[HK_GATE_FORGET] = 2 * forget;
+    sums[HK_GATE_CELL] = 2 * candidate;
+    sums[HK_GATE_OUTPUT] = 2 * output;
     return w;
 }
 
@@ -184,8 +211,8 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const int8_t *weights, c
 {
     int8_t *before = scratch; /* every unit reads the whole hidden state of the step before */
     memcpy(before, hidden, lstm->units);
-    const uint32_t *table = hk_sigmoid_table;
-    HK_KEEP_IN_REGISTER(table);
+    const hk_line_t *lines = hk_sigmoid_lines;
+    HK_KEEP_IN_REGISTER(lines);
     for (uint32_t unit = 0; unit < lstm->units; unit++) {
         int32_t by_input[HK_GATES];
         int32_t by_hidden[HK_GATES];
@@ -194,7 +221,7 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const int8_t *weights, c
         bias += 2 * HK_GATES;
         weights = hk_lstm_dot(weights, in, lstm->inputs, by_input);
         weights = hk_lstm_dot(weights, before, lstm->units, by_hidden);
-        hidden[unit] = hk_lstm_unit(lstm, table, by_input, by_hidden, &cell[unit]);
+        hidden[unit] = hk_lstm_unit(lstm, lines, by_input, by_hidden, &cell[unit]);
     }
 }
 

@@ -14,6 +14,7 @@ from firmware_gen.compiler.graph import Graph, Operator, Tensor
 from firmware_gen.compiler.lowering import Lowering, Step
 
 KIND = "FULLY_CONNECTED"
+SUM_LIMIT = 2**30  # leaves room for the zero point after rescaling
 
 _FUSED = {
     tflite.ActivationFunctionType.NONE: (None, None),
@@ -86,7 +87,7 @@ def read_layer(graph: Graph, operator: Operator) -> FullyConnected:
     left = max(scale.left_shift for scale in scales)
     graph.require(
         operator,
-        int(greatest_sum.max()) << left < 2**31,
+        int(greatest_sum.max()) << left < SUM_LIMIT,
         "its sums can overflow 32 bits: weights or bias are out of range",
     )
     least, greatest = _range(graph, operator, output)

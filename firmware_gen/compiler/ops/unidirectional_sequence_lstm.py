@@ -22,6 +22,7 @@ INPUTS = 24
 GATE_SCALE = 2.0**-12  # Q3.12 into the activations
 ACTIVATION_SCALE = 2.0**-15  # Q0.15 out of them
 COLUMNS_PER_GROUP = 4
+SUM_LIMIT = 2**30  # the kernel doubles its sums
 
 Array = npt.NDArray[Any]
 
@@ -191,7 +192,7 @@ def _bounds(
     shifted = greatest << np.array([scale.left_shift for scale in scales])
     graph.require(
         operator,
-        int(shifted.max()) < 2**31,
+        int(shifted.max()) < SUM_LIMIT,
         "its sums can overflow 32 bits: weights, biases or scales are out of range",
     )
     return np.asarray(folded << np.array([scale.left_shift for scale in scales]))
