@@ -3,8 +3,9 @@
  *   0x00  COBS( channel u8 | sequence u8 | payload, 0 to HK_LINK_PAYLOAD_MAX_BYTES | CRC-32 u32 LE )  0x00
  *
  * The leading zero keeps foreign bytes (a boot ROM's greeting, a panic) from spoiling the frame after them. The CRC
- * covers channel, sequence and payload. Each channel counts its frames 0, 1 … 255, 1 … 255: a 0 says that its sender has
- * started anew (at power-up, with `hello`), so a restart is no gap. What does not decode is counted, never delivered.
+ * covers channel, sequence and payload. Each channel counts its frames 0, 1 … 255, 1 … 255: a 0 says that its sender
+ * has started anew (at power-up, with `hello`), so a restart is no gap. What does not decode is counted, never
+ * delivered.
  *
  * No heap, no I/O: the caller moves the bytes. Not for use from an interrupt. */
 #ifndef HK_LINK_H

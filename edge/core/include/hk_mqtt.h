@@ -6,9 +6,9 @@
  *   transport can take bytes  hk_mqtt_output, write what it takes, hk_mqtt_output_taken with how many that were
  *   transport lost, error     hk_mqtt_close; open again later
  *
- * QoS 0 and 1 both ways. The session is persistent (clean_session = 0): the broker keeps what arrives while the device
- * is away. The session itself keeps no outgoing message beyond a connection: hk_mqtt_close forgets them, and their owner
- * (outbox, clip slot) offers them again, each known by its event id, so that a duplicate does no harm.
+ * QoS 0 and 1 both ways. The session is persistent (clean_session = 0): the broker keeps what arrives while the
+ * device is away. The session itself keeps no outgoing message beyond a connection: hk_mqtt_close forgets them, and
+ * their owner (outbox, clip slot) offers them again, each known by its event id, so that a duplicate does no harm.
  *
  * What a caller passes by pointer stays the caller's and must stay unchanged: the configuration while the session is
  * used; a publish's topic, head and reader until HK_MQTT_PUBLISHED with its token, hk_mqtt_cancel or hk_mqtt_close.

@@ -408,7 +408,8 @@ static bool is_publishable(const hk_mqtt_publish_t *publish)
     return topic_length > 0 && topic_length <= HK_MQTT_TOPIC_MAX_CHARS
            && (publish->head != NULL || publish->head_length == 0)
            && (publish->reader != NULL || publish->body_length == 0)
-           && publish->head_length <= REMAINING_MAX / 2 && publish->body_length <= REMAINING_MAX / 2 - PUBLISH_HEADER_MAX;
+           && publish->head_length <= REMAINING_MAX / 2
+           && publish->body_length <= REMAINING_MAX / 2 - PUBLISH_HEADER_MAX;
 }
 
 int hk_mqtt_publish(hk_mqtt_t *mqtt, const hk_mqtt_publish_t *publish)
@@ -575,7 +576,7 @@ static int take_packet(hk_mqtt_t *mqtt, hk_mqtt_event_t *event)
     }
 }
 
-/* A first byte that no broker sends here ends the session at once, not when as many bytes as it announces have come. */
+/* A first byte that no broker sends here ends the session at once, not when all that it announces has come. */
 static int take_header(hk_mqtt_t *mqtt, uint8_t byte)
 {
     const bool is_early = mqtt->state == HK_MQTT_CONNECTING;
