@@ -18,6 +18,15 @@ static const int8_t index_changes[8] = {-1, -1, -1, -1, 2, 4, 6, 8};
 
 enum { SIGN = 8 };
 
+/* What coder and decoder do alike: moves the prediction by a signed difference, and the step by the nibble. */
+static inline void advance(hk_adpcm_t *state, int32_t difference, uint8_t nibble)
+{
+    const int32_t sample = state->predicted + difference;
+    state->predicted = (int16_t)(sample < INT16_MIN ? INT16_MIN : sample > INT16_MAX ? INT16_MAX : sample);
+    const int32_t index = state->step_index + index_changes[nibble & (SIGN - 1)];
+    state->step_index = (uint8_t)(index < 0 ? 0 : index > HK_ADPCM_STEP_INDEX_MAX ? HK_ADPCM_STEP_INDEX_MAX : index);
+}
+
 int16_t hk_adpcm_decode(hk_adpcm_t *decoder, uint8_t nibble)
 {
     const int32_t step = steps[decoder->step_index];
@@ -32,31 +41,36 @@ int16_t hk_adpcm_decode(hk_adpcm_t *decoder, uint8_t nibble)
     if (nibble & 1) {
         difference += step >> 2;
     }
-    const int32_t sample = decoder->predicted + ((nibble & SIGN) ? -difference : difference);
-    decoder->predicted = (int16_t)(sample < INT16_MIN ? INT16_MIN : sample > INT16_MAX ? INT16_MAX : sample);
-
-    const int32_t index = decoder->step_index + index_changes[nibble & 7];
-    decoder->step_index = (uint8_t)(index < 0 ? 0 : index > HK_ADPCM_STEP_INDEX_MAX ? HK_ADPCM_STEP_INDEX_MAX : index);
+    advance(decoder, (nibble & SIGN) ? -difference : difference, nibble);
     return decoder->predicted;
 }
 
 uint8_t hk_adpcm_encode(hk_adpcm_t *coder, int16_t sample)
 {
-    int32_t step = steps[coder->step_index];
+    const int32_t step = steps[coder->step_index];
     int32_t rest = sample - coder->predicted;
     uint8_t nibble = 0;
     if (rest < 0) {
         nibble = SIGN;
         rest = -rest;
     }
-    for (uint8_t bit = 4; bit != 0; bit >>= 1) {
-        if (rest >= step) {
-            nibble |= bit;
-            rest -= step;
-        }
-        step >>= 1;
+    /* The difference is summed up as the decoder will. */
+    int32_t difference = step >> 3;
+    if (rest >= step) {
+        nibble |= 4;
+        rest -= step;
+        difference += step;
     }
-    (void)hk_adpcm_decode(coder, nibble); /* the coder follows what the decoder will hear */
+    if (rest >= step >> 1) {
+        nibble |= 2;
+        rest -= step >> 1;
+        difference += step >> 1;
+    }
+    if (rest >= step >> 2) {
+        nibble |= 1;
+        difference += step >> 2;
+    }
+    advance(coder, (nibble & SIGN) ? -difference : difference, nibble);
     return nibble;
 }
 

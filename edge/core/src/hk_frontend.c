@@ -40,7 +40,7 @@ static inline int32_t multiply_high(int32_t a, int32_t b)
 static inline complex_t rotate(int32_t re, int32_t im, complex_t w)
 {
     const complex_t product = {
-        .re = (int32_t)(((int64_t)re * w.re - (int64_t)im * w.im) >> 32),
+        .re = (int32_t)(((int64_t)re * w.re + (int64_t)im * -w.im) >> 32), /* a sum: SMULL and SMLAL */
         .im = (int32_t)(((int64_t)re * w.im + (int64_t)im * w.re) >> 32),
     };
     return product;
