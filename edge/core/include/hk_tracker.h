@@ -14,7 +14,8 @@
  * `doubt_wait_ms` after the minimum duration was reached (default 3.5 s: by then T3 has shown its three pulses and
  * the silence after them, and T4 its burst and a silence that T3 cannot have, from its very first pulse on; both
  * standards sound for minutes, and 3.5 s of 180 s cost little, whereas "smoke" and "CO" ask people for different things). If one
- * head is above its threshold and the other clearly is not (by `doubt_margin`), there is no doubt and no wait. If later
+ * head is above its threshold and the other clearly is not (by `doubt_margin`), there is no doubt, and the wait is only
+ * `naming_wait_ms` (1 s: the time in which a T4 burst would have shown itself to a head that takes it for smoke). If later
  * two whole periods contradict the name that was given, a second event with the right name is raised, marked
  * `is_renamed`; the first stays as it is.
  *
@@ -61,7 +62,9 @@ typedef struct {
     hk_tracker_event_params_t events[HK_TRACKER_EVENTS_MAX];
     uint8_t event_count;          /* 1..HK_TRACKER_EVENTS_MAX; the order of the heads */
     uint8_t doubt_margin;         /* smoke and CO scores further apart than this leave no doubt */
-    uint16_t doubt_wait_ms;       /* longest wait for the cadence to name an alarm */
+    uint8_t hint_confidence;      /* one period of this confidence names an alarm against a score that stands alone */
+    uint16_t naming_wait_ms;      /* wait for a hint of the cadence where the scores leave no doubt */
+    uint16_t doubt_wait_ms;       /* longest wait for the cadence to name an alarm where they do */
     uint16_t cadence_interval_ms; /* the cadence is analysed this often while an event is suspected */
 } hk_tracker_params_t;
 

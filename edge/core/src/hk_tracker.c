@@ -288,16 +288,16 @@ static size_t name_alarm(hk_tracker_t *tracker, size_t index)
     }
     if (names_an_alarm(&tracker->evidence)) {
         const bool is_own = tracker->evidence.kind == pattern_of(tracker->params.events[index].role);
-        /* one period is a hint: it settles a doubt, but does not overrule a score that stands alone */
-        if (is_own || tracker->evidence.periods >= 2 || tracker->events[rival].is_sounding) {
+        /* one period is a hint: it settles a doubt, but to overrule a score that stands alone it must be a clear one */
+        if (is_own || tracker->evidence.periods >= 2 || tracker->events[rival].is_sounding ||
+            tracker->evidence.confidence >= tracker->params.hint_confidence) {
             return is_own ? index : rival;
         }
     }
     const int32_t lead = (int32_t)state->peak - tracker->events[rival].peak;
-    if (lead >= tracker->params.doubt_margin && !tracker->events[rival].is_above) {
-        return index;
-    }
-    if (state->wait_steps < steps_of(tracker->params.doubt_wait_ms)) {
+    const bool is_in_doubt = lead < tracker->params.doubt_margin || tracker->events[rival].is_above;
+    const uint16_t wait_ms = is_in_doubt ? tracker->params.doubt_wait_ms : tracker->params.naming_wait_ms;
+    if (tracker->evidence.kind != HK_CADENCE_CONTINUOUS && state->wait_steps < steps_of(wait_ms)) {
         state->wait_steps++;
         return UNNAMED;
     }

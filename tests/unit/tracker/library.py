@@ -61,6 +61,8 @@ class Params(ctypes.Structure):
         ("events", EventParams * EVENTS_MAX),
         ("event_count", ctypes.c_uint8),
         ("doubt_margin", ctypes.c_uint8),
+        ("hint_confidence", ctypes.c_uint8),
+        ("naming_wait_ms", ctypes.c_uint16),
         ("doubt_wait_ms", ctypes.c_uint16),
         ("cadence_interval_ms", ctypes.c_uint16),
     )

@@ -43,6 +43,7 @@ def params(*events: EventParams, doubt_wait_ms: int = 3500) -> Params:
         made.events[index] = event
     made.event_count = len(events)
     made.doubt_margin, made.doubt_wait_ms, made.cadence_interval_ms = 64, doubt_wait_ms, 200
+    made.hint_confidence, made.naming_wait_ms = 215, 1000
     return made
 
 
@@ -201,11 +202,11 @@ def test_bad_parameters_are_refused(core: Core) -> None:
 # ---- alarms and cadence ----
 
 
-def test_an_alarm_needs_no_cadence_and_does_not_wait_for_it_without_doubt(core: Core) -> None:
+def test_an_alarm_needs_no_cadence_and_waits_only_a_second_for_it_without_doubt(core: Core) -> None:
     scores = np.zeros((200, 3), np.uint8)
     scores[50:, SMOKE] = 250
     found = Tracker(core, alarm_params()).run(scores)
-    assert [(e.event, round(t, 2)) for t, e in found] == [(SMOKE, 1.5)]
+    assert [(e.event, round(t, 2)) for t, e in found] == [(SMOKE, 2.5)]
 
 
 def test_a_doubtful_alarm_triggers_after_the_longest_wait_even_if_no_cadence_is_heard(core: Core) -> None:
@@ -231,12 +232,26 @@ def test_in_doubt_the_cadence_names_the_alarm_against_the_higher_score(
     assert not found[0][1].is_renamed
 
 
+def test_a_clear_burst_of_t4_names_a_co_alarm_that_only_the_smoke_head_hears(core: Core) -> None:
+    frames, is_on = sounding(cadences.t4(), 16.0)
+    scores = np.zeros((len(is_on), 3), np.uint8)
+    scores[50:125, SMOKE] = 240
+    made = alarm_params()
+    made.events[SMOKE].min_duration_ms = 1000
+    found = Tracker(core, made).run(scores, frames)
+    assert [e.event for _, e in found] == [CO]
+    assert found[0][1].cadence.kind == T4
+    assert found[0][0] < 1.0 + 2.0
+
+
 @pytest.mark.parametrize(("pattern", "right"), [(cadences.t3(), SMOKE), (cadences.t4(), CO)], ids=["t3", "t4"])
 def test_two_periods_correct_a_name_that_was_given_too_early(core: Core, pattern: cadences.Cadence, right: int) -> None:
     frames, is_on = sounding(pattern, 20.0)
     scores = np.zeros((len(is_on), 3), np.uint8)
     scores[50:, 1 - right] = 240  # the wrong head alone, as sure as can be
-    found = Tracker(core, alarm_params()).run(scores, frames)
+    made = alarm_params()
+    made.naming_wait_ms = 0
+    found = Tracker(core, made).run(scores, frames)
     assert [e.event for _, e in found] == [1 - right, right]
     assert found[0][0] < 2.0
     assert found[1][1].is_renamed
