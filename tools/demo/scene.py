@@ -14,7 +14,7 @@ from edge.dataset.synthesis.tones import SAMPLE_RATE_HZ, Audio
 DURATION_S = 120.0
 ADVERTISEMENT_TITLE = "Advertisement: SureSense smoke alarms"
 
-# Full scale is 1: about 94 dB SPL at a MEMS microphone of -26 dBFS gain, so that a quiet room lies near -60 dB.
+# -58 dB of full scale: a quiet room through a microphone with the gain that a device across the room needs.
 ROOM_NOISE_RMS = 0.0012
 
 

@@ -42,9 +42,8 @@ void hk_cadence_init(hk_cadence_state_t *cadence);
 /* Takes one step, two frames. */
 void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2]);
 
-/* What pattern the latest 9 s follow. About half a million instructions on a Cortex-M4, 1.1 million at most in what was
- * measured: call it a few times a second, only
- * while an event is suspected. Uses 3 KB of stack. */
+/* What pattern the latest 9 s follow. About half a million instructions on a Cortex-M4, 1.1 million at most in what
+ * was measured: call it a few times a second, only while an event is suspected. Uses 3 KB of stack. */
 void hk_cadence_analyze(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out);
 
 #endif
