@@ -2,6 +2,7 @@
 
 import ctypes
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,18 @@ FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O2", "-sha
 SANITIZERS = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 
 
+@cache
+def generated_dir() -> Path:
+    """Return the folder of the core's generated headers, written once a run."""
+    folder = build_core.build_root() / "gen"
+    build_core.generate(folder)
+    return folder
+
+
 def build_library(compiled: CompiledModel, folder: Path, *, sanitize: bool = False) -> Path:
     """Compile the generated files and hk_head.c into a shared library."""
-    generated = build_core.build_root() / "gen"
-    build_core.generate(generated)
     library = folder / "engine.so"
-    include = [CORE / "include", generated, compiled.files[0].parent]
+    include = [CORE / "include", generated_dir(), compiled.files[0].parent]
     sources = [*compiled.sources, CORE / "src/hk_head.c", CORE / "src/hk_crc32.c"]
     command = ["cc", *FLAGS, *(SANITIZERS if sanitize else ()), *(f"-I{path}" for path in include)]
     subprocess.run([*command, *map(str, sources), "-o", str(library)], check=True)

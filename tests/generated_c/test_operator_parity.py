@@ -103,23 +103,43 @@ def test_fully_connected_without_bias_and_with_a_scale_above_one(tmp_path: Path)
     check(w.finish([source], [target]), int8_weights(rng, (100, 4)), tmp_path)
 
 
-def test_the_product_of_two_scales_is_taken_in_double(tmp_path: Path) -> None:
-    """Sums at which a product rounded to float32, as older TFLM took it, would give another answer."""
+def telling_sums(target_scale: float, results: range) -> tuple[float, float, list[int]]:
+    """Find two float32 scales, and the sums that rescale otherwise if their product is rounded to float32.
+
+    Older TFLM took the product in float32, so that this is easily got wrong and shows once in thousands of steps.
+    """
     rng = np.random.default_rng(0)
-    target_scale = 0.5
-    telling: list[int] = []
-    while len(telling) < 4:
-        source_scale, weight_scale = (float(np.float32(s)) for s in rng.uniform(0.002, 0.03, 2))
-        exact = quantize_multiplier(source_scale * weight_scale / target_scale)
-        rounded = quantize_multiplier(float(np.float32(source_scale) * np.float32(weight_scale)) / target_scale)
-        ties = (np.arange(-120, 120) + 0.5) / (source_scale * weight_scale / target_scale)
+    while True:
+        first, second = (float(np.float32(s)) for s in rng.uniform(0.2, 3, 2) * 0.01 * np.sqrt(target_scale))
+        exact = quantize_multiplier(first * second / target_scale)
+        rounded = quantize_multiplier(float(np.float32(first) * np.float32(second)) / target_scale)
+        ties = (np.array(results) + 0.5) / (first * second / target_scale)
         near = sorted({int(tie) + offset for tie in ties for offset in range(-3, 4)})
         telling = [total for total in near if requantize(total, exact) != requantize(total, rounded)]
+        if len(telling) >= 4:
+            return first, second, telling
+
+
+def test_the_product_of_two_scales_is_taken_in_double(tmp_path: Path) -> None:
+    target_scale = 0.5
+    source_scale, weight_scale, sums = telling_sums(target_scale, range(-120, 120))
     w = ModelWriter()
-    source, target = w.tensor((1, 1), scale=source_scale), w.tensor((1, len(telling)), scale=target_scale)
-    weights = np.ones((len(telling), 1), np.int8)
-    w.fully_connected(source, weights, weight_scale, np.array(telling, np.int32), target)
+    source, target = w.tensor((1, 1), scale=source_scale), w.tensor((1, len(sums)), scale=target_scale)
+    w.fully_connected(source, np.ones((len(sums), 1), np.int8), weight_scale, np.array(sums, np.int32), target)
     check(w.finish([source], [target]), ALL_INT8, tmp_path)  # the input 0 gives the sums themselves
+
+
+def test_the_product_of_two_scales_is_taken_in_double_in_an_lstm_too(tmp_path: Path) -> None:
+    """Open input and output gates, a shut forget gate and a fine output show the candidate to the last bit."""
+    source_scale, weight_scale, sums = telling_sums(2.0**-12, range(-40, 40))
+    units = len(sums)
+    w = ModelWriter()
+    source = w.tensor((1, 1, 4), scale=source_scale)
+    wide_open = np.full(units, 2**29, np.int32)
+    none, ones = np.zeros((units, units), np.int8), np.ones((units, 4), np.int8)
+    biases = [wide_open, -wide_open, np.array(sums, np.int32), wide_open]
+    output = w.lstm(source, [ones] * 4, [none] * 4, biases, [weight_scale] * 8, 1e-4, 0, cell_scale=2.0**-15)
+    check(w.finish([source], [output]), np.concatenate([np.zeros((3, 4), np.int8), extremes(4)]), tmp_path)
 
 
 def test_concatenation_along_an_inner_axis_after_tables_of_two_readers(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edge import build_core, c_source
 from firmware_gen.compiler import CompiledModel
+from tests.generated_c.engines import generated_dir
 
 FOLDER = Path(__file__).parent
 FLAGS = ("-mcpu=cortex-m4", "-mthumb", "-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O2")
@@ -27,14 +28,12 @@ class Run:
 def run_on_cortex_m4(compiled: CompiledModel, inputs: npt.NDArray[np.int8], folder: Path) -> Run:
     """Build the engine with `inputs` (int8[steps, input_bytes]) linked in, run it, and read what it wrote."""
     steps = len(inputs)
-    generated = build_core.build_root() / "gen"
-    build_core.generate(generated)
     size = inputs.size
     data = "#include <stdint.h>\n" + c_source.array(f"const int8_t hk_test_inputs[{size}]", inputs.ravel())
     data += f"const uint32_t hk_test_steps = {steps};\nuint8_t hk_test_outputs[{steps * compiled.output_bytes}];\n"
     (folder / "inputs.c").write_text(data)
     core = Path(build_core.__file__).parent / "core" / "include"
-    include = [core, generated, compiled.files[0].parent]
+    include = [core, generated_dir(), compiled.files[0].parent]
     image = folder / "image.elf"
     engine = next(path for path in compiled.sources if path.name == "hk_model.c")
     command = ["arm-none-eabi-gcc", *FLAGS, *(f"-I{path}" for path in include), "-nostartfiles", "--specs=nano.specs"]
