@@ -1,1 +1,1 @@
-"""TBD"""
+"""From a model and a board to a firmware image."""
