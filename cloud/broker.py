@@ -241,7 +241,9 @@ class ManagedBroker:
         while time.monotonic() < give_up_at and not self._is_stopping.is_set():
             code = self._child.poll()
             if code is not None:
-                raise HarkenError(f"{self.name} ended at once (code {code}: {self._last_line()}): see {self._log_path}")
+                raise HarkenError(
+                    f"{self.name} ended at once (code {code}: {self._last_error()}): see {self._log_path}"
+                )
             try:
                 socket.create_connection((self.address.host, self.address.port), timeout=0.2).close()
                 return
@@ -249,9 +251,10 @@ class ManagedBroker:
                 time.sleep(0.005)
         raise HarkenError(f"{self.name} did not listen within {_START_TIMEOUT_S:.0f} s: see {self._log_path}")
 
-    def _last_line(self) -> str:
+    def _last_error(self) -> str:
         lines = self._log_path.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no message"
+        errors = [line for line in lines if "Error: " in line]
+        return (errors or lines or ["no message"])[-1]
 
 
 def find_mosquitto() -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from cloud.history.store import History, is_storage_failure
+from cloud.history.store import History, first_cause, is_storage_failure
 from cloud.notify.notifier import Notification
 
 BATCH_STEPS = 64
@@ -176,7 +176,7 @@ class Pipeline:
             if not is_storage_failure(error):
                 log.exception("a commit failed; it is tried again")
             self.counters.storage_failures += 1
-            cause = str(getattr(error, "orig", error))
+            cause = first_cause(error)
             if self.storage_error is None:
                 log.error("the history cannot be written (%s): free some disk space; nothing is lost meanwhile", cause)
             self.storage_error = cause

@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -26,7 +25,6 @@ from cloud.notify.notifier import ConsoleNotifier, LogNotifier, Notification
 from cloud.pipeline import Pipeline
 from cloud.settings import DataFolder, ServeSettings
 from cloud.steps import Steps, Timing
-from cloud.verifier.model import MODEL_FOLDER
 from cloud.verifier.pool import VerifierPool
 from cloud.web.app import Pages, create_app
 from cloud.web.live import Changes
@@ -43,18 +41,15 @@ class Server:
         self,
         settings: ServeSettings,
         write: Callable[[str], None] = print,
-        verifier_folder: Path = MODEL_FOLDER,
     ) -> None:
         """Prepare a server; nothing runs yet.
 
         Args:
             settings: ports, data folder and broker.
             write: prints one line for a person.
-            verifier_folder: the verifier model and its manifest.
         """
         self._settings = settings
         self._write = write
-        self._verifier_folder = verifier_folder
         self._stack = contextlib.ExitStack()
         self.url = ""
         self.mqtt_port = 0
@@ -90,7 +85,7 @@ class Server:
         stack.callback(history.close)
         clips = ClipStore(folder.clips_url)
         media = MediaIndex(folder.media)
-        verifier = VerifierPool(self._verifier_folder)
+        verifier = VerifierPool(self._settings.verifier_dir)
         stack.callback(verifier.close)
         steps = Steps(
             catalogue.load(),
@@ -114,7 +109,9 @@ class Server:
                 pipeline.submit(step)
 
         connection = Connection(
-            broker.address, lambda topic, payload, ack: pipeline.submit(steps.message(topic, payload, ack))
+            broker.address,
+            on_message=lambda topic, payload, ack: pipeline.submit(steps.message(topic, payload, ack)),
+            on_session_lost=lambda: pipeline.submit(steps.repeated_requests()),
         )
         pipeline = Pipeline(
             history, publish=connection.publish, notify=notify, on_tick=on_tick, on_change=changes.announce

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud.verifier.model import MODEL_FOLDER
 from edge.errors import HarkenError
 
 DEFAULT_DATA_DIR = Path("var")
@@ -13,13 +14,17 @@ DEFAULT_DATA_DIR = Path("var")
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Settings of one server. Port 0 takes any free port; `broker` is `managed` or an `mqtt://` URL."""
+    """Settings of one server. Port 0 takes any free port; `broker` is `managed` or an `mqtt://` URL.
+
+    `verifier_dir` holds `verifier.tflite` and `manifest.json`.
+    """
 
     data_dir: Path = DEFAULT_DATA_DIR
     port: int = 8460
     mqtt_port: int = 1883
     broker: str = "managed"
     clip_timeout_s: float = 30.0
+    verifier_dir: Path = MODEL_FOLDER
 
 
 @dataclass(frozen=True)

@@ -470,6 +470,15 @@ class Steps:
 
         return Step("resumption", run)
 
+    def repeated_requests(self) -> Step:
+        """Ask once more for every clip that was asked for: the broker may have lost the first request."""
+
+        def run(session: Session, effects: Effects) -> None:
+            asked = select(Event).where(Event.stage == AWAITING_CLIP, Event.clip_policy == "on_request")
+            effects.publications += [_command(row, "send_clip") for row in session.scalars(asked)]
+
+        return Step("repeated requests", run)
+
     def _resumed_verification(self, session: Session, event_id: str) -> Callable[[], None]:
         clip = session.get(Clip, event_id)
         content = HarkenError("the clip is missing") if clip is None else self._read_clip(clip)

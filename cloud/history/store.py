@@ -21,7 +21,16 @@ from cloud.history.models import AuditLine, Clip, Device, Event, Fingerprint, Re
 from edge.errors import HarkenError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-_FULL_TEXTS = ("database or disk is full", "disk i/o error", "no space left")
+# What SQLite says when the disk and not the statement is at fault. On a full disk it gives up the whole transaction, so
+# that what is reported last is often the savepoint that went with it.
+_STORAGE_TEXTS = (
+    "database or disk is full",
+    "disk i/o error",
+    "no such savepoint",
+    "database is locked",
+    "readonly database",
+    "unable to open database file",
+)
 
 log = logging.getLogger("harken.history")
 
@@ -29,8 +38,19 @@ log = logging.getLogger("harken.history")
 def is_storage_failure(error: BaseException) -> bool:
     """Whether the database itself refused (full disk, lost file), so that the same work may succeed later."""
     return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or any(cause in str(error).lower() for cause in _FULL_TEXTS)
+        error.connection_invalidated or any(cause in str(error).lower() for cause in _STORAGE_TEXTS)
     )
+
+
+def first_cause(error: BaseException) -> str:
+    """What went wrong first, in the database's own words: the rest is what follows from it."""
+    causes: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, DBAPIError):
+            causes.append(str(link.orig))
+        link = link.__context__
+    return causes[-1] if causes else str(error)
 
 
 class History:

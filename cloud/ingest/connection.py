@@ -33,10 +33,25 @@ class Connection:
     clean: one that once was does not survive a restart of Mosquitto.
     """
 
-    def __init__(self, address: BrokerAddress, on_message: OnMessage, client_id: str = CLIENT_ID) -> None:
-        """Prepare a connection; `on_message(topic, payload, acknowledge)` is called in the network thread."""
+    def __init__(
+        self,
+        address: BrokerAddress,
+        on_message: OnMessage,
+        on_session_lost: Callable[[], None] = lambda: None,
+        client_id: str = CLIENT_ID,
+    ) -> None:
+        """Prepare a connection.
+
+        Args:
+            address: the broker's.
+            on_message: called with topic, payload and the function that acknowledges, in the network thread.
+            on_session_lost: called after a connection to a broker that had forgotten us, and what it held for us and
+                for devices with it: a broker that is killed does.
+            client_id: names our session.
+        """
         self._address = address
         self._on_message = on_message
+        self._on_session_lost = on_session_lost
         self._lock = threading.Lock()
         self._waiting: dict[int, Callable[[], None]] = {}
         self._sent_early: set[int] = set()
@@ -99,12 +114,14 @@ class Connection:
         if is_sent:
             on_sent()
 
-    def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _connected(self, client: mqtt.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             log.error("the broker refuses us (%s): check its address, user and password", reason)
             return
         self.reconnects += 1
         client.subscribe([(topics.subscription(kind), 1) for kind in topics.FROM_DEVICE])
+        if self.reconnects and not flags.session_present:
+            self._on_session_lost()
 
     def _subscribed(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         refused = [reason for reason in reasons if reason.is_failure]

@@ -2,13 +2,13 @@
 
 The bit error rate of two unrelated recordings lies around one half; how closely depends on how much is compared.
 Neighbouring sub-fingerprints share most of their audio and their bits are correlated, so that `n` words are worth
-far fewer than `32 n` coin tosses; how far was measured on recordings (`edge.native.UNRELATED_SPREAD`).
+far fewer than `32 n` coin tosses; how far was measured (`edge.native.UNRELATED_SPREAD`).
 The best of many offsets and recordings is taken, so the bar stands several deviations below one half.
 
 Safety events (smoke, CO, glass) ask for more, because all sounders of one make sound alike:
 
-- only words in which no steady tone or silence dominates count (`usable`), and there must be one and a half seconds of them:
-  the match lies in what surrounds the alarm, never in the alarm;
+- only words in which no steady tone or silence dominates count (`usable`), and there must be one and a half
+  seconds of them: the match lies in what surrounds the alarm, never in the alarm;
 - the recording must itself contain that event where it matches. A real alarm while a known advertisement happens
   to play matches the advertisement, and must still notify.
 

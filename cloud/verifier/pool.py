@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -38,6 +39,9 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        parent = multiprocessing.parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # killed before we could ask to hear of it
+            os._exit(1)
 
 
 @cache
@@ -69,7 +73,8 @@ def decode(clip: StoredClip) -> np.ndarray:
         raise HarkenError(f"the clip has {clip.sample_rate_hz} Hz; {native.SAMPLE_RATE_HZ} Hz is needed")
     if clip.block_bytes != native.BLOCK_BYTES or not clip.sample_count:
         raise HarkenError(
-            f"the clip holds {clip.sample_count} samples in blocks of {clip.block_bytes} bytes: send {native.BLOCK_BYTES}"
+            f"the clip holds {clip.sample_count} samples in blocks of {clip.block_bytes} bytes, "
+            f"not {native.BLOCK_BYTES}"
         )
     return native.adpcm_decode(clip.data, clip.sample_count)
 

@@ -241,9 +241,8 @@ def create_app(pages: Pages) -> FastAPI:
     def devices() -> HTMLResponse:
         with pages.history.reading() as session:
             rows = device_rows(session)
-            counts = dict(
-                session.execute(select(Event.device_id, func.count()).group_by(Event.device_id)).tuples().all()
-            )
+            per_device = select(Event.device_id, func.count()).group_by(Event.device_id)
+            counts = {row[0]: row[1] for row in session.execute(per_device)}
         return page("devices.html", here="devices", devices=rows, counts=counts)
 
     @app.get("/media", response_class=HTMLResponse)

@@ -29,6 +29,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--clip-timeout", type=float, default=30.0, metavar="S",
         help="seconds after which an event without a clip is told as unverified (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument("--verifier", type=Path, metavar="DIR", help="another verifier model with its manifest")
     parser.add_argument("--verbose", action="store_true", help="log every verdict")
     parser.set_defaults(func=run)
 
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from cloud.serve import serve
     from cloud.settings import ServeSettings, data_dir_from_environment
+    from cloud.verifier.model import MODEL_FOLDER
 
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.ERROR, format="%(asctime)s %(name)s %(levelname)s %(message)s"
@@ -51,5 +53,6 @@ def run(args: argparse.Namespace) -> int:
         mqtt_port=args.mqtt_port,
         broker=args.broker,
         clip_timeout_s=args.clip_timeout,
+        verifier_dir=args.verifier or MODEL_FOLDER,
     )
     return serve(settings, lambda line: print(line, flush=True))

@@ -1,0 +1,144 @@
+"""The cloud without a broker: the real history, clips, media index and pipeline; what is published is kept."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud.history.clips import ClipStore
+from cloud.history.models import Event
+from cloud.history.store import History
+from cloud.media.index import MediaIndex
+from cloud.notify.notifier import Notification
+from cloud.pipeline import Pipeline, Publication
+from cloud.steps import Steps, Timing
+from cloud.verdict import VerifierFinding
+from edge import catalogue
+from edge.contracts import messages, topics
+from tests.cloud_doubles import Sounds
+
+THRESHOLDS = dict.fromkeys(catalogue.load().names, 0.5)
+
+
+class ScriptedVerifier:
+    """Answers at once with `score` for every event, or with `error`; `is_mute` keeps the jobs for later."""
+
+    def __init__(self) -> None:
+        self.score = 0.9
+        self.error: str | None = None
+        self.is_mute = False
+        self.jobs: list[Callable[[VerifierFinding], None]] = []
+        self.depth = 0
+
+    def finding(self) -> VerifierFinding:
+        if self.error:
+            return VerifierFinding.failed(self.error)
+        return VerifierFinding(dict.fromkeys(THRESHOLDS, self.score), THRESHOLDS, "scripted")
+
+    def submit(self, _clip: Any, on_done: Callable[[VerifierFinding], None]) -> None:
+        self.jobs.append(on_done)
+        if not self.is_mute:
+            on_done(self.finding())
+
+
+class Cloud:
+    """One run of the server's inner parts over a data folder; `again()` is what a restart after a kill sees."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.history = History(f"sqlite:///{folder / 'history.sqlite3'}")
+        self.clips = ClipStore((folder / "clips").as_uri())
+        self.media = MediaIndex(folder / "media")
+        self.verifier = ScriptedVerifier()
+        self.published: list[Publication] = []
+        self.notified: list[Notification] = []
+        self.acknowledged = 0
+        self.skew = timedelta()
+        self.steps = Steps(
+            catalogue.load(),
+            self.clips,
+            self.media,
+            self.verifier,
+            Timing(30.0),
+            lambda event_id: f"/events/{event_id}",
+            now=lambda: datetime.now(UTC) + self.skew,
+        )
+        self.pipeline = Pipeline(
+            self.history, publish=self._publish, notify=self.notified.append, on_tick=self._tick, on_change=lambda: None
+        )
+        self.steps.attach(self.pipeline)
+
+    def start(self) -> "Cloud":
+        self.pipeline.submit(self.steps.sweep())
+        self.pipeline.submit(self.steps.resumption())
+        self.pipeline.start()
+        return self
+
+    def again(self) -> "Cloud":
+        self.close()
+        return Cloud(self.folder)
+
+    def close(self) -> None:
+        self.pipeline.stop()
+        self.history.close()
+
+    def _publish(self, publication: Publication) -> None:
+        messages.decode(publication.kind, messages.encode(publication.message))  # must fit the schema
+        self.published.append(publication)
+        if publication.on_sent is not None:
+            publication.on_sent()
+
+    def _tick(self) -> None:
+        with self.history.reading() as session:
+            for step in self.steps.overdue(session):
+                self.pipeline.submit(step)
+
+    def receive(self, device: Sounds | str, message: Any, kind: str | None = None) -> None:
+        device_id = device if isinstance(device, str) else device.device_id
+        level = kind or type(message).__name__.lower()
+        payload = message if isinstance(message, bytes) else messages.encode(message)
+        self.receive_raw(topics.build(device_id, level), payload)
+
+    def receive_raw(self, topic: str, payload: bytes) -> None:
+        def acknowledge() -> None:
+            self.acknowledged += 1
+
+        self.pipeline.submit(self.steps.message(topic, payload, acknowledge))
+
+    def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+        give_up_at = time.monotonic() + timeout_s
+        while not (result := condition()):
+            assert time.monotonic() < give_up_at, f"never came true; published: {self.published}"
+            time.sleep(0.005)
+        return result
+
+    def row(self, trigger: messages.Trigger) -> Event | None:
+        with self.history.reading() as session:
+            return session.get(Event, trigger.event_id.hex())
+
+    def verdict(self, trigger: messages.Trigger) -> Event:
+        """The event's row once it has a verdict that was sent."""
+
+        def settled() -> Event | None:
+            row = self.row(trigger)
+            return row if row is not None and row.verdict_sent_at is not None else None
+
+        return self.until(settled)
+
+    def answers(self, kind: str) -> list[Any]:
+        return [publication.message for publication in self.published if publication.kind == kind]
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    running = Cloud(tmp_path).start()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def kitchen():
+    return Sounds("kitchen")

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+
+from cloud.media.decision import (
+    MAX_BIT_ERROR_RATE,
+    MIN_USABLE_WORDS,
+    MIN_USABLE_WORDS_SAFETY,
+    Match,
+    doubt,
+    max_bit_error_rate,
+)
+from cloud.media.index import MediaIndex
+from edge import catalogue, native
+from edge.errors import HarkenError
+from tests.cloud_doubles import RATE, music, noise, tone
+
+CATALOGUE = catalogue.load()
+SMOKE, DOG = CATALOGUE.by_name("smoke_alarm"), CATALOGUE.by_name("dog_bark")
+
+
+def match(**changes) -> Match:
+    values = {
+        "media_id": "ab",
+        "title": "Spot",
+        "offset_words": 0,
+        "bit_error_rate": 0.1,
+        "words_compared": 150,
+        "holds_event": True,
+    }
+    return Match(**{**values, **changes})
+
+
+def test_the_bar_rises_with_the_length_compared_up_to_its_limit():
+    bars = [max_bit_error_rate(words) for words in (1, 10, 25, 50, 100, 10_000)]
+    assert bars == sorted(bars)
+    assert bars[0] < 0
+    assert bars[-1] == MAX_BIT_ERROR_RATE
+
+
+def test_nothing_compared_is_never_a_match():
+    assert max_bit_error_rate(0) < 0
+
+
+@pytest.mark.parametrize(("spec", "needed"), [(SMOKE, MIN_USABLE_WORDS_SAFETY), (DOG, MIN_USABLE_WORDS)])
+def test_too_few_usable_words_are_doubt(spec, needed):
+    assert doubt(spec, match(words_compared=needed)) is None
+    assert "usable" in doubt(spec, match(words_compared=needed - 1))
+
+
+def test_a_bit_error_rate_over_the_bar_is_doubt():
+    assert "bit error rate" in doubt(DOG, match(bit_error_rate=0.36))
+
+
+def test_a_recording_without_the_event_cannot_explain_a_safety_event_away():
+    assert "holds no smoke alarm" in doubt(SMOKE, match(holds_event=False))
+    assert doubt(DOG, match(holds_event=False)) is None
+
+
+@pytest.fixture
+def spot():
+    """Twenty seconds of music with an alarm tone from second 8 to 14."""
+    pcm = music(20, seed=3)
+    pcm[8 * RATE : 14 * RATE] = (0.7 * pcm[8 * RATE : 14 * RATE] + 0.4 * tone(6)).astype(np.int16)
+    return pcm
+
+
+@pytest.fixture
+def index(tmp_path):
+    return MediaIndex(tmp_path / "media")
+
+
+def check(index, spec, pcm):
+    words, usable = native.fingerprint(pcm)
+    return index.check(spec, words, usable)
+
+
+def test_a_known_recording_is_found_at_its_place_through_noise(index, spot):
+    index.add("Spot", spot, contains=["smoke_alarm"])
+    heard = spot[9 * RATE + 77 : 13 * RATE + 77] + noise(4, seed=5) // 8
+    finding = check(index, SMOKE, heard.astype(np.int16))
+    assert finding.is_media
+    assert finding.title == "Spot"
+    assert finding.offset_s == pytest.approx(9.0, abs=0.05)
+
+
+def test_a_real_alarm_while_a_known_recording_without_alarm_plays_is_not_explained_away(index):
+    innocent = music(20, seed=4)
+    index.add("Innocent", innocent)
+    heard = (0.6 * innocent[5 * RATE : 9 * RATE] + 0.6 * tone(4)).astype(np.int16)
+    assert check(index, DOG, heard).is_media  # the sound is recognised …
+    finding = check(index, SMOKE, heard)
+    assert not finding.is_media  # … but holds no smoke alarm
+    assert "holds no smoke alarm" in finding.note
+
+
+def test_an_event_elsewhere_in_the_recording_does_not_count(index, spot):
+    def score_windows(pcm):
+        return [
+            {"smoke_alarm": 0.9 if second + 4 >= 8 and second <= 14 else 0.0} for second in range(len(pcm) // RATE - 3)
+        ]
+
+    index.add("Spot", spot, score_windows=score_windows, thresholds={"smoke_alarm": 0.5})
+    assert not check(index, SMOKE, spot[: 4 * RATE - 4000]).is_media
+    assert check(index, SMOKE, spot[9 * RATE : 13 * RATE]).is_media
+
+
+@pytest.mark.parametrize("sound", [np.zeros(4 * RATE, np.int16), tone(4)], ids=["silence", "an alarm's tone"])
+def test_silence_and_steady_tones_match_nothing(index, spot, sound):
+    index.add("Spot", spot, contains=["smoke_alarm"])
+    assert not check(index, SMOKE, sound).is_media
+
+
+def test_other_music_does_not_match(index):
+    index.add("Spot", music(30, seed=3), contains=["smoke_alarm"])
+    assert not any(check(index, DOG, music(4, seed=seed)).is_media for seed in range(100, 130))
+
+
+@pytest.mark.parametrize(
+    ("sound", "cause"),
+    [(np.zeros(5 * RATE, np.int16), "silence"), (music(1.5, 1), "at least 2 s")],
+    ids=["silent", "short"],
+)
+def test_what_could_never_be_recognised_is_refused(index, sound, cause):
+    with pytest.raises(HarkenError, match=cause):
+        index.add("Bad", sound)
+
+
+def test_the_index_outlives_its_process_and_takes_in_what_another_adds(index, spot, tmp_path):
+    assert index.references() == []
+    other = MediaIndex(tmp_path / "media")
+    added = other.add("Spot", spot, contains=["smoke_alarm"])
+    assert [reference.title for reference in index.references()] == ["Spot"]
+    assert index.remove(added.media_id[:6]).title == "Spot"
+    assert other.references() == []
+
+
+def test_a_damaged_file_is_named_and_the_others_still_serve(index, spot, tmp_path, caplog):
+    index.add("Spot", spot)
+    (tmp_path / "media" / "broken.npz").write_bytes(b"PK\x03\x04 half a file")
+    assert [reference.title for reference in index.references()] == ["Spot"]
+    assert "broken.npz is damaged" in caplog.text
+
+
+def test_removing_what_is_not_there_says_so(index):
+    with pytest.raises(HarkenError, match="0 recordings"):
+        index.remove("feed")
