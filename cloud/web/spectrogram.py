@@ -13,8 +13,8 @@ _FFT_SIZE = 1024
 _RANGE_DB = 72.0
 _SCALE = 2  # drawn at twice its size, for sharp screens
 _BACKGROUND = (13, 16, 23)
-_INK = (168, 176, 189)
-_MARK = (255, 255, 255)
+_INK, _MARK = 168, 255  # strengths of white over the background
+_SOUND_COLOURS = 192  # of the picture's 256; the rest is a ramp from the background to white, for the axes
 # Dark violet to pale yellow: even steps of lightness, and readable without colour vision.
 _STOPS = np.array(
     [[10, 11, 20], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]], np.float64
@@ -62,12 +62,20 @@ def power_db(pcm: npt.NDArray[np.int16], columns: int) -> npt.NDArray[np.float64
     return decibels - decibels.max()
 
 
-def _coloured(decibels: npt.NDArray[np.float64]) -> Image.Image:
-    level = np.clip(1 + decibels / _RANGE_DB, 0, 1)[::-1] * (len(_STOPS) - 1)
-    low = np.minimum(level.astype(np.int64), len(_STOPS) - 2)
-    share = (level - low)[..., None]
-    colours = _STOPS[low] * (1 - share) + _STOPS[low + 1] * share
-    return Image.fromarray(colours.astype(np.uint8), "RGB")
+def _palette() -> bytes:
+    places = np.linspace(0, len(_STOPS) - 1, _SOUND_COLOURS)
+    sound = [np.interp(places, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)]
+    ramp = np.linspace(_BACKGROUND, (255, 255, 255), 256 - _SOUND_COLOURS)
+    return np.concatenate([np.stack(sound, axis=1), ramp]).round().astype(np.uint8).tobytes()
+
+
+_PALETTE = _palette()
+
+
+def _colour_indices(decibels: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArray[np.uint8]:
+    level = np.clip(1 + decibels[::-1] / _RANGE_DB, 0, 1) * (_SOUND_COLOURS - 1)
+    image = Image.fromarray(level.round().astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def draw(pcm: npt.NDArray[np.int16], sample_rate_hz: int, trigger_offset: int, layout: Layout = WIDE) -> bytes:
@@ -80,12 +88,17 @@ def draw(pcm: npt.NDArray[np.int16], sample_rate_hz: int, trigger_offset: int, l
         layout: sizes; a layout without margins gets no axes.
     """
     width, height = layout.plot_width * _SCALE, layout.plot_height * _SCALE
-    sound = _coloured(power_db(pcm, width)).resize((width, height), Image.Resampling.BILINEAR)
+    sound = _colour_indices(power_db(pcm, width), width, height)
     if not layout.font:
         return _png(sound)
-    picture = Image.new("RGB", (layout.width * _SCALE, layout.height * _SCALE), _BACKGROUND)
-    picture.paste(sound, (layout.left * _SCALE, layout.top * _SCALE))
-    _draw_axes(ImageDraw.Draw(picture), layout, len(pcm), sample_rate_hz, trigger_offset)
+    axes = Image.new("L", (layout.width * _SCALE, layout.height * _SCALE), 0)
+    _draw_axes(ImageDraw.Draw(axes), layout, len(pcm), sample_rate_hz, trigger_offset)
+    ink = np.asarray(axes)
+    shades = 255 - _SOUND_COLOURS
+    picture = (_SOUND_COLOURS + (ink.astype(np.uint16) * shades + 127) // 255).astype(np.uint8)
+    left, top = layout.left * _SCALE, layout.top * _SCALE
+    plot = picture[top : top + height, left : left + width]
+    plot[...] = np.where(ink[top : top + height, left : left + width] > 0, plot, sound)
     return _png(picture)
 
 
@@ -121,7 +134,9 @@ def _draw_axes(
         pen.text((min(max(x, left + half), right - half), top - gap), "trigger", _MARK, font, anchor="ms")
 
 
-def _png(image: Image.Image) -> bytes:
+def _png(indices: npt.NDArray[np.uint8]) -> bytes:
+    image = Image.fromarray(indices, "P")
+    image.putpalette(_PALETTE)
     out = io.BytesIO()
-    image.save(out, "PNG")
+    image.save(out, "PNG", compress_level=4)
     return out.getvalue()

@@ -185,8 +185,8 @@ def test_a_spectrogram_is_bright_where_the_tone_is():
 
 def test_the_trigger_is_marked_at_its_place():
     silent = np.zeros(4 * RATE, np.int16)
-    marked = np.asarray(Image.open(io.BytesIO(draw(silent, RATE, RATE))))
-    moved = np.asarray(Image.open(io.BytesIO(draw(silent, RATE, 3 * RATE))))
+    marked = np.asarray(Image.open(io.BytesIO(draw(silent, RATE, RATE))).convert("RGB"))
+    moved = np.asarray(Image.open(io.BytesIO(draw(silent, RATE, 3 * RATE))).convert("RGB"))
     row = 2 * (WIDE.top + 4)
     expected = [2 * WIDE.left + 2 * WIDE.plot_width * share for share in (0.25, 0.75)]
     found = [np.flatnonzero((picture[row] == 255).all(axis=1)).mean() for picture in (marked, moved)]
