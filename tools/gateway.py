@@ -82,6 +82,9 @@ class Bridge:
         link.on_closed = self._take_end
         self._thread = threading.Thread(target=self._run, name=f"gateway {link.stream.name}", daemon=True)
         self._thread.start()
+        # Ask the device where it stands: it may have said that it wants a broker before anybody listened.
+        with contextlib.suppress(LinkError):
+            link.send_control(messages.HostNetwork(is_open=False))
 
     def close(self) -> None:
         """End the connection and stop serving the link, which stays open."""

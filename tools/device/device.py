@@ -42,6 +42,7 @@ class Device:
         on_log: called with each line of its console likewise.
         log: those lines.
         errors: the faults it has reported.
+        console: after its end, the last lines that the program or QEMU printed itself.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Device:
         self.events: list[DeviceEvent] = []
         self.errors: list[DeviceError] = []
         self.log: list[str] = []
+        self.console = ""
         self.on_event = on_event
         self.on_log = on_log
         self._config = config
@@ -137,6 +139,7 @@ class Device:
             except subprocess.TimeoutExpired:
                 process.kill()
                 exit_code = process.wait()
+            self.console = self._running.console()
         if self._link is not None:
             self._link.close()
         if self._folder is not None:

@@ -48,8 +48,9 @@ static void take_config(void *context, const uint8_t *payload, size_t length)
 /* Settings of an earlier run; none, or what another version wrote, leave the defaults. */
 static void load_settings(hk_app_t *app)
 {
-    uint8_t saved[HK_MQTT_INCOMING_MAX_BYTES];
-    const size_t length = app->port->settings_load(app->port->context, saved, sizeof saved);
+    uint8_t *saved = app->uplink.trigger_payload; /* no trigger is under way yet, and the stack is small */
+    _Static_assert(sizeof app->uplink.trigger_payload >= HK_MQTT_INCOMING_MAX_BYTES, "it holds any config message");
+    const size_t length = app->port->settings_load(app->port->context, saved, HK_MQTT_INCOMING_MAX_BYTES);
     hk_config_t config;
     if (length > 0 && hk_message_decode_config(saved, length, &config) == 0) {
         apply_config(app, &config);

@@ -2,8 +2,6 @@
 #ifndef HK_MPS2_AN386_H
 #define HK_MPS2_AN386_H
 
-#include <stddef.h>
-
 /* Interrupt handlers. */
 void hk_on_systick(void);
 void hk_on_uart0_receive(void);
@@ -11,8 +9,5 @@ void hk_on_uart0_receive(void);
 /* Splits the command line that QEMU was given (-semihosting-config arg=…) at its spaces, the program's name first;
  * returns how many arguments there are. No argument can hold a space. */
 int hk_read_command_line(char ***argv);
-
-/* Most bytes of stack used since reset. */
-size_t hk_board_stack_bytes(void);
 
 #endif

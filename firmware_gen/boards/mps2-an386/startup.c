@@ -11,6 +11,7 @@ extern uint8_t hk_stack_bottom[], hk_stack_top[];
 int main(int argc, char **argv);
 void hk_reset(void);
 
+static void print_stack_use(void);
 static void paint_stack(void);
 
 /* Any fault is a defect of the firmware: say so to the host and stop with an error, so that a test sees it at once. */
@@ -44,10 +45,12 @@ void hk_reset(void) {
     paint_stack();
     char **argv;
     const int argc = hk_read_command_line(&argv);
-    hk_board_exit(main(argc, argv));
+    const int status = main(argc, argv);
+    print_stack_use();
+    hk_board_exit(status);
 }
 
-/* Every word that the stack never reaches keeps this pattern, so that hk_board_stack_bytes can tell how deep it went. */
+/* Every word that the stack never reaches keeps this pattern, so that print_stack_use can tell how deep it went. */
 enum { STACK_PAINT = 0x5a };
 
 static void paint_stack(void) {
@@ -59,10 +62,38 @@ static void paint_stack(void) {
     }
 }
 
-size_t hk_board_stack_bytes(void) {
+static char *append_number(char *to, size_t value) {
+    char digits[10];
+    size_t n = 0;
+    do {
+        digits[n++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    while (n > 0) {
+        *to++ = digits[--n];
+    }
+    return to;
+}
+
+static char *append_text(char *to, const char *text) {
+    while (*text != '\0') {
+        *to++ = *text++;
+    }
+    return to;
+}
+
+/* One line on the console: what a run has taken of the stack. */
+static void print_stack_use(void) {
     const uint8_t *p = hk_stack_bottom;
     while (p < hk_stack_top && *p == STACK_PAINT) {
         ++p;
     }
-    return (size_t)(hk_stack_top - p);
+    char line[64];
+    char *end = append_text(line, "stack: ");
+    end = append_number(end, (size_t)(hk_stack_top - p));
+    end = append_text(end, " of ");
+    end = append_number(end, (size_t)(hk_stack_top - hk_stack_bottom));
+    end = append_text(end, " bytes used");
+    *end = '\0';
+    hk_board_print(line);
 }

@@ -1,5 +1,6 @@
 """The virtual device and the QEMU board, spoken to over their link."""
 
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -12,8 +13,8 @@ from edge.contracts import limits, messages
 from edge.contracts.messages import Config, DeviceCredit, DeviceError, EventSetting
 from edge.errors import HarkenError
 from firmware_gen.board import load_board
-from firmware_gen.build import Image
-from tests.unit.device.conftest import BOOT_ID
+from firmware_gen.build import Image, build_image
+from tests.unit.device.conftest import BOOT_ID, TONES
 from tests.unit.device.sounds import RATE_HZ, quiet, scene, tone_of
 from tools.device import Device, runner
 from tools.link import Channel, Link
@@ -225,6 +226,17 @@ def test_settling_without_a_cloud_says_what_is_missing(start: Start) -> None:
     device = start()
     with pytest.raises(HarkenError, match="harken serve"):
         device.inject(scene("smoke_alarm"), settle=True, settle_timeout_s=0.5)
+
+
+@pytest.mark.qemu
+def test_the_stack_holds_everything_that_a_board_does() -> None:
+    device = Device("mps2-an386", build_image("mps2-an386", TONES), config=Config(is_armed=True))
+    with device:
+        device.inject(scene("smoke_alarm", "glass_break"), settle=False)
+        device.inject_over_link(scene("co_alarm", pause_s=0.5))
+        device.stats()
+    used, size = map(int, re.findall(r"\d+", device.console.partition("stack: ")[2]))
+    assert 1000 < used < size - 256
 
 
 def test_shutdown_ends_the_program_in_good_order(start: Start) -> None:
