@@ -17,7 +17,7 @@ from edge import catalogue
 from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.shards import Shards
 from edge.errors import HarkenError
-from edge.evaluation.metrics import area_under_curve
+from edge.evaluation.metrics import area_under_curve, mean_area_of
 from edge.training.recurrent import ClippedLstm
 
 STEP_INPUTS = 80
@@ -176,9 +176,16 @@ def augmented(features: np.ndarray, rng: np.random.Generator, rule: DetectorRule
 
 def scores(network: DetectorNetwork, features: np.ndarray, batch: int = 64) -> np.ndarray:
     """Return probabilities float32[scenes, steps, events] for int8[scenes, steps, 80], each scene from rest."""
+    return _scores(_score_function(network, batch), features, batch)
+
+
+def _score_function(network: DetectorNetwork, batch: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(lambda x: tf.sigmoid(network(x, network.zero_state(batch))[0]), autograph=False)
+
+
+def _scores(run: Callable[[tf.Tensor], tf.Tensor], features: np.ndarray, batch: int) -> np.ndarray:
     scenes, steps, _ = features.shape
-    out = np.empty((scenes, steps, network.events), np.float32)
-    run = tf.function(lambda x: tf.sigmoid(network(x, network.zero_state(batch))[0]), autograph=False)
+    out = np.empty((scenes, steps, len(catalogue.load())), np.float32)
     for start in range(0, scenes, batch):
         part = features[start : start + batch]
         x = np.zeros((steps, batch, STEP_INPUTS), np.float32)
@@ -191,6 +198,7 @@ def clip_scores(network: DetectorNetwork, clips: Sequence[np.ndarray], batch: in
     """Return scores float32[steps, events] of 0–256 for each clip's int8[steps, 80], every clip from rest."""
     order = sorted(range(len(clips)), key=lambda index: len(clips[index]))
     out: list[np.ndarray] = [np.empty(0, np.float32)] * len(clips)
+    run = _score_function(network, batch)
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         # a length is compiled once: round it up
@@ -198,7 +206,7 @@ def clip_scores(network: DetectorNetwork, clips: Sequence[np.ndarray], batch: in
         together = np.zeros((len(chosen), steps, STEP_INPUTS), np.int8)
         for row, index in enumerate(chosen):
             together[row, : len(clips[index])] = clips[index]
-        probabilities = scores(network, together, batch)
+        probabilities = _scores(run, together, batch)
         for row, index in enumerate(chosen):
             out[index] = probabilities[row, : len(clips[index])] * 256
     return out
@@ -307,7 +315,7 @@ class _Progress:
         return len(self._curve)
 
     def epoch_done(self, loss: float, areas: dict[str, float], say: Callable[[str], None], seconds: float) -> None:
-        mean_area = float(np.nanmean(list(areas.values())))
+        mean_area = mean_area_of(areas)
         self._curve.append({"loss": loss, "mean_area": mean_area, "areas": areas})
         if mean_area > self._best:
             self._best = mean_area

@@ -16,7 +16,7 @@ from edge import catalogue
 from edge.dataset.labels import IGNORED, SOUNDING, TARGET
 from edge.dataset.shards import FRAMES_PER_STEP, Shards
 from edge.errors import HarkenError
-from edge.evaluation.metrics import area_under_curve
+from edge.evaluation.metrics import area_under_curve, mean_area_of
 
 CLIP_FRAMES = 400
 MEL_BANDS = 40
@@ -117,7 +117,8 @@ def train(shards: Shards, validation: Shards, rule: VerifierRule, folder: Path, 
     best = -1.0
     if state_path.exists():
         state = json.loads(state_path.read_text())
-        if state["rule"] != asdict(rule):
+        # only the number of epochs may change
+        if state["rule"] | {"epochs": rule.epochs} != asdict(rule):
             raise HarkenError(f"{folder} holds a training by another rule: pass --restart or another --work-dir")
         curve, best = state["curve"], state["best"]
         model = tf_keras.models.load_model(checkpoint_path)
@@ -146,7 +147,7 @@ def train(shards: Shards, validation: Shards, rule: VerifierRule, folder: Path, 
             name: area_under_curve(probabilities[check_asked[:, index], index], check_y[check_asked[:, index], index])
             for index, name in enumerate(names)
         }
-        mean_area = float(np.nanmean(list(areas.values())))
+        mean_area = mean_area_of(areas)
         curve.append({"loss": mean_loss, "mean_area": mean_area, "areas": areas})
         if mean_area > best:
             best = mean_area

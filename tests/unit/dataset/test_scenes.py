@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from edge import catalogue, native
 from edge.dataset import shards, sounds, splits
 from edge.dataset.labels import SOUNDING, STEP_SAMPLES, TARGET
-from edge.dataset.manifest import COLUMNS, read_manifest
+from edge.dataset.manifest import read_manifest
 from edge.dataset.mixtures import MixtureRule, SceneMaker
 from edge.dataset.shards import Recipe
 from edge.dataset.sounds import SoundLibrary
-
-LABELS = ("household", "speech", "music", "dog_bark", "baby_cry", "door", "footsteps", "glass_break", "phone_ring")
+from tests import made_recordings
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of made recordings, five originals of each label, each its own noise."""
-    root = tmp_path_factory.mktemp("recordings")
-    rng = np.random.default_rng(5)
-    rows = []
-    for label in LABELS:
-        for index in range(5):
-            name = f"{label}_{index}.wav"
-            pcm = np.zeros(24_000, np.float32)
-            pcm[6_000:14_000] = 0.2 * rng.standard_normal(8_000)
-            soundfile.write(root / name, pcm, 16_000)
-            use = "positive" if label in catalogue.load().names else "negative"
-            rows.append([name, label, "made", "CC0", "1.5", f"{label}:{index}", f"use={use}"])
-    with (root / "MANIFEST.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-    return root
+    return made_recordings.make_folder(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,55 @@ def test_quantizing_without_a_training_says_what_to_run(tmp_path: Path) -> None:
 
     with pytest.raises(HarkenError, match="harken train --stage detector"):
         detector.load_training(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shards() -> object:
+    """Twenty scenes of 4 s in which a dog barks wherever the upper bands are loud."""
+    from edge.dataset.labels import SOUNDING, TARGET
+    from edge.dataset.mixtures import PlacedEvent
+    from edge.dataset.shards import Shards
+
+    rng = np.random.default_rng(8)
+    features = rng.integers(-100, -60, (20, 400, 40)).astype(np.int8)
+    labels = np.zeros((20, 200, len(catalogue.load())), np.uint8)
+    for scene in range(20):
+        start = int(rng.integers(20, 120))
+        features[scene, 2 * start : 2 * start + 100, 20:] = 60
+        labels[scene, start : start + 50, catalogue.load().index("dog_bark")] = TARGET | SOUNDING
+    return Shards(features, labels, ((PlacedEvent("dog_bark", 1.0, 2.0, 20.0),),) * 20)
+
+
+@pytest.mark.parametrize("stage", ["detector", "verifier"])
+def test_training_goes_on_where_it_stopped_but_not_by_another_rule(shards: object, stage: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    from edge.training import detector, verifier
+
+    said: list[str] = []
+
+    def run(epochs: int, seed: int = 1) -> list[dict[str, object]]:
+        if stage == "detector":
+            rule = detector.DetectorRule(seed, epochs, batch=10, stretch_steps=50, long_stretch_steps=100)
+            detector.train(shards, shards, rule, tmp_path, said.append)  # type: ignore[arg-type]
+        else:
+            verifier_rule = verifier.VerifierRule(seed, epochs, batch=10, clips_per_scene=1)
+            verifier.train(shards, shards, verifier_rule, tmp_path, said.append)  # type: ignore[arg-type]
+        return list(json.loads((tmp_path / "state.json").read_text())["curve"])
+
+    first = run(1)
+    both = run(2)
+    assert (len(first), len(both)) == (1, 2)
+    assert both[:1] == first
+    assert len(said) == 2
+    with pytest.raises(HarkenError, match="--restart"):
+        run(2, seed=9)
+
+
+def test_a_head_learns_what_is_easily_heard(shards: object, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    from edge.training import detector
+
+    rule = detector.DetectorRule(epochs=25, batch=10, stretch_steps=50, long_stretch_steps=100, rate=1e-2)
+    detector.train(shards, shards, rule, tmp_path, [].append)  # type: ignore[arg-type]
+    areas = json.loads((tmp_path / "state.json").read_text())["curve"][-1]["areas"]
+    assert areas["dog_bark"] > 0.95
