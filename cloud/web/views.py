@@ -21,7 +21,7 @@ VERDICT_WORDS = {
 }
 VERDICT_MEANINGS = {
     "confirmed": "The verifier agrees with the device",
-    "unverified": "Nobody could judge it, so it counts as real",
+    "unverified": "Not settled, so it counts as real",
     "rejected": "The verifier is sure that it was something else",
     "media": "It came from a known recording",
     "pending": "Still being checked",
