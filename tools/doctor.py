@@ -167,7 +167,7 @@ def examine() -> list[Finding]:
         ),
         lambda: _packages(
             "cloud packages",
-            ("fastapi", "uvicorn", "sqlalchemy", "alembic", "fsspec", "matplotlib"),
+            ("fastapi", "uvicorn", "sqlalchemy", "alembic", "fsspec", "PIL"),
             "harken serve",
             "cloud",
         ),

@@ -9,6 +9,8 @@ Safety events (smoke, CO, glass) ask for more, because all sounders of one make 
 
 - only words in which no steady tone or silence dominates count (`usable`), and there must be one and a half
   seconds of them: the match lies in what surrounds the alarm, never in the alarm;
+- the match must stand clearly above how well the sound matches itself a moment later. An alarm repeats itself, so that
+  any other alarm of its make would match as well as the recording does; speech and music do not;
 - the recording must itself contain that event where it matches. A real alarm while a known advertisement happens
   to play matches the advertisement, and must still notify.
 
@@ -27,6 +29,9 @@ STEPS_PER_SECOND = 50
 MIN_USABLE_WORDS = 50
 MIN_USABLE_WORDS_SAFETY = 75
 DEVIATIONS_BELOW_HALF = 6.5
+ABOVE_SELF_MATCH = 1.5
+"""Of 6,912 pairs of different alarms with energy in the fingerprint's band, 42 pass the bar without this rule, 4 with it;
+what the recording holds is asked on top."""
 MAX_BIT_ERROR_RATE = 0.35
 """However much is compared: Haitsma and Kalker's bar (2002)."""
 
@@ -42,6 +47,13 @@ class Match:
     words_compared: int
     holds_event: bool
     """Whether the recording itself contains the event at that place."""
+    self_deviations: float = 0.0
+    """How well the query matches itself at another time, in the deviations of `deviations`; 0: it never repeats."""
+
+    @property
+    def deviations(self) -> float:
+        """By how many standard deviations of unrelated audio the bits agree."""
+        return (0.5 - self.bit_error_rate) * math.sqrt(self.words_compared) / UNRELATED_SPREAD
 
 
 def max_bit_error_rate(words_compared: int) -> float:
@@ -60,6 +72,8 @@ def doubt(spec: EventSpec, match: Match) -> str | None:
     limit = max_bit_error_rate(match.words_compared)
     if match.bit_error_rate > limit:
         return f"bit error rate {match.bit_error_rate:.2f}, at most {limit:.2f} would be a match"
+    if spec.is_safety and match.deviations <= ABOVE_SELF_MATCH * match.self_deviations:
+        return f"the sound repeats itself, so that other alarms would match “{match.title}” as well"
     if spec.is_safety and not match.holds_event:
         return f"the sound around matches “{match.title}”, but that holds no {spec.title.lower()} there"
     return None

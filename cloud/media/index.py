@@ -192,6 +192,8 @@ class MediaIndex:
         usable: npt.NDArray[np.bool_],
         references: list[Reference],
     ) -> Iterator[Match]:
+        repeats = native.self_match(words, usable) if spec.is_safety else None
+        self_deviations = repeats.deviations if repeats is not None else 0.0
         for reference in references:
             for reference_words in reference.words:
                 if len(reference_words) == 0:
@@ -207,6 +209,7 @@ class MediaIndex:
                     bit_error_rate=found.bit_error_rate,
                     words_compared=found.words_compared,
                     holds_event=reference.holds(spec.name, from_s, from_s + len(words) / STEPS_PER_SECOND),
+                    self_deviations=self_deviations,
                 )
 
     def _save(self, reference: Reference) -> None:

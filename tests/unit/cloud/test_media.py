@@ -30,6 +30,13 @@ def match(**changes) -> Match:
     return Match(**{**values, **changes})
 
 
+def test_a_safety_sound_that_repeats_itself_is_not_media_however_well_it_matches():
+    repeating = match(self_deviations=match().deviations / 1.4)
+    assert "repeats itself" in doubt(SMOKE, repeating)
+    assert doubt(SMOKE, match(self_deviations=match().deviations / 1.6)) is None
+    assert doubt(DOG, repeating) is None
+
+
 def test_the_bar_rises_with_the_length_compared_up_to_its_limit():
     bars = [max_bit_error_rate(words) for words in (1, 10, 25, 50, 100, 10_000)]
     assert bars == sorted(bars)
