@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,27 @@ def _interpreter(path: Path) -> Any:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError:
             raise HarkenError("the verifier needs tflite-runtime or ai-edge-litert: install harken[cloud]") from None
-    return Interpreter(model_path=str(path), num_threads=1)
+    with _native_chatter_hidden():
+        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextlib.contextmanager
+def _native_chatter_hidden() -> Iterator[None]:
+    """Keep the interpreter's own lines ("Created TensorFlow Lite XNNPACK delegate") off the console.
+
+    It writes them to the file descriptor, past `sys.stderr`. What is wrong with a model it raises.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class VerifierModel:
@@ -56,7 +80,6 @@ class VerifierModel:
         self.event_names = tuple(manifest.get("events", catalogue.load().names))
         self.version = str(manifest.get("version") or hashlib.sha256(content).hexdigest()[:12])
         self._model = _interpreter(path)
-        self._model.allocate_tensors()
         self._input = self._model.get_input_details()[0]
         self._output = self._model.get_output_details()[0]
         expected = (1, self._frames, native.MEL_BANDS, 1)

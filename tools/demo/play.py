@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import threading
@@ -45,6 +46,7 @@ def play(board_name: str, recording: Path | None, keep: bool, console: Console |
         HarkenError: something that the demo needs is missing or cannot be used.
     """
     console = console or Console(highlight=False)
+    logging.getLogger("harken").setLevel(logging.ERROR)  # the story tells what the log would
     events = catalogue.load()
     scene = make_scene() if recording is None else Scene(read_wav(recording), [])
     board = load_board(board_name)
@@ -64,7 +66,7 @@ def play(board_name: str, recording: Path | None, keep: bool, console: Console |
         folder,
         away,
         device_id=DEVICE_ID,
-        write=lambda line: console.print(f"  {line}", style="dim", highlight=False),
+        write=lambda line: console.print(f"  {line}", style="dim", highlight=False, soft_wrap=True),
         on_event=story.device_event,
         on_said=story.said,
     ) as demo:

@@ -17,10 +17,10 @@ from tools.watch import Said
 
 CADENCES = {
     "none": "no cadence yet",
-    "t3": "temporal three",
-    "t4": "temporal four",
-    "other": "another cadence",
-    "continuous": "continuous",
+    "t3": "temporal three (smoke)",
+    "t4": "temporal four (carbon monoxide)",
+    "other": "no standard's cadence yet",
+    "continuous": "a tone without gaps",
 }
 VERDICT_STYLES = {
     "confirmed": "bold red",
@@ -87,13 +87,12 @@ class Story:
 
     def device_event(self, event: DeviceEvent) -> None:
         """The device reports a trigger over its link."""
-        heard = self._heard(event.event_id, event)
+        self._heard(event.event_id, event)
         title = self.catalogue.by_name(event.event).title.lower()
         self.tell(
             event.trigger_sample,
             "board",
-            f"suspects {title}: score {event.score / 255:.2f}, {CADENCES[event.cadence.kind]}"
-            + (f" ({heard.cadence.periods} periods)" if heard.cadence.periods else ""),
+            f"suspects {title}: score {event.score / 255:.2f}, {CADENCES[event.cadence.kind]}",
         )
 
     def said(self, said: Said) -> None:
