@@ -34,7 +34,8 @@ def _gateway(args: argparse.Namespace) -> int:
     devices: dict[str, str] = {}
     for text in args.device:
         device_id, separator, address = text.partition("=")
-        if not separator or not address:
+        scheme, _, place = address.partition(":")
+        if not separator or scheme not in ("unix", "serial") or not place:
             raise HarkenError(f"device {text!r} is not understood: write ID=unix:PATH or ID=serial:PORT[@BAUD]")
         if check_device_id(device_id) in devices:
             raise HarkenError(f"device id {device_id!r} is given twice: every device needs its own")
