@@ -1,5 +1,6 @@
 """From a board and a model to an image: generates, compiles what changed, links, and measures what came out."""
 
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -116,7 +117,7 @@ class _Build:
             build_core.generate(core_dir)
         model_dir = self.out / "model"
         self._compile_model(model_dir)
-        include = [CORE / "include", core_dir, model_dir, self.board.folder, zcbor_include_dir()]
+        include = [CORE / "include", core_dir, model_dir, *self.board.include_dirs, zcbor_include_dir()]
         flags = [*self.board.toolchain.flags, *(["-fPIC"] if self.is_library else [])]
         # Where the checkout lies must not change a byte of the image.
         flags.append(f"-ffile-prefix-map={CORE.parent.parent}=.")
@@ -169,8 +170,8 @@ class _Build:
         elf = self.out / ("libharken.so" if self.is_library else f"{self.app}{suffix}")
         report = self.out / f"{self.app}.json"
         command = [self.cc, *self.board.toolchain.flags, *self._link_flags(self.board.memory)]
-        script = [self.board.linker_script] if self.board.linker_script else []
-        key = _digest([*objects, *script], [_version(self.cc), *command])
+        scripts = [path for folder in self.board.include_dirs for path in sorted(folder.glob("*.ld"))]
+        key = _digest([*objects, *scripts], [_version(self.cc), *command])
         known = json.loads(report.read_text()) if report.is_file() else {}
         if known.get("key") == key and elf.is_file():
             return self._image(elf, known["sections"])
@@ -195,10 +196,13 @@ class _Build:
             flags = ["-shared", "-fPIC"]
         if memory is not None and self.board.linker_script is not None:
             sizes = {
+                "hk_flash_address": memory.flash_address,
                 "hk_flash_bytes": memory.flash_bytes,
+                "hk_ram_address": memory.ram_address,
                 "hk_ram_bytes": memory.ram_bytes,
                 "hk_stack_bytes": memory.stack_bytes,
             }
+            flags += [f"-L{folder}" for folder in self.board.include_dirs]
             flags += ["-T", str(self.board.linker_script)]
             flags += [f"-Wl,--defsym={name}={size}" for name, size in sizes.items()]
         return flags
@@ -220,7 +224,7 @@ class _Build:
         if memory is None or not re.search(r"overflowed by|will not fit in region", message):
             return HarkenError(f"the image for {self.board.name} does not link: {_first_error(message)}")
         # Link once more with room for everything, to say how much there is and what it is.
-        roomy = Memory(1 << 28, 1 << 28, memory.stack_bytes, memory.flash_sections, memory.ram_sections)
+        roomy = dataclasses.replace(memory, flash_bytes=1 << 28, ram_address=1 << 30, ram_bytes=1 << 28)
         elf = self.out / f".{self.app}.oversize"
         command = [self.cc, *self.board.toolchain.flags, *self._link_flags(roomy), *map(str, objects), "-o", str(elf)]
         if _run(command).returncode != 0:
@@ -301,7 +305,7 @@ def _section_sizes(size: str, elf: Path) -> dict[str, int]:
     return {
         name: used
         for name, used in sizes.items()
-        if used > 0 and not name.startswith((".debug", ".comment", ".ARM.attributes", ".note", ".gnu"))
+        if used > 0 and not name.startswith((".debug", ".comment", ".ARM.attributes", ".riscv.attributes", ".note", ".gnu"))
     }
 
 
