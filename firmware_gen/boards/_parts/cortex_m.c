@@ -21,7 +21,6 @@ extern uint8_t hk_data_load[], hk_data_start[], hk_data_end[], hk_bss_start[], h
 extern uint8_t hk_text_start[], hk_text_end[], hk_stack_top[];
 
 void hk_reset(void);
-void hk_hard_fault(void);
 _Noreturn void hk_start(void);
 void hk_take_hard_fault(uint32_t *frame);
 
@@ -33,8 +32,33 @@ static void on_systick(void) {
     ticks = ticks + 1;
 }
 
-static void on_fault(void) {
-    hk_port_on_fault();
+/* From a fresh stack, since the old one may be what is wrong. */
+__attribute__((naked)) static void on_fault(void) {
+    __asm__ volatile("ldr r0, =hk_stack_top\n"
+                     "msr msp, r0\n"
+                     "b hk_port_on_fault\n");
+}
+
+/* Without a debugger the trap of semihosting faults: it then answers -1, and the board lives without the host's files.
+ * Any other fault is a defect of the firmware. */
+__attribute__((used)) void hk_take_hard_fault(uint32_t *frame) {
+    const uintptr_t at = frame[FRAME_PC];
+    if (at < (uintptr_t)hk_text_start || at >= (uintptr_t)hk_text_end || *(const uint16_t *)at != BKPT_SEMIHOST) {
+        on_fault();
+    }
+    frame[FRAME_R0] = UINT32_MAX;
+    frame[FRAME_PC] += sizeof(uint16_t);
+}
+
+/* A stack that has overflowed holds no frame to look at. */
+__attribute__((naked)) static void on_hard_fault(void) {
+    __asm__ volatile("mrs r0, msp\n"
+                     "ldr r1, =hk_stack_bottom + 64\n"
+                     "cmp r0, r1\n"
+                     "bhs hk_take_hard_fault\n"
+                     "b %0\n"
+                     :
+                     : "i"(on_fault));
 }
 
 enum { VECTORS = 16 + HK_BOARD_SERIAL_IRQ + 1 };
@@ -43,7 +67,7 @@ __attribute__((section(".vectors"), used)) static void (*const vectors[VECTORS])
     [0] = (void (*)(void))hk_stack_top,
     [1] = hk_reset,
     [2] = on_fault, /* NMI */
-    [3] = hk_hard_fault,
+    [3] = on_hard_fault,
     [4] = on_fault, /* memory management */
     [5] = on_fault, /* bus fault */
     [6] = on_fault, /* usage fault */
@@ -51,22 +75,6 @@ __attribute__((section(".vectors"), used)) static void (*const vectors[VECTORS])
     [15] = on_systick,
     [16 + HK_BOARD_SERIAL_IRQ] = hk_port_on_receive,
 };
-
-__attribute__((naked)) void hk_hard_fault(void) {
-    __asm__ volatile("mrs r0, msp\n"
-                     "b hk_take_hard_fault\n");
-}
-
-/* Without a debugger the trap of semihosting faults: it then answers -1, and the board lives without the host's files.
- * Any other fault is a defect of the firmware. */
-__attribute__((used)) void hk_take_hard_fault(uint32_t *frame) {
-    const uintptr_t at = frame[FRAME_PC];
-    if (at < (uintptr_t)hk_text_start || at >= (uintptr_t)hk_text_end || *(const uint16_t *)at != BKPT_SEMIHOST) {
-        hk_port_on_fault();
-    }
-    frame[FRAME_R0] = UINT32_MAX;
-    frame[FRAME_PC] += sizeof(uint16_t);
-}
 
 /* --- From reset to the application --- */
 
