@@ -14,6 +14,7 @@ from edge.errors import HarkenError
 BOARDS = Path(__file__).parent / "boards"
 
 Runner = Literal["process", "qemu"]
+LOCAL: tuple[Runner, ...] = ("process", "qemu")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,15 @@ class Board:
 def board_names() -> list[str]:
     """Return the names of all boards, sorted."""
     return sorted(path.parent.name for path in BOARDS.glob("*/board.toml"))
+
+
+def local_boards() -> list[Board]:
+    """Return the boards whose images run on a workstation that has their tools, as a process or emulated; `host` first.
+
+    `Board.missing_tools` tells which of them run on this one.
+    """
+    boards = (load_board(name) for name in board_names())
+    return sorted((board for board in boards if board.run.runner in LOCAL), key=lambda board: board.run.runner)
 
 
 def load_board(name: str) -> Board:

@@ -302,11 +302,11 @@ def _section_sizes(size: str, elf: Path) -> dict[str, int]:
     """Return the size in bytes of each section that takes memory of the target."""
     rows = (line.split() for line in _run([size, "-A", str(elf)]).stdout.splitlines())
     sizes = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[0].startswith(".") and row[1].isdigit()}
-    return {
-        name: used
-        for name, used in sizes.items()
-        if used > 0 and not name.startswith((".debug", ".comment", ".ARM.attributes", ".riscv.attributes", ".note", ".gnu"))
-    }
+    return {name: used for name, used in sizes.items() if used > 0 and not _is_about_the_file(name)}
+
+
+def _is_about_the_file(section: str) -> bool:
+    return section.startswith((".debug", ".comment", ".note", ".gnu")) or section.endswith(".attributes")
 
 
 def _largest_symbols(nm: str, elf: Path) -> str:
