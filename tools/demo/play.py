@@ -21,22 +21,31 @@ from edge.audio import SAMPLE_RATE_HZ, read_wav
 from edge.contracts import messages
 from firmware_gen.board import load_board
 from firmware_gen.build import build_image
+from tools.demo import picture
 from tools.demo.scene import Scene, make_scene
 from tools.demo.story import Story
 from tools.stand import stand
 from tools.watch import Watch
 
 DEVICE_ID = "demo"
+PICTURE_HEIGHT_PX = 760
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 2
 
 
-def play(board_name: str, recording: Path | None, keep: bool, console: Console | None = None) -> int:
+def play(
+    board_name: str,
+    recording: Path | None,
+    keep: bool,
+    picture_file: Path | None = None,
+    console: Console | None = None,
+) -> int:
     """Play the demo's scene, or a recording, to a device and tell what happens.
 
     Args:
         board_name: where the device runs: `host`, or an emulated board.
         recording: a sound file to play in place of the scene.
         keep: leave the history page running at the end, until Ctrl-C.
+        picture_file: where to write a picture of the history page; None for none.
         console: where to tell it; the terminal by default.
 
     Returns:
@@ -91,6 +100,8 @@ def play(board_name: str, recording: Path | None, keep: bool, console: Console |
         faults = story.departures()
         for fault in faults:
             console.print(f"[bold red]not as it should be:[/] {fault}")
+        if picture_file is not None:
+            picture.take(demo.server.url, picture_file, PICTURE_HEIGHT_PX)
         if keep:
             console.print(f"\nThe history is at [bold]{demo.server.url}[/]; Ctrl-C ends it.")
             _wait_for_interrupt()
