@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from cloud.media.index import MediaIndex
@@ -29,6 +31,7 @@ from tools.watch import Watch
 
 DEVICE_ID = "demo"
 PICTURE_HEIGHT_PX = 760
+TAIL_S = 4
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 2
 
 
@@ -57,7 +60,7 @@ def play(
     console = console or Console(highlight=False)
     logging.getLogger("harken").setLevel(logging.ERROR)  # the story tells what the log would
     events = catalogue.load()
-    scene = make_scene() if recording is None else Scene(read_wav(recording), [])
+    scene = make_scene() if recording is None else Scene(_with_tail(read_wav(recording)), [])
     board = load_board(board_name)
     console.print(f"[bold]Harken[/]  {board.title}, {_length(scene, recording)}")
     image = build_image(board)
@@ -108,6 +111,11 @@ def play(
         else:
             console.print("\nmake demo KEEP=1 leaves the history page running.", style="dim")
     return 1 if faults else 0
+
+
+def _with_tail(pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """The recording and some quiet after it: a clip goes on for two seconds after its trigger."""
+    return np.concatenate([pcm, np.zeros(TAIL_S * SAMPLE_RATE_HZ, np.int16)])
 
 
 def _length(scene: Scene, recording: Path | None) -> str:
