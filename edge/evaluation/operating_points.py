@@ -47,6 +47,8 @@ TRIGGER_RULES: dict[str, TriggerRule] = {
 _FALSE_PER_HOUR = {"low": 0.25, "normal": 1.0, "high": 4.0}
 _FALSE_PER_HOUR_OTHER = {"low": 2.0, "normal": 8.0, "high": 24.0}
 _SAFETY_FALSE_PER_HOUR = {"low": 2.0, "normal": 12.0, "high": 60.0}
+# a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
+_LEAST_RECALL = {"low": 0.3, "normal": 0.4, "high": 0.6}
 _SAFETY_RECALL = {"low": 0.85, "normal": 0.95, "high": 0.98}
 
 
@@ -58,6 +60,8 @@ def smoothed(scores: np.ndarray, shift: int) -> np.ndarray:
 
 def trigger_steps(smooth: np.ndarray, threshold: int, rule: TriggerRule) -> list[int]:
     """Return the steps at which smoothed scores float[steps] trigger at `threshold`, in order."""
+    if not len(smooth) or smooth.max() < threshold:
+        return []
     is_high, is_low = smooth >= threshold, smooth < threshold * _RELEASE_SHARE
     index = np.arange(len(smooth))
     latest_high = np.maximum.accumulate(np.where(is_high, index, -1))
@@ -129,7 +133,8 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
 
     Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows. For a safety
     event it is lowered further, to the recall that the sensitivity must keep over clips that hold the event, as long as
-    the false triggers stay bearable.
+    the false triggers stay bearable. No threshold is out of reach of `_LEAST_RECALL` of the clips
+    and scenes that hold the event.
 
     Args:
         event: name of the event.
@@ -138,11 +143,13 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
     """
     rule = TRIGGER_RULES[event]
     hours = sum(stretch.negative_hours for stretch in stretches)
-    reached = [
-        reach(smoothed(stretch.scores, rule.smoothing_shift), rule)
-        for stretch in stretches
-        if stretch.is_positive and stretch.is_counted is None
-    ]
+    reach_of = {
+        index: reach(smoothed(stretch.scores, rule.smoothing_shift), rule)
+        for index, stretch in enumerate(stretches)
+        if stretch.is_positive
+    }
+    reached_by_all = list(reach_of.values())
+    reached = [value for index, value in reach_of.items() if stretches[index].is_counted is None]
     rates = {
         threshold: false_triggers(stretches, threshold, rule) / max(hours, 1e-9)
         for threshold in range(_LOWEST, _HIGHEST + 1, 3)
@@ -156,6 +163,9 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
             kept = int(np.quantile(reached, 1 - _SAFETY_RECALL[sensitivity], method="lower"))
             bearable = [threshold for threshold, rate in rates.items() if rate <= _SAFETY_FALSE_PER_HOUR[sensitivity]]
             point = min(point, max(kept, min(bearable, default=_HIGHEST)))
+        if reached_by_all:
+            within_reach = int(np.quantile(reached_by_all, 1 - _LEAST_RECALL[sensitivity], method="lower"))
+            point = min(point, max(within_reach, _LOWEST))
         points[sensitivity] = point
     points["normal"] = min(points["normal"], points["low"])
     points["high"] = min(points["high"], points["normal"])
