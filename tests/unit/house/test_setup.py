@@ -49,7 +49,15 @@ def test_without_an_emulator_set_up_names_the_board_that_still_works(tmp_path: P
     assert "qemu-system-arm" in done.stdout
     assert "gcc-arm-none-eabi" in done.stdout
     assert "make demo BOARD=host" in done.stdout
-    assert "riscv" not in done.stdout  # only the whole set-up has it
+    assert "riscv" not in done.stdout  # only the whole set-up, and its own board, have it
+
+
+def test_a_riscv_board_needs_its_own_tools_alone(tmp_path: Path) -> None:
+    done = run_setup(tmp_path, BASE, "demo", "rv32-virt")
+    assert done.returncode == 1
+    assert "qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf" in done.stdout
+    assert "arm" not in done.stdout
+    assert "make demo BOARD=host" in done.stdout
 
 
 def test_the_whole_set_up_wants_the_tools_of_every_board(tmp_path: Path) -> None:
