@@ -13,6 +13,7 @@ from tests.unit.device.conftest import BOOT_ID, TONES
 from tests.unit.device.sounds import RATE_HZ, quiet, tone_of
 from tools.device import Device, runner
 
+PAGE = Path(__file__).parents[3] / "docs" / "boards.md"
 EMULATED = [board for board in local_boards() if board.run.runner == "qemu"]
 
 pytestmark = pytest.mark.qemu
@@ -34,6 +35,16 @@ def image(emulated: Board) -> Image:
 def test_the_boards_of_each_core_are_found() -> None:
     expected = {"mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "netduinoplus2", "rv32-virt"}
     assert expected <= {board.name for board in EMULATED}
+
+
+def test_the_page_about_boards_has_a_line_for_each_with_its_memory() -> None:
+    lines = PAGE.read_text().splitlines()
+    for board in local_boards():
+        line = next((line for line in lines if line.startswith(f"| `{board.name}` |")), "")
+        sizes = (board.memory.flash_bytes, board.memory.ram_bytes) if board.memory else ()
+        assert line, board.name
+        assert all(f"/ {size:,} B" in line for size in sizes), board.name
+        assert board.flash is None or (board.flash.target or "") in line, board.name
 
 
 def test_it_says_hello_and_reports_what_it_hears(emulated: Board, image: Image) -> None:
