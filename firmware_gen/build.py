@@ -84,6 +84,22 @@ def build_host_library(model: Path | str | None = None) -> Path:
     return build_image("host", model, app="library").elf
 
 
+def linker_script_flags(board: Board, memory: Memory) -> list[str]:
+    """Return the linker's flags that hold an image to `memory` by the script of `board`, if it has one."""
+    if board.linker_script is None:
+        return []
+    symbols = {
+        "hk_flash_address": memory.flash_address,
+        "hk_flash_bytes": memory.flash_bytes,
+        "hk_ram_address": memory.ram_address,
+        "hk_ram_bytes": memory.ram_bytes,
+        "hk_stack_bytes": memory.stack_bytes,
+    }
+    folders = [f"-L{folder}" for folder in board.include_dirs]
+    script = ["-T", str(board.linker_script)]
+    return [*folders, *script, *(f"-Wl,--defsym={name}={value}" for name, value in symbols.items())]
+
+
 def _default_out_dir(board: Board, model: Path) -> Path:
     folder = build_core.build_root() / "firmware" / board.name
     if model.resolve() == DEFAULT_MODEL.resolve():
@@ -194,17 +210,8 @@ class _Build:
         flags = list(self.board.toolchain.link_flags)
         if self.is_library:
             flags = ["-shared", "-fPIC"]
-        if memory is not None and self.board.linker_script is not None:
-            sizes = {
-                "hk_flash_address": memory.flash_address,
-                "hk_flash_bytes": memory.flash_bytes,
-                "hk_ram_address": memory.ram_address,
-                "hk_ram_bytes": memory.ram_bytes,
-                "hk_stack_bytes": memory.stack_bytes,
-            }
-            flags += [f"-L{folder}" for folder in self.board.include_dirs]
-            flags += ["-T", str(self.board.linker_script)]
-            flags += [f"-Wl,--defsym={name}={size}" for name, size in sizes.items()]
+        if memory is not None:
+            flags += linker_script_flags(self.board, memory)
         return flags
 
     def _image(self, elf: Path, sections: dict[str, int]) -> Image:
