@@ -83,7 +83,7 @@ def doubt(spec: EventSpec, match: Match) -> str | None:
 
 
 def explaining_events(spec: EventSpec, cadence_kind: str, catalogue: Catalogue) -> frozenset[str]:
-    """Events of which a recording must hold one to account for this one; `cadence_kind` is as the device measured it."""
+    """Events of which a recording must hold one to account for this one; `cadence_kind` is what was measured."""
     if spec.cadence == "none" or cadence_kind in ("t3", "t4"):
         return frozenset({spec.name})
     return frozenset(other.name for other in catalogue if other.cadence != "none")
