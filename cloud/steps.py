@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from cloud.history.clips import ClipStore, StoredClip
 from cloud.history.models import AWAITING_CLIP, DONE, RECEIVED, VERIFYING, Clip, Device, Event, Fingerprint
 from cloud.history.store import count_rejection, is_deleted
+from cloud.media.decision import explaining_events
 from cloud.media.index import MediaIndex
 from cloud.notify.notifier import Notification
 from cloud.pipeline import Effects, Pipeline, Publication, Step
@@ -262,7 +263,8 @@ class Steps:
             if row is None or row.stage != RECEIVED:
                 return
             spec = self._catalogue.by_name(row.name)
-            finding = self._check_media(spec, session.get(Fingerprint, event_id))
+            explaining = explaining_events(spec, str((row.cadence or {}).get("kind", "none")), self._catalogue)
+            finding = self._check_media(spec, session.get(Fingerprint, event_id), explaining)
             row.media_checked_at = self._now()
             row.media_id, row.media_title = finding.media_id, finding.title
             row.media_bit_error_rate, row.media_offset_s = finding.bit_error_rate, finding.offset_s
@@ -286,12 +288,12 @@ class Steps:
 
         return Step("media check", run)
 
-    def _check_media(self, spec: EventSpec, stored: Fingerprint | None) -> MediaFinding:
+    def _check_media(self, spec: EventSpec, stored: Fingerprint | None, explaining: frozenset[str]) -> MediaFinding:
         try:
             if stored is None:
                 return MediaFinding(note="The trigger came without a fingerprint.")
             sent = messages.Fingerprint(stored.first_sample, stored.step_samples, stored.words, stored.usable)
-            return self._media.check(spec, sent.word_array, sent.usable_array)
+            return self._media.check(spec, sent.word_array, sent.usable_array, explaining)
         except Exception as error:  # whatever it is, the event goes on and the person is told
             log.exception("the media check failed")
             return MediaFinding(error=str(error) or type(error).__name__)

@@ -12,7 +12,8 @@ Safety events (smoke, CO, glass) ask for more, because all sounders of one make 
 - the match must stand clearly above how well the sound matches itself a moment later. An alarm repeats itself, so that
   any other alarm of its make would match as well as the recording does; speech and music do not;
 - the recording must itself contain that event where it matches. A real alarm while a known advertisement happens
-  to play matches the advertisement, and must still notify.
+  to play matches the advertisement, and must still notify. The heads of the two alarms fire on each other's tone,
+  so a recording that holds either accounts for both, until the device has measured a cadence that tells them apart.
 
 Doubt is no match.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edge.catalogue import EventSpec
+from edge.catalogue import Catalogue, EventSpec
 from edge.native import UNRELATED_SPREAD
 
 STEPS_PER_SECOND = 50
@@ -31,6 +32,9 @@ MIN_USABLE_WORDS_SAFETY = 75
 DEVIATIONS_BELOW_HALF = 6.5
 ABOVE_SELF_MATCH = 1.5
 """Alarms with energy in the fingerprint's band match one another about as well as they match themselves."""
+HELD_SCORE = 0.5
+"""The least score of the verifier from which a recording counts as holding an event. Not the verifier's thresholds:
+those are low for safety events, so that it rejects only what it is sure of, and here that would silence them."""
 MAX_BIT_ERROR_RATE = 0.35
 """However much is compared: Haitsma and Kalker's bar (2002)."""
 
@@ -76,3 +80,10 @@ def doubt(spec: EventSpec, match: Match) -> str | None:
     if spec.is_safety and not match.holds_event:
         return f"the sound around matches “{match.title}”, but that holds no {spec.title.lower()} there"
     return None
+
+
+def explaining_events(spec: EventSpec, cadence_kind: str, catalogue: Catalogue) -> frozenset[str]:
+    """Events of which a recording must hold one to account for this one; `cadence_kind` is what was measured."""
+    if spec.cadence == "none" or cadence_kind in ("t3", "t4"):
+        return frozenset({spec.name})
+    return frozenset(other.name for other in catalogue if other.cadence != "none")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cloud.media.decision import MIN_USABLE_WORDS, STEPS_PER_SECOND, Match, doubt
+from cloud.media.decision import HELD_SCORE, MIN_USABLE_WORDS, STEPS_PER_SECOND, Match, doubt
 from cloud.verdict import MediaFinding
 from edge import native
 from edge.catalogue import EventSpec
@@ -52,12 +52,13 @@ class Reference:
     events: Mapping[str, tuple[int, ...] | None]
     words: tuple[npt.NDArray[np.uint32], ...]
 
-    def holds(self, event_name: str, from_s: float, to_s: float) -> bool:
-        """Whether the event can be heard in the stretch from `from_s` to `to_s` seconds."""
-        if event_name not in self.events:
-            return False
-        windows = self.events[event_name]
-        return windows is None or any(start < to_s and start + 4 > from_s for start in windows)
+    def holds(self, event_names: Collection[str], from_s: float, to_s: float) -> bool:
+        """Whether one of the events can be heard in the stretch from `from_s` to `to_s` seconds."""
+        for name in self.events.keys() & event_names:
+            windows = self.events[name]
+            if windows is None or any(start < to_s and start + 4 > from_s for start in windows):
+                return True
+        return False
 
 
 class MediaIndex:
@@ -94,7 +95,7 @@ class MediaIndex:
             title: what people see when it matches.
             pcm: the sound.
             score_windows: gives event scores for each second's window; without it, only `contains` is known.
-            thresholds: the score from which an event counts as held.
+            thresholds: the verifier's; an event counts as held from there, and from `HELD_SCORE` at least.
             contains: events that its owner says are in it.
 
         Raises:
@@ -112,7 +113,8 @@ class MediaIndex:
         if score_windows is not None and thresholds is not None:
             windows = score_windows(pcm)
             for name, threshold in thresholds.items():
-                held = tuple(second for second, scores in enumerate(windows) if scores.get(name, 0.0) >= threshold)
+                bar = max(threshold, HELD_SCORE)
+                held = tuple(second for second, scores in enumerate(windows) if scores.get(name, 0.0) >= bar)
                 if held:
                     events[name] = held
         events.update(dict.fromkeys(contains))
@@ -161,14 +163,27 @@ class MediaIndex:
         (self._folder / f"{meant[0].media_id}.npz").unlink(missing_ok=True)
         return meant[0]
 
-    def check(self, spec: EventSpec, words: npt.NDArray[np.uint32], usable: npt.NDArray[np.bool_]) -> MediaFinding:
-        """Look for the sound around a trigger, uint32[n] and bool[n]. Damaged files are left out, not raised."""
+    def check(
+        self,
+        spec: EventSpec,
+        words: npt.NDArray[np.uint32],
+        usable: npt.NDArray[np.bool_],
+        explaining: Collection[str] = (),
+    ) -> MediaFinding:
+        """Look for the sound around a trigger, uint32[n] and bool[n]. Damaged files are left out, not raised.
+
+        `explaining` names the events of which a recording must hold one to account for a safety event; itself if empty.
+        """
         if len(words) == 0:
             return MediaFinding(note="The trigger came without a fingerprint.")
         references = self.references()
         if not references:
             return MediaFinding(note="No recordings are known.")
-        matches = [match for match in self._matches(spec, words, usable, references) if match.words_compared > 0]
+        matches = [
+            match
+            for match in self._matches(spec, words, usable, references, explaining or (spec.name,))
+            if match.words_compared > 0
+        ]
         if not matches:
             return MediaFinding(note="Nothing known sounds like it.")
         accepted = [match for match in matches if doubt(spec, match) is None]
@@ -191,6 +206,7 @@ class MediaIndex:
         words: npt.NDArray[np.uint32],
         usable: npt.NDArray[np.bool_],
         references: list[Reference],
+        explaining: Collection[str],
     ) -> Iterator[Match]:
         repeats = native.self_match(words, usable) if spec.is_safety else None
         self_deviations = repeats.deviations if repeats is not None else 0.0
@@ -208,7 +224,7 @@ class MediaIndex:
                     offset_words=found.offset,
                     bit_error_rate=found.bit_error_rate,
                     words_compared=found.words_compared,
-                    holds_event=reference.holds(spec.name, from_s, from_s + len(words) / STEPS_PER_SECOND),
+                    holds_event=reference.holds(explaining, from_s, from_s + len(words) / STEPS_PER_SECOND),
                     self_deviations=self_deviations,
                 )
 

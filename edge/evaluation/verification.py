@@ -26,7 +26,7 @@ _WINDOW_HOP_FRAMES = 100
 # what true ones reach
 _KEPT_SHARE = 0.95
 _SAFETY_MARGIN = 0.5
-_SAFETY_RANGE = (0.05, 0.4)
+_SAFETY_RANGE = (0.01, 0.4)
 _OTHER_RANGE = (0.1, 0.8)
 
 # int8[400, 40] to float32[events]

@@ -7,6 +7,7 @@ from cloud.media.decision import (
     MIN_USABLE_WORDS_SAFETY,
     Match,
     doubt,
+    explaining_events,
     max_bit_error_rate,
 )
 from cloud.media.index import MediaIndex
@@ -28,6 +29,27 @@ def match(**changes) -> Match:
         "holds_event": True,
     }
     return Match(**{**values, **changes})
+
+
+@pytest.mark.parametrize("name", ["smoke_alarm", "co_alarm"])
+def test_a_recording_with_either_alarm_accounts_for_both_until_the_cadence_tells_them_apart(name):
+    spec = CATALOGUE.by_name(name)
+    assert explaining_events(spec, "none", CATALOGUE) == {"smoke_alarm", "co_alarm"}
+    assert explaining_events(spec, "other", CATALOGUE) == {"smoke_alarm", "co_alarm"}
+    assert explaining_events(spec, "t3", CATALOGUE) == {name}
+    assert explaining_events(spec, "t4", CATALOGUE) == {name}
+
+
+def test_no_other_event_is_accounted_for_by_an_alarm():
+    assert explaining_events(CATALOGUE.by_name("glass_break"), "none", CATALOGUE) == {"glass_break"}
+
+
+def test_a_low_threshold_of_the_verifier_does_not_make_a_recording_hold_an_event(index):
+    def score_windows(pcm):
+        return [{"smoke_alarm": 0.4} for _ in range(len(pcm) // RATE)]
+
+    reference = index.add("Song", music(8, seed=5), score_windows=score_windows, thresholds={"smoke_alarm": 0.01})
+    assert reference.events == {}
 
 
 def test_a_safety_sound_that_repeats_itself_is_not_media_however_well_it_matches():

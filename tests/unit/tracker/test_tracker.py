@@ -8,6 +8,7 @@ import pytest
 
 from edge import catalogue
 from edge.dataset.synthesis import alarms, cadences, noise, tones
+from edge.evaluation.operating_points import TRIGGER_RULES, TriggerRule
 from tests.unit.tracker.library import (
     CO_ALARM,
     ERROR_ARGUMENT,
@@ -313,3 +314,18 @@ def test_the_same_input_gives_the_same_events_whatever_the_scores(core: Core) ->
     scores = rng.integers(0, 256, (1000, 8), dtype=np.uint8)
     runs = [Tracker(core, core.default_params()).run(scores, frames) for _ in range(2)]
     assert [(t, bytes(e)) for t, e in runs[0]] == [(t, bytes(e)) for t, e in runs[1]]
+
+
+def test_thresholds_are_chosen_by_the_trackers_own_durations(core: Core) -> None:
+    step_ms = 20
+    events = core.default_params().events
+    own = {
+        spec.name: TriggerRule(
+            events[index].smoothing_shift,
+            events[index].min_duration_ms // step_ms,
+            events[index].max_gap_ms // step_ms,
+            events[index].refractory_ms // step_ms,
+        )
+        for index, spec in enumerate(catalogue.load())
+    }
+    assert own == TRIGGER_RULES
