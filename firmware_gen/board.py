@@ -1,5 +1,9 @@
-"""Boards: one folder each under `boards/`, found by listing it, described by its `board.toml`."""
+"""Boards: one folder each under `boards/`, found by listing it, described by its `board.toml`.
 
+Sources that boards share lie in `boards/_parts`, which is no board; a `board.toml` names them by relative paths.
+"""
+
+import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +14,16 @@ from edge.errors import HarkenError
 BOARDS = Path(__file__).parent / "boards"
 
 Runner = Literal["process", "qemu"]
+LOCAL: tuple[Runner, ...] = ("process", "qemu")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What an image may use, in bytes, and which of its sections lie in flash and in RAM."""
+    """What an image may use, from which address and in bytes, and which of its sections lie in flash and in RAM."""
 
+    flash_address: int
     flash_bytes: int
+    ram_address: int
     ram_bytes: int
     stack_bytes: int
     flash_sections: tuple[str, ...]
@@ -38,12 +45,21 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """How an image is run on this machine: as a process of its own or by QEMU's `machine`."""
+    """How an image is run on this machine: as a process of its own or by QEMU's `machine`, with its further options."""
 
     runner: Runner
     command: str | None
     machine: str | None
+    options: tuple[str, ...]
     remedy: str | None
+
+
+@dataclass(frozen=True)
+class FlashSpec:
+    """How an image gets onto the board: by which program, and what that calls the board."""
+
+    tool: str
+    target: str | None
 
 
 @dataclass(frozen=True)
@@ -57,12 +73,33 @@ class Board:
     sources: tuple[Path, ...]
     linker_script: Path | None
     memory: Memory | None
+    flash: FlashSpec | None
     run: RunSpec
+
+    @property
+    def include_dirs(self) -> tuple[Path, ...]:
+        """Where its sources' headers and what its linker script includes lie: its own folder, then its parts'."""
+        return tuple(dict.fromkeys([self.folder, *(source.parent for source in self.sources)]))
+
+    def missing_tools(self) -> list[str]:
+        """Return the commands that building and running its images here needs and PATH lacks."""
+        tools = self.toolchain
+        commands = [tools.compiler, tools.size, tools.nm, tools.objcopy, self.run.command]
+        return [command for command in commands if command is not None and shutil.which(command) is None]
 
 
 def board_names() -> list[str]:
     """Return the names of all boards, sorted."""
     return sorted(path.parent.name for path in BOARDS.glob("*/board.toml"))
+
+
+def local_boards() -> list[Board]:
+    """Return the boards whose images run on a workstation that has their tools, as a process or emulated; `host` first.
+
+    `Board.missing_tools` tells which of them run on this one.
+    """
+    boards = (load_board(name) for name in board_names())
+    return sorted((board for board in boards if board.run.runner in LOCAL), key=lambda board: board.run.runner)
 
 
 def load_board(name: str) -> Board:
@@ -88,8 +125,8 @@ def _parse(name: str, folder: Path, table: dict[str, Any]) -> Board:
     runner = run["runner"]
     if runner not in get_args(Runner):
         raise KeyError(f"run.runner (one of {', '.join(get_args(Runner))})")
-    files = tuple(folder / file for file in sources["files"])
-    script = folder / sources["linker_script"] if "linker_script" in sources else None
+    files = tuple((folder / file).resolve() for file in sources["files"])
+    script = (folder / sources["linker_script"]).resolve() if "linker_script" in sources else None
     for path in (*files, *([script] if script else [])):
         if not path.is_file():
             raise KeyError(f"the file {path.name}")
@@ -109,13 +146,16 @@ def _parse(name: str, folder: Path, table: dict[str, Any]) -> Board:
         sources=files,
         linker_script=script,
         memory=_parse_memory(table["memory"]) if "memory" in table else None,
-        run=RunSpec(runner, run.get("command"), run.get("machine"), run.get("remedy")),
+        flash=FlashSpec(table["flash"]["tool"], table["flash"].get("target")) if "flash" in table else None,
+        run=RunSpec(runner, run.get("command"), run.get("machine"), tuple(run.get("options", ())), run.get("remedy")),
     )
 
 
 def _parse_memory(table: dict[str, Any]) -> Memory:
     return Memory(
+        flash_address=table["flash_address"],
         flash_bytes=table["flash_bytes"],
+        ram_address=table["ram_address"],
         ram_bytes=table["ram_bytes"],
         stack_bytes=table["stack_bytes"],
         flash_sections=tuple(table["flash_sections"]),

@@ -1,5 +1,6 @@
 """From a board and a model to an image: generates, compiles what changed, links, and measures what came out."""
 
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -83,6 +84,22 @@ def build_host_library(model: Path | str | None = None) -> Path:
     return build_image("host", model, app="library").elf
 
 
+def linker_script_flags(board: Board, memory: Memory) -> list[str]:
+    """Return the linker's flags that hold an image to `memory` by the script of `board`, if it has one."""
+    if board.linker_script is None:
+        return []
+    symbols = {
+        "hk_flash_address": memory.flash_address,
+        "hk_flash_bytes": memory.flash_bytes,
+        "hk_ram_address": memory.ram_address,
+        "hk_ram_bytes": memory.ram_bytes,
+        "hk_stack_bytes": memory.stack_bytes,
+    }
+    folders = [f"-L{folder}" for folder in board.include_dirs]
+    script = ["-T", str(board.linker_script)]
+    return [*folders, *script, *(f"-Wl,--defsym={name}={value}" for name, value in symbols.items())]
+
+
 def _default_out_dir(board: Board, model: Path) -> Path:
     folder = build_core.build_root() / "firmware" / board.name
     if model.resolve() == DEFAULT_MODEL.resolve():
@@ -116,7 +133,7 @@ class _Build:
             build_core.generate(core_dir)
         model_dir = self.out / "model"
         self._compile_model(model_dir)
-        include = [CORE / "include", core_dir, model_dir, self.board.folder, zcbor_include_dir()]
+        include = [CORE / "include", core_dir, model_dir, *self.board.include_dirs, zcbor_include_dir()]
         flags = [*self.board.toolchain.flags, *(["-fPIC"] if self.is_library else [])]
         # Where the checkout lies must not change a byte of the image.
         flags.append(f"-ffile-prefix-map={CORE.parent.parent}=.")
@@ -169,8 +186,8 @@ class _Build:
         elf = self.out / ("libharken.so" if self.is_library else f"{self.app}{suffix}")
         report = self.out / f"{self.app}.json"
         command = [self.cc, *self.board.toolchain.flags, *self._link_flags(self.board.memory)]
-        script = [self.board.linker_script] if self.board.linker_script else []
-        key = _digest([*objects, *script], [_version(self.cc), *command])
+        scripts = [path for folder in self.board.include_dirs for path in sorted(folder.glob("*.ld"))]
+        key = _digest([*objects, *scripts], [_version(self.cc), *command])
         known = json.loads(report.read_text()) if report.is_file() else {}
         if known.get("key") == key and elf.is_file():
             return self._image(elf, known["sections"])
@@ -193,14 +210,8 @@ class _Build:
         flags = list(self.board.toolchain.link_flags)
         if self.is_library:
             flags = ["-shared", "-fPIC"]
-        if memory is not None and self.board.linker_script is not None:
-            sizes = {
-                "hk_flash_bytes": memory.flash_bytes,
-                "hk_ram_bytes": memory.ram_bytes,
-                "hk_stack_bytes": memory.stack_bytes,
-            }
-            flags += ["-T", str(self.board.linker_script)]
-            flags += [f"-Wl,--defsym={name}={size}" for name, size in sizes.items()]
+        if memory is not None:
+            flags += linker_script_flags(self.board, memory)
         return flags
 
     def _image(self, elf: Path, sections: dict[str, int]) -> Image:
@@ -220,7 +231,7 @@ class _Build:
         if memory is None or not re.search(r"overflowed by|will not fit in region", message):
             return HarkenError(f"the image for {self.board.name} does not link: {_first_error(message)}")
         # Link once more with room for everything, to say how much there is and what it is.
-        roomy = Memory(1 << 28, 1 << 28, memory.stack_bytes, memory.flash_sections, memory.ram_sections)
+        roomy = dataclasses.replace(memory, flash_bytes=1 << 28, ram_address=1 << 30, ram_bytes=1 << 28)
         elf = self.out / f".{self.app}.oversize"
         command = [self.cc, *self.board.toolchain.flags, *self._link_flags(roomy), *map(str, objects), "-o", str(elf)]
         if _run(command).returncode != 0:
@@ -298,11 +309,11 @@ def _section_sizes(size: str, elf: Path) -> dict[str, int]:
     """Return the size in bytes of each section that takes memory of the target."""
     rows = (line.split() for line in _run([size, "-A", str(elf)]).stdout.splitlines())
     sizes = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[0].startswith(".") and row[1].isdigit()}
-    return {
-        name: used
-        for name, used in sizes.items()
-        if used > 0 and not name.startswith((".debug", ".comment", ".ARM.attributes", ".note", ".gnu"))
-    }
+    return {name: used for name, used in sizes.items() if used > 0 and not _is_about_the_file(name)}
+
+
+def _is_about_the_file(section: str) -> bool:
+    return section.startswith((".debug", ".comment", ".note", ".gnu")) or section.endswith(".attributes")
 
 
 def _largest_symbols(nm: str, elf: Path) -> str:

@@ -69,16 +69,25 @@ def _python() -> Finding:
 
 
 def _newlib() -> Finding:
-    needed_for = "boards with a Cortex-M core"
-    compiler = shutil.which("arm-none-eabi-gcc")
-    if compiler is None:
-        return Finding(
-            "newlib for Arm", False, "no Arm compiler", needed_for, "apt-get install libnewlib-arm-none-eabi"
-        )
-    place = _first_line([compiler, "-mcpu=cortex-m4", "-mthumb", "-print-file-name=libc.a"]) or ""
+    command = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-print-file-name=libc.a"]
+    return _library("newlib for Arm", command, "boards with a Cortex-M core", "libnewlib-arm-none-eabi")
+
+
+def _picolibc() -> Finding:
+    command = ["riscv64-unknown-elf-gcc", "-print-file-name=picolibc.specs"]
+    return _library("picolibc for RISC-V", command, "boards with a RISC-V core", "picolibc-riscv64-unknown-elf")
+
+
+def _library(name: str, command: list[str], needed_for: str, package: str) -> Finding:
+    """Look for a C library by one of its files, where `command`, of the compiler that uses it, says that it is."""
+    remedy = f"apt-get install {package}"
+    place = _first_line(command)
+    if place is None:
+        return Finding(name, False, f"no {command[0]}", needed_for, remedy)
+    # a compiler that knows no such file answers with its bare name
     if Path(place).is_absolute() and Path(place).exists():
-        return Finding("newlib for Arm", True, place, needed_for)
-    return Finding("newlib for Arm", False, "libc.a not found", needed_for, "apt-get install libnewlib-arm-none-eabi")
+        return Finding(name, True, place, needed_for)
+    return Finding(name, False, f"{place} not found", needed_for, remedy)
 
 
 def _packages(name: str, modules: Iterable[str], needed_for: str, extra: str, *, is_essential: bool = False) -> Finding:
@@ -161,7 +170,22 @@ def examine() -> list[Finding]:
             "Arm compiler", ["arm-none-eabi-gcc", "--version"], "boards with a Cortex-M core", "gcc-arm-none-eabi"
         ),
         _newlib,
-        lambda: _program("QEMU for Arm", ["qemu-system-arm", "--version"], "emulated boards", "qemu-system-arm"),
+        lambda: _program(
+            "QEMU for Arm", ["qemu-system-arm", "--version"], "emulated boards with a Cortex-M core", "qemu-system-arm"
+        ),
+        lambda: _program(
+            "RISC-V compiler",
+            ["riscv64-unknown-elf-gcc", "--version"],
+            "boards with a RISC-V core",
+            "gcc-riscv64-unknown-elf",
+        ),
+        _picolibc,
+        lambda: _program(
+            "QEMU for RISC-V",
+            ["qemu-system-riscv32", "--version"],
+            "emulated boards with a RISC-V core",
+            "qemu-system-misc",
+        ),
         lambda: _program(
             "Mosquitto", ["mosquitto", "-h"], "the broker (amqtt stands in, slower and without MQTT 5)", "mosquitto"
         ),
@@ -200,6 +224,10 @@ def as_json(findings: list[Finding]) -> dict[str, object]:
             and present["Arm compiler"]
             and present["newlib for Arm"]
             and present["QEMU for Arm"],
+            "emulated_riscv_board": essentials
+            and present["RISC-V compiler"]
+            and present["picolibc for RISC-V"]
+            and present["QEMU for RISC-V"],
             "serve": essentials and has_cloud,
             "train": essentials and present["training packages"] and present["recordings"],
             "parity": essentials and present["TensorFlow Lite Micro"] and present["QEMU for Arm"],

@@ -25,6 +25,12 @@ find_python() {
 
 # --- system packages -------------------------------------------------------------------------------------------
 has_newlib() { has arm-none-eabi-gcc && [ -f "$(arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb -print-file-name=libc.a)" ]; }
+has_picolibc() { has riscv64-unknown-elf-gcc && [ -f "$(riscv64-unknown-elf-gcc -print-file-name=picolibc.specs)" ]; }
+
+# whether boards of this core are to run: all of them, or the one that was named
+needs() {
+    case "$stage $board $1" in "full "*|*" rv32-"*" riscv") return 0 ;; *" host "*|*" rv32-"*|*" riscv") return 1 ;; esac
+}
 
 list_missing() {
     missing=""
@@ -36,10 +42,15 @@ list_missing() {
         missing="$missing python3-venv"
     fi
     has mosquitto || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
-    if [ "$stage" = full ] || [ "$board" != host ]; then
+    if needs arm; then
         has qemu-system-arm || missing="$missing qemu-system-arm"
         has arm-none-eabi-gcc || missing="$missing gcc-arm-none-eabi"
         has_newlib || missing="$missing libnewlib-arm-none-eabi"
+    fi
+    if needs riscv; then
+        has qemu-system-riscv32 || missing="$missing qemu-system-misc"
+        has riscv64-unknown-elf-gcc || missing="$missing gcc-riscv64-unknown-elf"
+        has_picolibc || missing="$missing picolibc-riscv64-unknown-elf"
     fi
 }
 
@@ -80,8 +91,14 @@ if [ -n "$missing" ]; then
             die "nothing of Harken works without a C compiler and Python 3.11 or 3.12 with venv: install them, then run this again" ;;
         esac
         case "$missing" in *mosquitto*) say "without mosquitto: amqtt stands in as the broker (slower, MQTT 3.1.1 only)" ;; esac
-        case "$missing" in *qemu*|*arm-none-eabi*)
-            say "without the Arm compiler and QEMU: emulated boards do not run; the virtual device does: make demo BOARD=host"
+        case "$missing" in *qemu-system-misc*|*riscv64*)
+            say "without the RISC-V compiler and QEMU: the board rv32-virt does not run" ;;
+        esac
+        case "$missing" in *qemu-system-arm*|*arm-none-eabi*)
+            say "without the Arm compiler and QEMU: boards with a Cortex-M core do not run" ;;
+        esac
+        case "$missing" in *qemu*|*-eabi*|*-elf*)
+            say "the virtual device runs anyway: make demo BOARD=host"
             [ "$stage" = full ] || exit 1 ;;
         esac
     fi

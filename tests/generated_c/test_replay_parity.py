@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.bench.parity import measure, sound
+from edge.errors import HarkenError
+from firmware_gen.board import local_boards
+from tools.bench.parity import ALL, TFLM, measure, sound
 
-DETECTOR_FORM = Path(__file__).parents[1] / "models" / "detector_form_random_i8.tflite"
+MODELS = Path(__file__).parents[1] / "models"
+DETECTOR_FORM = MODELS / "detector_form_random_i8.tflite"
+TONES = MODELS / "tones.tflite"
 STEPS = 900
+FEW_STEPS = 200
 
 
 @pytest.mark.qemu
@@ -21,6 +26,24 @@ def test_host_board_and_tflm_agree_on_the_ends_of_the_range_and_a_scene() -> Non
     assert result.engines == ("host", "mps2-an386", "tflm")
     assert result.steps == STEPS
     assert result.differing_bytes == 0, result.first_differences
+
+
+@pytest.mark.qemu
+@pytest.mark.tflm
+def test_every_board_that_runs_here_agrees_with_the_host_and_tflm() -> None:
+    here = [board.name for board in local_boards() if not board.missing_tools()]
+    if len(here) < 2:
+        pytest.skip("no emulated board has its tools: make setup installs them")
+    result = measure(FEW_STEPS, TONES, ALL)
+    assert result.engines == (*here, TFLM)
+    assert result.engines[0] == "host"
+    assert result.differing_bytes == 0, result.first_differences
+
+
+def test_one_engine_alone_is_no_comparison() -> None:
+    for engines in (("host",), ("host", "host"), (TFLM,)):
+        with pytest.raises(HarkenError, match="nothing to compare"):
+            measure(1, TONES, engines)
 
 
 def test_the_sound_is_the_same_every_time_and_reaches_both_ends() -> None:

@@ -1,5 +1,6 @@
 """One set of vectors for Python, for C under the sanitizers, and for a Cortex-M4: the core answers alike on all."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from edge import build_core, native
 from edge.c_source import array
 from firmware_gen.board import load_board
+from firmware_gen.build import linker_script_flags
 from tests.golden.make_core_vectors import FOLDER, adpcm_cases, decode, fingerprint_cases, frontend_cases
 
 INSTRUCTIONS_PER_TICK = 40  # QEMU -icount shift=0 runs one instruction a nanosecond; the board's clock is 25 MHz
@@ -85,7 +87,7 @@ def compile_check(work: Path, board_name: str, extra: list[str]) -> Path:
         *board.toolchain.flags,
         *board.toolchain.link_flags,
         *extra,
-        *(f"-I{folder}" for folder in (build_core.INCLUDE_DIR, work, board.folder)),
+        *(f"-I{folder}" for folder in (build_core.INCLUDE_DIR, work, *board.include_dirs)),
         "-Wno-missing-braces",
         str(FOLDER / "check_core.c"),
         *(str(build_core.SOURCE_DIR / f"{name}.c") for name in SOURCES),
@@ -127,9 +129,9 @@ def test_a_cortex_m4_sees_the_golden_values_within_its_budget(tmp_path, record_p
     for tool in (board.toolchain.compiler, "qemu-system-arm"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    assert board.linker_script is not None
-    memory = {"hk_flash_bytes": 1 << 20, "hk_ram_bytes": 1 << 20, "hk_stack_bytes": 1 << 14}
-    script = ["-T", str(board.linker_script), *(f"-Wl,--defsym={name}={size}" for name, size in memory.items())]
+    assert board.memory is not None
+    roomy = dataclasses.replace(board.memory, flash_bytes=1 << 20, ram_bytes=1 << 20, stack_bytes=1 << 14)
+    script = linker_script_flags(board, roomy)
     program = compile_check(tmp_path, "mps2-an386", script)
     command = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"]
     command += ["-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", str(program)]

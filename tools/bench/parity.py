@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge.errors import HarkenError
 from edge.evaluation.parity import Int8Array, Int16Array, Parity, Uint8Array, compare
 from edge.quantization.tflm import TflmModel
-from firmware_gen.board import Board, load_board
+from firmware_gen.board import Board, load_board, local_boards
 from firmware_gen.build import DEFAULT_MODEL, Image, build_image
 from tools.demo.scene import make_scene
 from tools.device.runner import STEP_SAMPLES, replay
 
-BOARDS = ("host", "mps2-an386")
+TFLM = "tflm"
+ENGINES = ("host", "mps2-an386", TFLM)
+ALL = ("all",)
 DEFAULT_STEPS = 12_500
 SAMPLE_RATE_HZ = 16_000
 SEED = 7
@@ -34,7 +37,7 @@ class ReplayEngine:
 class TflmEngine:
     """The model in the real TensorFlow Lite Micro."""
 
-    name = "tflm"
+    name = TFLM
 
     def __init__(self, model: Path) -> None:
         self._model = model
@@ -76,12 +79,31 @@ def _ends_of_the_range() -> Int16Array:
     return np.concatenate(parts)
 
 
-def measure(steps: int = DEFAULT_STEPS, model: Path | None = None, board_names: tuple[str, ...] = BOARDS) -> Parity:
-    """Build the replay image of every board and compare them with each other and with TFLM over `steps` steps.
+def left_out() -> dict[str, str]:
+    """Return the boards that `ALL` leaves out on this machine, and why."""
+    missing = {board.name: board.missing_tools() for board in local_boards()}
+    return {name: f"{', '.join(tools)} not found" for name, tools in missing.items() if tools}
 
-    Raises HarkenError where a tool, the wheel or the model is missing.
+
+def measure(steps: int = DEFAULT_STEPS, model: Path | None = None, engines: tuple[str, ...] = ENGINES) -> Parity:
+    """Run `steps` steps through `engines` and compare them with the first.
+
+    Args:
+        steps: of 20 ms of `sound`.
+        model: the detector's `.tflite`; default: the committed one.
+        engines: names of boards, each of whose replay image is built and run, and `tflm`, which is the network alone
+            and gets the features of the first board; or `ALL`: every board that can run here, host first, and `tflm`.
+
+    Raises:
+        HarkenError: no board is named or there is none of that name, or a tool, the wheel or the model is missing.
     """
     path = model or DEFAULT_MODEL
-    boards = [load_board(name) for name in board_names]
-    engines = [ReplayEngine(board, build_image(board, path, app="replay")) for board in boards]
-    return compare(sound(steps), engines, [TflmEngine(path)])
+    if engines == ALL:
+        engines = (*(board.name for board in local_boards() if not board.missing_tools()), TFLM)
+    names = [name for name in dict.fromkeys(engines) if name != TFLM]
+    if not names or len(set(engines)) < 2:
+        raise HarkenError("nothing to compare: name a board and something else, for example --boards host,tflm")
+    boards = [load_board(name) for name in names]
+    replays = [ReplayEngine(board, build_image(board, path, app="replay")) for board in boards]
+    networks = [TflmEngine(path)] if TFLM in engines else []
+    return compare(sound(steps), replays, networks)

@@ -16,7 +16,9 @@ def register(subparsers: Any) -> None:
         "project made (or a recording) to an emulated board or the virtual device, and sums up what was heard.",
     )
     parser.add_argument(
-        "--board", default="mps2-an386", help="mps2-an386 (emulated Cortex-M4) or host (default: %(default)s)"
+        "--board",
+        default="mps2-an386",
+        help="an emulated board (harken firmware boards lists them) or host (default: %(default)s)",
     )
     parser.add_argument("--audio", type=Path, metavar="FILE", help="play this recording in place of the scene")
     parser.add_argument("--keep", action="store_true", help="leave the history page running at the end")

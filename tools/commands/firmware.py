@@ -18,6 +18,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     build.add_argument("--json", action="store_true", help="end with one line of JSON")
     build.set_defaults(func=_build)
     boards = group.add_parser("boards", help="list the boards that can be built for")
+    boards.add_argument("--sizes", action="store_true", help="build each one's device image and say what it takes")
     boards.set_defaults(func=_boards)
 
 
@@ -49,13 +50,27 @@ def _build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _boards(_args: argparse.Namespace) -> int:
+def _boards(args: argparse.Namespace) -> int:
     from firmware_gen.board import board_names, load_board
+    from firmware_gen.build import build_image
 
     for name in board_names():
-        print(f"{name:<14} {load_board(name).title}")
+        board = load_board(name)
+        memory, missing = board.memory, board.missing_tools()
+        line = [f"{name:<14} {board.title}"]
+        if args.sizes and not missing:
+            image = build_image(board)
+            line.append(f"flash {_of(image.flash_bytes, memory.flash_bytes if memory else None)}")
+            line.append(f"RAM {_of(image.ram_bytes, memory.ram_bytes if memory else None)}")
+        elif memory:
+            line.append(f"{memory.flash_bytes // 1024} KB flash, {memory.ram_bytes // 1024} KB RAM")
+        if board.flash:
+            line.append(f"flashed by {board.flash.tool}{f' as {board.flash.target}' if board.flash.target else ''}")
+        if missing:
+            line.append(f"not here: {', '.join(missing)} not found")
+        print("; ".join(line))
     return 0
 
 
 def _of(used: int, limit: int | None) -> str:
-    return f"{used:>9,} B" if limit is None else f"{used:>9,} B of {limit:,} B ({100 * used / limit:.0f} %)"
+    return f"{used:,} B" if limit is None else f"{used:,} B of {limit:,} B ({100 * used / limit:.1f} %)"

@@ -115,6 +115,7 @@ def _qemu(board: Board, image: Image, arguments: Sequence[str]) -> list[str]:
     command = shutil.which(board.run.command or "")
     if command is None:
         raise HarkenError(f"board {board.name} runs under {board.run.command}, which is missing: {board.run.remedy}")
-    machine = ["-M", str(board.run.machine), "-nographic", "-monitor", "none", "-kernel", str(image.elf.resolve())]
+    machine = ["-M", str(board.run.machine), *board.run.options, "-nographic", "-monitor", "none"]
+    machine += ["-kernel", str(image.elf.resolve())]
     words = ",".join(f"arg={word}" for word in (image.elf.stem, *arguments))
     return [command, *machine, "-semihosting-config", f"enable=on,target=native,{words}"]

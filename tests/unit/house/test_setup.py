@@ -49,6 +49,22 @@ def test_without_an_emulator_set_up_names_the_board_that_still_works(tmp_path: P
     assert "qemu-system-arm" in done.stdout
     assert "gcc-arm-none-eabi" in done.stdout
     assert "make demo BOARD=host" in done.stdout
+    assert "riscv" not in done.stdout  # only the whole set-up, and its own board, have it
+
+
+def test_a_riscv_board_needs_its_own_tools_alone(tmp_path: Path) -> None:
+    done = run_setup(tmp_path, BASE, "demo", "rv32-virt")
+    assert done.returncode == 1
+    assert "qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf" in done.stdout
+    assert "arm" not in done.stdout
+    assert "make demo BOARD=host" in done.stdout
+
+
+def test_the_whole_set_up_wants_the_tools_of_every_board(tmp_path: Path) -> None:
+    done = run_setup(tmp_path, SHELL_TOOLS, "full")  # without a C compiler it stops after this list
+    missing = next(line for line in done.stdout.splitlines() if "still missing" in line)
+    for package in ("qemu-system-arm", "qemu-system-misc", "gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf"):
+        assert package in missing
 
 
 def test_without_a_compiler_set_up_stops_and_says_so(tmp_path: Path) -> None:
@@ -65,7 +81,7 @@ def test_doctor_names_a_remedy_for_each_thing_that_is_missing(
     status = main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     missing = {finding["name"] for finding in report["findings"] if not finding["is_present"]}
-    assert {"C compiler", "Arm compiler", "QEMU for Arm", "recordings"} <= missing
+    assert {"C compiler", "Arm compiler", "QEMU for Arm", "RISC-V compiler", "recordings"} <= missing
     assert all(finding["remedy"] for finding in report["findings"] if not finding["is_present"])
     assert status == 1
     assert not report["works"]["demo_on_host"]

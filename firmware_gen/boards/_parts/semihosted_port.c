@@ -1,56 +1,23 @@
-/* The mps2-an386's port: a CMSDK UART for the link, SysTick for the clock, Arm semihosting for the host's files.
+/* hk_port.h on a core and a serial port: the link on the serial port, the host's files by semihosting.
  *
- * The microphone is a file on the host that grows while the test plays sound into it: QEMU's UART takes about 25 kB/s,
- * less than PCM needs in real time, while semihosting reads megabytes per second. */
+ * The microphone is a file on the host that grows while the test plays sound into it: QEMU's serial ports take less
+ * than PCM needs in real time (the CMSDK UART about 25 kB/s), while semihosting reads megabytes per second. A board
+ * whose semihosting nobody answers hears PCM on the link. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "hk_board.h"
 #include "hk_error.h"
-#include "hk_mps2_an386.h"
+#include "hk_parts.h"
 #include "hk_port.h"
 
-/* --- Registers (Arm DDI 0479 for the CMSDK UART, Armv7-M ARM for the rest) --- */
-
-#define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
-#define UART0_DATA REGISTER(0x40004000u)
-#define UART0_STATE REGISTER(0x40004004u)
-#define UART0_CTRL REGISTER(0x40004008u)
-#define UART0_INTSTATUS REGISTER(0x4000400cu)
-#define UART0_BAUDDIV REGISTER(0x40004010u)
-#define SYSTICK_CTRL REGISTER(0xe000e010u)
-#define SYSTICK_LOAD REGISTER(0xe000e014u)
-#define SYSTICK_VALUE REGISTER(0xe000e018u)
-#define NVIC_ENABLE REGISTER(0xe000e100u)
-
-enum {
-    STATE_TX_FULL = 1u << 0,
-    STATE_RX_FULL = 1u << 1,
-    STATE_RX_OVERRUN = 1u << 3,
-    CTRL_TX_ENABLE = 1u << 0,
-    CTRL_RX_ENABLE = 1u << 1,
-    CTRL_RX_INTERRUPT = 1u << 3,
-    INTERRUPT_RX = 1u << 1,
-    NVIC_UART0_RX = 1u << 0,
-    SYSTICK_RUN = 7, /* core clock, interrupt, enabled */
-    CORE_HZ = 25000000,
-    TICK_MS = 10,
-};
-
-/* --- Clock --- */
-
-static volatile uint32_t ticks;
-
-void hk_on_systick(void) {
-    ticks = ticks + 1;
-}
+/* --- Clock and link: receive by interrupt into a ring, one writer (the handler) and one reader (the main loop) --- */
 
 static uint32_t clock_ms(void *context) {
     (void)context;
-    return ticks * TICK_MS;
+    return hk_core_clock_ms();
 }
-
-/* --- Link: receive by interrupt into a ring, one writer (the handler) and one reader (the main loop) --- */
 
 enum { RING_BYTES = 512 };
 _Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "indices wrap by masking");
@@ -58,16 +25,21 @@ _Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "indices wrap by masking");
 static uint8_t ring[RING_BYTES];
 static volatile uint32_t ring_written;
 static volatile uint32_t ring_read;
+static volatile bool is_sender_held;
 
-void hk_on_uart0_receive(void) {
-    UART0_INTSTATUS = INTERRUPT_RX;
-    while ((UART0_STATE & STATE_RX_FULL) != 0) {
+void hk_port_on_receive(void) {
+    for (;;) {
         if (ring_written - ring_read == RING_BYTES) {
             /* Leave the byte where it is: the sender is held until the main loop has made room. */
-            UART0_CTRL = CTRL_TX_ENABLE | CTRL_RX_ENABLE;
+            is_sender_held = true;
+            hk_serial_allow_interrupt(false);
             return;
         }
-        ring[ring_written & (RING_BYTES - 1)] = (uint8_t)UART0_DATA;
+        uint8_t byte;
+        if (!hk_serial_receive(&byte)) {
+            return;
+        }
+        ring[ring_written & (RING_BYTES - 1)] = byte;
         ring_written = ring_written + 1;
     }
 }
@@ -79,11 +51,12 @@ static size_t link_read(void *context, uint8_t *bytes, size_t capacity) {
         bytes[n++] = ring[ring_read & (RING_BYTES - 1)];
         ring_read = ring_read + 1;
     }
-    if ((UART0_CTRL & CTRL_RX_INTERRUPT) == 0) {
-        UART0_CTRL = CTRL_TX_ENABLE | CTRL_RX_ENABLE | CTRL_RX_INTERRUPT;
-        __asm__ volatile("cpsid i");
-        hk_on_uart0_receive(); /* what waited did so without an interrupt of its own */
-        __asm__ volatile("cpsie i");
+    if (is_sender_held) {
+        hk_core_mask();
+        is_sender_held = false;
+        hk_serial_allow_interrupt(true);
+        hk_port_on_receive(); /* what waited did so without an interrupt of its own */
+        hk_core_unmask();
     }
     return n;
 }
@@ -91,13 +64,13 @@ static size_t link_read(void *context, uint8_t *bytes, size_t capacity) {
 static size_t link_write(void *context, const uint8_t *bytes, size_t n) {
     (void)context;
     size_t written = 0;
-    while (written < n && (UART0_STATE & STATE_TX_FULL) == 0) {
-        UART0_DATA = bytes[written++];
+    while (written < n && hk_serial_send(bytes[written])) {
+        ++written;
     }
     return written;
 }
 
-/* --- Semihosting (Arm "Semihosting for AArch32 and AArch64", 2.0) --- */
+/* --- Semihosting (Arm "Semihosting for AArch32 and AArch64", 2.0; RISC-V takes over its operations) --- */
 
 enum {
     SYS_OPEN = 0x01,
@@ -112,42 +85,35 @@ enum {
     ADP_STOPPED_APPLICATION_EXIT = 0x20026,
 };
 
-static int32_t semihost(int32_t operation, const void *argument) {
-    register int32_t r0 __asm__("r0") = operation;
-    register const void *r1 __asm__("r1") = argument;
-    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-    return r0;
-}
-
 int hk_board_file_open(const char *path, hk_board_file_mode_t mode) {
     const uintptr_t block[3] = {(uintptr_t)path, mode == HK_BOARD_FILE_READ ? OPEN_RB : OPEN_WB, strlen(path)};
-    return (int)semihost(SYS_OPEN, block);
+    return (int)hk_core_semihost(SYS_OPEN, block);
 }
 
 size_t hk_board_file_read(int handle, void *bytes, size_t n) {
     const uintptr_t block[3] = {(uintptr_t)handle, (uintptr_t)bytes, n};
-    const int32_t left = semihost(SYS_READ, block); /* the bytes that were NOT read; -1 on an error */
+    const int32_t left = hk_core_semihost(SYS_READ, block); /* the bytes that were NOT read; -1 on an error */
     return left < 0 || (size_t)left > n ? 0 : n - (size_t)left;
 }
 
 int hk_board_file_write(int handle, const void *bytes, size_t n) {
     const uintptr_t block[3] = {(uintptr_t)handle, (uintptr_t)bytes, n};
-    return semihost(SYS_WRITE, block) == 0 ? 0 : -1;
+    return hk_core_semihost(SYS_WRITE, block) == 0 ? 0 : -1;
 }
 
 void hk_board_file_close(int handle) {
     const uintptr_t block[1] = {(uintptr_t)handle};
-    (void)semihost(SYS_CLOSE, block);
+    (void)hk_core_semihost(SYS_CLOSE, block);
 }
 
 void hk_board_print(const char *line) {
-    (void)semihost(SYS_WRITE0, line);
-    (void)semihost(SYS_WRITE0, "\n");
+    (void)hk_core_semihost(SYS_WRITE0, line);
+    (void)hk_core_semihost(SYS_WRITE0, "\n");
 }
 
 _Noreturn void hk_board_exit(int status) {
     const uintptr_t block[2] = {ADP_STOPPED_APPLICATION_EXIT, (uintptr_t)status};
-    (void)semihost(SYS_EXIT_EXTENDED, block);
+    (void)hk_core_semihost(SYS_EXIT_EXTENDED, block);
     for (;;) {
         hk_board_wait(); /* only where nobody answers the exit: a board without a debugger */
     }
@@ -155,11 +121,11 @@ _Noreturn void hk_board_exit(int status) {
 
 void hk_board_wait(void) {
     /* A byte that arrives between the check and the wait would sleep until the next tick without the mask. */
-    __asm__ volatile("cpsid i");
+    hk_core_mask();
     if (ring_read == ring_written) {
-        __asm__ volatile("wfi");
+        hk_core_sleep();
     }
-    __asm__ volatile("cpsie i");
+    hk_core_unmask();
 }
 
 /* --- Command line: what QEMU was given as -semihosting-config arg=… --- */
@@ -169,10 +135,12 @@ enum { COMMAND_LINE_BYTES = 256, ARGUMENTS_MAX = 8 };
 static char command_line[COMMAND_LINE_BYTES];
 static char *arguments[ARGUMENTS_MAX + 1];
 
-int hk_read_command_line(char ***argv) {
+/* Splits the command line at its spaces, the program's name first; returns how many arguments there are. No argument
+ * can hold a space. */
+static int read_command_line(char ***argv) {
     const uintptr_t block[2] = {(uintptr_t)command_line, COMMAND_LINE_BYTES};
     *argv = arguments;
-    if (semihost(SYS_GET_CMDLINE, block) != 0) {
+    if (hk_core_semihost(SYS_GET_CMDLINE, block) != 0) {
         return 0;
     }
     int argument_count = 0;
@@ -245,7 +213,7 @@ static int settings_save(void *context, const uint8_t *bytes, size_t n) {
 }
 
 static const hk_port_t port = {
-    .board = "mps2-an386",
+    .board = HK_BOARD_NAME,
     .clock_ms = clock_ms,
     .link_read = link_read,
     .link_write = link_write,
@@ -256,12 +224,8 @@ static const hk_port_t port = {
 };
 
 const hk_port_t *hk_board_start(int argc, char **argv) {
-    UART0_BAUDDIV = 16; /* the fastest the UART allows */
-    UART0_CTRL = CTRL_TX_ENABLE | CTRL_RX_ENABLE | CTRL_RX_INTERRUPT;
-    NVIC_ENABLE = NVIC_UART0_RX;
-    SYSTICK_LOAD = CORE_HZ / 1000 * TICK_MS - 1;
-    SYSTICK_VALUE = 0;
-    SYSTICK_CTRL = SYSTICK_RUN;
+    hk_serial_start();
+    hk_core_start();
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--microphone") == 0) {
             microphone = hk_board_file_open(argv[i + 1], HK_BOARD_FILE_READ);
@@ -277,4 +241,72 @@ const hk_port_t *hk_board_start(int argc, char **argv) {
         }
     }
     return &port;
+}
+
+/* --- Run, and what a run has taken of the stack --- */
+
+extern uint8_t hk_stack_bottom[], hk_stack_top[];
+
+int main(int argc, char **argv);
+
+/* Every word that the stack never reaches keeps this pattern, so that print_stack_use can tell how deep it went. */
+enum { STACK_PAINT = 0x5a };
+
+static void paint_stack(void) {
+    const uint8_t marker = 0;
+    /* Stops well short of this function's own frame. */
+    const uintptr_t end = (uintptr_t)&marker - 64u;
+    for (volatile uint8_t *p = hk_stack_bottom; (uintptr_t)p < end; ++p) {
+        *p = STACK_PAINT;
+    }
+}
+
+static char *append_number(char *to, size_t value) {
+    char digits[10];
+    size_t n = 0;
+    do {
+        digits[n++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    while (n > 0) {
+        *to++ = digits[--n];
+    }
+    return to;
+}
+
+static char *append_text(char *to, const char *text) {
+    while (*text != '\0') {
+        *to++ = *text++;
+    }
+    return to;
+}
+
+/* One line on the console. */
+static void print_stack_use(void) {
+    const uint8_t *p = hk_stack_bottom;
+    while (p < hk_stack_top && *p == STACK_PAINT) {
+        ++p;
+    }
+    char line[64];
+    char *end = append_text(line, "stack: ");
+    end = append_number(end, (size_t)(hk_stack_top - p));
+    end = append_text(end, " of ");
+    end = append_number(end, (size_t)(hk_stack_top - hk_stack_bottom));
+    end = append_text(end, " bytes used");
+    *end = '\0';
+    hk_board_print(line);
+}
+
+_Noreturn void hk_port_run(void) {
+    paint_stack();
+    char **argv;
+    const int argc = read_command_line(&argv);
+    const int status = main(argc, argv);
+    print_stack_use();
+    hk_board_exit(status);
+}
+
+_Noreturn void hk_port_on_fault(void) {
+    hk_board_print("harken: the processor faulted");
+    hk_board_exit(1);
 }
