@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from edge import c_source
 from firmware_gen.compiler.fixed_point import Scale, sigmoid_lines
@@ -16,7 +17,14 @@ FOLDER = Path(__file__).parent
 KERNELS = FOLDER / "kernels"
 
 # What a kernel needs before it in the file.
-_KERNEL_PARTS = {"lstm": ("activation.h", "lstm.h")}
+_KERNEL_PARTS = {
+    "add": ("broadcast.h", "add.h"),
+    "conv_2d": ("window.h", "fully_connected.h", "conv_2d.h"),
+    "depthwise_conv_2d": ("window.h", "depthwise_conv_2d.h"),
+    "lstm": ("activation.h", "lstm.h"),
+    "mul": ("broadcast.h", "mul.h"),
+    "pool_2d": ("window.h", "pool_2d.h"),
+}
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,10 @@ def emit_engine(
         "summary": summary,
         "input": plan.graph.tensors[plan.graph.inputs[0]],
         "output": plan.graph.tensors[plan.graph.outputs[0]],
+        "constants": [
+            {"name": name, "values": np.asarray(plan.graph.tensors[index].data).view(np.uint8).ravel()}
+            for index, name in plan.constants.items()
+        ],
         "plan": plan,
         "model_hash": model_hash,
         "trunk_hash": trunk_hash,

@@ -13,6 +13,7 @@ from firmware_gen.compiler.graph import Graph, Operator, Tensor
 from firmware_gen.compiler.lowering import Lowering, Step
 
 KIND = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+OPTIONS_TYPE = tflite.BuiltinOptions.UnidirectionalSequenceLSTMOptions
 
 GATES = ("input", "forget", "cell", "output")
 INPUT, INPUT_WEIGHTS, RECURRENT_WEIGHTS, PEEPHOLES, BIASES = 0, 1, 5, (9, 10, 11), 12
