@@ -37,7 +37,9 @@ def lower_pool(lowering: Lowering, operator: Operator, function: str) -> None:
     window = read_window(graph, operator, source, output, operator.options["filter"])
     graph.require(operator, source.shape[3] == output.shape[3], "input and output differ in channels")
     height, width = window.filter
-    graph.require(operator, height * width <= MAX_POINTS, f"its filter has {height * width} points (limit {MAX_POINTS})")
+    graph.require(
+        operator, height * width <= MAX_POINTS, f"its filter has {height * width} points (limit {MAX_POINTS})"
+    )
     least, greatest = fused_range(graph, operator, output)
     values = {
         "index": operator.index,

@@ -15,7 +15,7 @@ SCALE = 0.1  # of every layer's outputs
 
 
 class NetworkWriter:
-    """Adds layers one after the other, each quantised so that its random outputs fill int8 and now and then saturate."""
+    """Adds layers one after the other, each quantised so that random outputs fill int8 and saturate now and then."""
 
     def __init__(self, shape: tuple[int, ...], seed: int, scale: float = 0.05, zero_point: int = 3) -> None:
         self.writer = ModelWriter()
@@ -57,8 +57,7 @@ class NetworkWriter:
             out = tuple(-(-length // step) for length, step in zip((height, width), stride, strict=True))
         else:
             out = tuple(
-                (length - reach) // step + 1
-                for length, reach, step in zip((height, width), size, stride, strict=True)
+                (length - reach) // step + 1 for length, reach, step in zip((height, width), size, stride, strict=True)
             )
         count = channels * filters if is_depthwise else filters
         shape = (1, *size, count) if is_depthwise else (filters, *size, channels)

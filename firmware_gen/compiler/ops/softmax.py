@@ -6,8 +6,8 @@ from typing import Any
 import tflite
 
 from firmware_gen.compiler.fixed_point import softmax_exponentials
-from firmware_gen.compiler.int8_checks import require_int8
 from firmware_gen.compiler.graph import Operator
+from firmware_gen.compiler.int8_checks import require_int8
 from firmware_gen.compiler.lowering import Lowering, Step
 
 KIND = "SOFTMAX"
