@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class HeadBlob:
     blob: bytes
 
 
+@cache
 def sources_hash() -> bytes:
     """Return the hash of the compiler's own files, so that generated C names the generator that wrote it."""
     digest = hashlib.sha256()
@@ -49,6 +51,7 @@ def _scale(scale: Scale) -> str:
     return f"{{{scale.multiplier}, {scale.shift}}}"
 
 
+@cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
