@@ -10,7 +10,7 @@ from firmware_gen.compiler.fused_activation import fused_range
 from firmware_gen.compiler.graph import Graph, Operator, Tensor
 from firmware_gen.compiler.int8_checks import require_int8
 
-SUM_LIMIT = 2**30  # leaves room for the zero point after rescaling
+SUM_LIMIT = 2**30  # what hk_requantize_bounded takes once it is shifted left
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The operators of CNNs, at many shapes and quantisations, answer as TensorFlow Lite Micro does, byte for byte."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import tflite
 
 from edge.quantization.tflm import TflmModel
 from firmware_gen.compiler import compile_whole
-from tests.generated_c.cortex_m4 import run_on_cortex_m4
+from firmware_gen.compiler.fixed_point import quantize_multiplier, requantize
 from tests.generated_c.reference import engine_answers, tflm_answers
+from tests.generated_c.test_operator_parity import telling_sums
 from tests.generated_c.vectors import extremes
 from tests.models import networks
 from tests.models.tflite_writer import ModelWriter
@@ -141,6 +141,41 @@ def test_conv_2d(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", DEPTHWISE)
 def test_depthwise_conv_2d(name: str, tmp_path: Path) -> None:
     check(convolution("DEPTHWISE_CONV_2D", DEPTHWISE[name]), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "MUL"])
+def test_the_product_of_two_scales_is_taken_in_double(kind: str, tmp_path: Path) -> None:
+    """The sums are those that rescale otherwise if the product is rounded to float32 on the way."""
+    target_scale = 0.5
+    first, second, sums = telling_sums(target_scale, range(-120, 120))
+    w = ModelWriter()
+    if kind == "MUL":
+        # Products of int8 values are small: of many pairs of scales some products tell.
+        products = np.outer(np.arange(-128, 128), np.arange(-128, 128))
+        first, second, target_scale = telling_scales(products)
+        source, target = w.tensor((256, 1), scale=first), w.tensor((256, 256), scale=target_scale)
+        other = w.constant(np.arange(-128, 128).astype(np.int8).reshape(1, 256), second)
+        w.with_options("MUL", [source, other], [target], "MulOptions")
+        check(w.finish([source], [target]), tmp_path, np.arange(-128, 128).astype(np.int8).reshape(1, 256))
+        return
+    count = len(sums)
+    source, target = w.tensor((1, 1, 1, 1), scale=first), w.tensor((1, 1, 1, count), scale=target_scale)
+    shape = (count, 1, 1, 1) if kind == "CONV_2D" else (1, 1, 1, count)
+    w.convolution(kind, source, np.ones(shape, np.int8), [second] * count, np.array(sums, np.int32), target)
+    # The input 0 gives the sums themselves.
+    check(w.finish([source], [target]), tmp_path, np.arange(-128, 128).astype(np.int8).reshape(-1, 1))
+
+
+def telling_scales(products: np.ndarray) -> tuple[float, float, float]:
+    """Find three float32 scales with which some products rescale otherwise if that of the first two is rounded."""
+    rng = np.random.default_rng(4)
+    values = [int(value) for value in np.unique(products)]
+    while True:
+        first, second, target = (float(np.float32(s)) for s in rng.uniform(0.05, 0.5, 3))
+        exact = quantize_multiplier(first * second / target)
+        rounded = quantize_multiplier(float(np.float32(first) * np.float32(second)) / target)
+        if any(abs(requantize(v, exact)) < 120 and requantize(v, exact) != requantize(v, rounded) for v in values):
+            return first, second, target
 
 
 @pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
@@ -399,20 +434,6 @@ def test_a_whole_network(name: str, tmp_path: Path) -> None:
     model = NETWORKS[name]()
     answers = check(model, tmp_path)
     assert len(np.unique(answers)) > 20, "the weights must spread the output"
-
-
-@pytest.mark.qemu
-@pytest.mark.parametrize("name", ["cnn", "keyword spotting"])
-def test_a_whole_network_on_a_cortex_m4(name: str, tmp_path: Path) -> None:
-    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
-        pytest.skip("arm-none-eabi-gcc or qemu-system-arm is not installed")
-    model = NETWORKS[name]()
-    path = tmp_path / "model.tflite"
-    path.write_bytes(model)
-    compiled = compile_whole(path, tmp_path / "c")
-    steps = vectors(compiled.input_bytes, 4)[:8]
-    run = run_on_cortex_m4(compiled, steps, tmp_path)
-    assert np.array_equal(run.outputs.view(np.uint8), tflm_answers(model, steps))
 
 
 def test_networks_are_the_same_every_time() -> None:

@@ -1,11 +1,14 @@
 """Whole networks with random weights, written without TensorFlow: CNNs, and LSTMs of several sizes."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tflite
 
 from tests.models.tflite_writer import ModelWriter
+
+Make = Callable[[], bytes]
 
 RELU = tflite.ActivationFunctionType.RELU
 SAME, VALID = tflite.Padding.SAME, tflite.Padding.VALID

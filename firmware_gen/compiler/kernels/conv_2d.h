@@ -34,8 +34,8 @@ static inline void hk_conv_2d(const hk_conv_2d_t *conv, const int8_t *in, int8_t
             for (int32_t i = 0; i < conv->filters; i++, filter++) {
                 const int32_t sum = hk_dense_row(conv->bias[filter], weights, values, conv->columns);
                 weights += conv->columns;
-                *out++ = (int8_t)hk_clamp(hk_requantize(sum, conv->scales[filter]) + conv->zero_point, conv->least,
-                                          conv->greatest);
+                const int32_t scaled = hk_requantize_bounded(sum, conv->scales[filter]);
+                *out++ = (int8_t)hk_clamp(scaled + conv->zero_point, conv->least, conv->greatest);
             }
         }
     }

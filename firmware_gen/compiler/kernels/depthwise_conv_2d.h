@@ -34,8 +34,8 @@ static inline void hk_depthwise_conv_2d(const hk_depthwise_conv_2d_t *conv, cons
                 for (int32_t point = 0; point < conv->points; point++) {
                     sum += *weights++ * values[point * channels + channel];
                 }
-                *out++ = (int8_t)hk_clamp(hk_requantize(sum, conv->scales[filter]) + conv->zero_point, conv->least,
-                                          conv->greatest);
+                const int32_t scaled = hk_requantize_bounded(sum, conv->scales[filter]);
+                *out++ = (int8_t)hk_clamp(scaled + conv->zero_point, conv->least, conv->greatest);
             }
         }
     }
