@@ -36,8 +36,12 @@ def lower(graph: Graph) -> Lowering:
     """Turn every operator into steps. Raises HarkenError for what cannot be compiled, with its place."""
     lowering = Lowering(graph, ops.TABULATED)
     for operator in graph.operators:
-        if not lowering.is_absorbed(operator):
+        if lowering.is_absorbed(operator):
+            continue
+        try:
             ops.REGISTRY[operator.kind].lower(lowering, operator)
+        except ValueError as error:  # a scale that cannot be quantised
+            raise graph.refuse(operator, str(error)) from error
     return lowering
 
 

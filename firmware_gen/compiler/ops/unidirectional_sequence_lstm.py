@@ -133,7 +133,7 @@ def _check(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor, Te
         len(source.shape) == 3 and source.shape[:2] == (1, 1),
         f"its input has shape {list(source.shape)}: a streaming model takes one batch of one step, [1, 1, n]",
     )
-    units = hidden.shape[-1]
+    units = hidden.shape[-1] if hidden.shape else 0
     graph.require(
         operator,
         hidden.elements == cell.elements == units and output.shape == (1, 1, units),
