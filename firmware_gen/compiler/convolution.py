@@ -30,7 +30,10 @@ class Filters:
 
 
 def read_filters(graph: Graph, operator: Operator, axis: int) -> Filters:
-    """Return the filters, of which `axis` of the weights counts. Raises HarkenError where they cannot be compiled."""
+    """Return the filters, of which `axis` of the weights counts.
+
+    Raises HarkenError where they cannot be compiled, ValueError for a scale that cannot be quantised.
+    """
     graph.require(operator, len(operator.inputs) in (2, 3), f"{len(operator.inputs)} inputs where there are 2 or 3")
     source, weights, output = graph.input_of(operator, 0), graph.input_of(operator, 1), graph.output_of(operator)
     require_int8(graph, operator, source, output)
@@ -46,10 +49,7 @@ def read_filters(graph: Graph, operator: Operator, axis: int) -> Filters:
     )
     graph.require(operator, output.shape[-1:] == (count,), f"{count} filters do not give the output's channels")
     scales = quantization.scales * (count if len(quantization.scales) == 1 else 1)
-    try:
-        factors = tuple(quantize_multiplier(source.scale * scale / output.scale) for scale in scales)
-    except ValueError as error:
-        raise graph.refuse(operator, str(error)) from error
+    factors = tuple(quantize_multiplier(source.scale * scale / output.scale) for scale in scales)
     matrix = np.moveaxis(np.asarray(weights.data, np.int64), axis, 0).reshape(count, -1)
     bias = _fold(graph, operator, source, matrix, factors)
     return Filters(matrix, bias, factors, output.zero_point, *fused_range(graph, operator, output))

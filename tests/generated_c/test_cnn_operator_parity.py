@@ -150,9 +150,7 @@ def test_the_product_of_two_scales_is_taken_in_double(kind: str, tmp_path: Path)
     first, second, sums = telling_sums(target_scale, range(-120, 120))
     w = ModelWriter()
     if kind == "MUL":
-        # Products of int8 values are small: of many pairs of scales some products tell.
-        products = np.outer(np.arange(-128, 128), np.arange(-128, 128))
-        first, second, target_scale = telling_scales(products)
+        first, second, target_scale = telling_scales()
         source, target = w.tensor((256, 1), scale=first), w.tensor((256, 256), scale=target_scale)
         other = w.constant(np.arange(-128, 128).astype(np.int8).reshape(1, 256), second)
         w.with_options("MUL", [source, other], [target], "MulOptions")
@@ -166,15 +164,18 @@ def test_the_product_of_two_scales_is_taken_in_double(kind: str, tmp_path: Path)
     check(w.finish([source], [target]), tmp_path, np.arange(-128, 128).astype(np.int8).reshape(-1, 1))
 
 
-def telling_scales(products: np.ndarray) -> tuple[float, float, float]:
-    """Find three float32 scales with which some products rescale otherwise if that of the first two is rounded."""
+def telling_scales() -> tuple[float, float, float]:
+    """Find three scales with which a product of two int8 values rescales otherwise if theirs is rounded."""
     rng = np.random.default_rng(4)
-    values = [int(value) for value in np.unique(products)]
+    numbers = np.arange(-128, 128)
+    products = set(np.unique(np.outer(numbers, numbers)).tolist())
+    ties = np.arange(-120, 120) + 0.5
     while True:
         first, second, target = (float(np.float32(s)) for s in rng.uniform(0.05, 0.5, 3))
         exact = quantize_multiplier(first * second / target)
         rounded = quantize_multiplier(float(np.float32(first) * np.float32(second)) / target)
-        if any(abs(requantize(v, exact)) < 120 and requantize(v, exact) != requantize(v, rounded) for v in values):
+        near = products & {int(tie) for tie in np.round(ties / (first * second / target))}
+        if any(requantize(value, exact) != requantize(value, rounded) for value in near):
             return first, second, target
 
 

@@ -182,6 +182,28 @@ def test_two_lstms_with_one_state_are_refused() -> None:
         make_plan(parse_tflite(w.finish([source], [second]), "model"))
 
 
+def an_lstm(weight_scale: float = 0.01, cell_scale: float = 2.0**-11) -> tuple[ModelWriter, int, int]:
+    w = ModelWriter()
+    source = w.tensor((1, 1, 4), scale=0.1)
+    ones, bias = np.ones((4, 4), np.int8), np.zeros(4, np.int32)
+    scales = [weight_scale] * 8
+    return w, source, w.lstm(source, [ones] * 4, [ones] * 4, [bias] * 4, scales, 1 / 128, 0, cell_scale)
+
+
+@pytest.mark.parametrize("numbers", [{"weight_scale": 1e12}, {"cell_scale": 2.0**-70}])
+def test_an_lstm_with_a_scale_out_of_range_is_refused_with_its_place(numbers: dict[str, float]) -> None:
+    w, source, output = an_lstm(**numbers)
+    with pytest.raises(HarkenError, match=r"LSTM \(subgraph 0, operator 0.*beyond 2\^30"):
+        make_plan(parse_tflite(w.finish([source], [output]), "model"))
+
+
+def test_an_lstm_whose_state_has_no_dimensions_is_refused() -> None:
+    w, source, output = an_lstm()
+    w.tensors[w.operators[0].inputs[18]]["shape"] = ()
+    with pytest.raises(HarkenError, match="shapes of its states"):
+        make_plan(parse_tflite(w.finish([source], [output]), "model"))
+
+
 def test_an_input_that_is_not_int8_is_refused() -> None:
     w = ModelWriter()
     source, target = w.tensor((1, 4), "float32"), w.tensor((2, 2), "float32")

@@ -34,13 +34,9 @@ def lower(lowering: Lowering, operator: Operator) -> None:
     columns = source.shape[-1]
     graph.require(operator, columns <= MAX_COLUMNS, f"{columns} values in a row (limit {MAX_COLUMNS})")
     graph.require(operator, bool(operator.options), "it has no options")
-    try:
-        exponentials = softmax_exponentials(source.scale, operator.options["beta"])
-    except ValueError as error:
-        raise graph.refuse(operator, str(error)) from error
     values = {
         "index": operator.index,
-        "exponentials": exponentials,
+        "exponentials": softmax_exponentials(source.scale, operator.options["beta"]),
         "rows": source.elements // columns,
         "columns": columns,
     }
