@@ -17,7 +17,7 @@ STEPS = 4
 
 @pytest.mark.tflm
 @pytest.mark.qemu
-@pytest.mark.parametrize("make", [networks.cnn, networks.keyword_spotting])
+@pytest.mark.parametrize("make", [networks.cnn, networks.keyword_spotting, networks.every_cnn_operator])
 def test_a_cnn_on_a_cortex_m4_equals_tflm(make: networks.Make, tmp_path: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("arm-none-eabi-gcc or qemu-system-arm is not installed")

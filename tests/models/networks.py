@@ -145,6 +145,41 @@ def keyword_spotting() -> bytes:
     return net.finish()
 
 
+def every_cnn_operator() -> bytes:
+    """One of each operator of CNNs in few bytes: int8[1, 4, 4, 2] to four real numbers."""
+    net = NetworkWriter((1, 4, 4, 2), 3)
+    w = net.writer
+    numbers = [w.constant(np.array(v, np.int32), None) for v in ([0, 1, 0, 0], [1, 4, 4, 2], [1, 1, 2, 1])]
+    padded = w.tensor((1, 6, 4, 2), scale=net.scale(), zero_point=net.zero_point())
+    paddings = np.array([(0, 0), (1, 1), (0, 0), (0, 0)], np.int32)
+    w.add("PAD", [net.last, w.constant(paddings, None)], [padded])
+    net.last = padded
+    cut = w.tensor((1, 3, 2, 2), scale=net.scale(), zero_point=net.zero_point())
+    w.with_options("STRIDED_SLICE", [net.last, *numbers], [cut], "StridedSliceOptions")
+    net.last = cut
+    net.convolve(3, (2, 2))
+    trunk, shape = net.last, net.shape
+    net.convolve(1, (2, 2), is_depthwise=True)
+    summed = w.tensor(shape, scale=0.15, zero_point=-100)
+    w.with_options("ADD", [trunk, net.last], [summed], "AddOptions")
+    squashed, gate = w.tensor(shape, scale=1 / 128), w.tensor(shape, scale=1 / 256, zero_point=-128)
+    w.add("TANH", [summed], [squashed])
+    w.add("LOGISTIC", [summed], [gate])
+    net.last = w.tensor(shape, scale=0.009, zero_point=-3)
+    w.with_options("MUL", [squashed, gate], [net.last], "MulOptions")
+    net.pool("MAX_POOL_2D", (1, 2))
+    net.pool("AVERAGE_POOL_2D", (2, 1))
+    averages = w.tensor((1, 3), scale=0.01, zero_point=-5)
+    w.with_options("MEAN", [net.last, w.constant(np.array([1, 2], np.int32), None)], [averages], "ReducerOptions")
+    net.last = averages
+    net.dense(4)
+    net.softmax()
+    real = w.tensor((1, 4), "float32")
+    w.add("DEQUANTIZE", [net.last], [real])
+    net.last = real
+    return net.finish()
+
+
 def lstm_stack(features: int, units: int, layers: int, events: int) -> bytes:
     """Streaming LSTMs, then for every event a dense layer, a value and its LOGISTIC, joined: as detectors are."""
     net = NetworkWriter((1, 1, features), units, scale=1 / 32, zero_point=0)
