@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.fuzz_compiler import SEEDS, fuzz, mutate
 
-MUTATIONS, BUILDS = 400, 12
+MUTATIONS, BUILDS = 300, 10
 
 
 @pytest.mark.tflm

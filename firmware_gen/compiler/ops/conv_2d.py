@@ -12,6 +12,7 @@ from firmware_gen.compiler.windows import read_window
 
 KIND = "CONV_2D"
 OPTIONS_TYPE = tflite.BuiltinOptions.Conv2DOptions
+COLUMNS_PER_GROUP, BYTES_PER_GROUP = 4, 8  # a window's values widened for the DSP kernel
 
 
 def read_options(table: Any) -> Mapping[str, Any]:
@@ -37,6 +38,8 @@ def lower(lowering: Lowering, operator: Operator) -> None:
     is_grouped = groups >= 1 and groups * depth == window.channels and filters % groups == 0
     graph.require(operator, is_grouped, f"filters of depth {depth} do not fit {window.channels} channels")
     is_gathered = not window.is_single_point
+    columns = height * width * depth
+    pair_bytes = BYTES_PER_GROUP * (columns // COLUMNS_PER_GROUP)
     values = {
         "index": operator.index,
         "layer": layer,
@@ -44,9 +47,10 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "depth": depth,
         "groups": groups,
         "filters": filters // groups,
-        "columns": height * width * depth,
+        "columns": columns,
         "input_zero_point": source.zero_point,
         "is_gathered": is_gathered,
+        "pair_bytes": pair_bytes,
     }
     lowering.add(
         Step(
@@ -56,6 +60,6 @@ def lower(lowering: Lowering, operator: Operator) -> None:
             values,
             reads={"source": lowering.storage(source.index)},
             writes={"target": output.index},
-            scratch_bytes=height * width * depth if is_gathered else 0,
+            scratch_bytes=pair_bytes + (columns if is_gathered else 0),
         )
     )
