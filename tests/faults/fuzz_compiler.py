@@ -96,17 +96,26 @@ def mutate(rng: random.Random, original: bytes) -> bytes:
     return bytes(content)
 
 
-def fuzz(mutations: int, builds: int, seed: int, keep: Path, watch: Callable[[bytes], None] | None = None) -> Report:
+def fuzz(
+    mutations: int,
+    builds: int,
+    seed: int,
+    keep: Path,
+    watch: Callable[[bytes], None] | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> Report:
     """Compile `mutations` damaged models and compare `builds` of those that compile with TFLM.
 
     Those compared differ from their originals in what they compute, and from one another. Files that show a fault are
-    left in `keep`. `watch` is told of every model before it is compiled.
+    left in `keep`. `watch` is told of every model before it is compiled; the run ends early once `is_over` says so.
     """
     rng, report = random.Random(seed), Report()
     originals = [make() for make in SEEDS]
     seen = {_fingerprint(model) for model in originals}
     built = 0
     for number in range(mutations):
+        if is_over():
+            break
         model = mutate(rng, rng.choice(originals))
         if watch is not None:
             watch(model)
@@ -194,6 +203,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=100_000)
     parser.add_argument("--builds", type=int, default=500, help="how many compiled mutants are built, run and compared")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end the run after so long")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="where models that show a fault are left")
     arguments = parser.parse_args()
     arguments.keep.mkdir(parents=True, exist_ok=True)
@@ -204,10 +214,13 @@ def main() -> int:
         (arguments.keep / "last.tflite").write_bytes(model)
         faulthandler.dump_traceback_later(LIMIT_S, exit=True)
 
-    report = fuzz(arguments.mutations, arguments.builds, arguments.seed, arguments.keep, watch)
+    def is_over() -> bool:
+        return time.monotonic() - started > arguments.seconds
+
+    report = fuzz(arguments.mutations, arguments.builds, arguments.seed, arguments.keep, watch, is_over)
     faulthandler.cancel_dump_traceback_later()
     result = {
-        "mutations": arguments.mutations,
+        "mutations": sum(report.outcomes.values()),
         "seconds": round(time.monotonic() - started),
         "slowest_s": round(report.slowest_s, 3),
         "outcomes": dict(report.outcomes.most_common()),
