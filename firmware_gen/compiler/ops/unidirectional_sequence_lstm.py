@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tflite
 
-from firmware_gen.compiler.fixed_point import Scale, quantize_multiplier
+from firmware_gen.compiler.fixed_point import Scale, quantize_multiplier, requantize
 from firmware_gen.compiler.graph import Graph, Operator, Tensor
 from firmware_gen.compiler.lowering import Lowering, Step
 
@@ -22,6 +22,7 @@ INPUTS = 24
 GATE_SCALE = 2.0**-12  # Q3.12 into the activations
 ACTIVATION_SCALE = 2.0**-15  # Q0.15 out of them
 COLUMNS_PER_GROUP = 4
+INT16_MAX = 2**15 - 1
 SUM_LIMIT = 2**30  # the kernel doubles its sums
 
 Array = npt.NDArray[Any]
@@ -62,13 +63,10 @@ def lower(lowering: Lowering, operator: Operator) -> None:
     input_stack = np.stack(input_weights, 1)  # unit, gate, column
     recurrent_stack = np.stack(recurrent_weights, 1)
 
-    bounds = np.concatenate(
-        [
-            # TFLM takes the same sum with the zero point inside: both ways of adding must stay in 32 bits.
-            _bounds(graph, operator, by_input, input_stack, input_scales, _raw_bound(source, biases)),
-            _bounds(graph, operator, by_hidden, recurrent_stack, recurrent_scales, _raw_bound(hidden, [])),
-        ]
-    )
+    # TFLM takes the same sum with the zero point inside: both ways of adding must stay in 32 bits.
+    input_bounds = _bounds(graph, operator, by_input, input_stack, input_scales, _raw_bound(source, biases))
+    recurrent_bounds = _bounds(graph, operator, by_hidden, recurrent_stack, recurrent_scales, _raw_bound(hidden, []))
+    bounds = np.concatenate([input_bounds, recurrent_bounds])
     for name, scale in products.items():
         graph.require(
             operator, scale.left_shift == 0, f"its {name.replace('_', ' ')} exceeds one: state or output scale too fine"
@@ -82,6 +80,8 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "units": units,
         "input_scales": input_scales,
         "recurrent_scales": recurrent_scales,
+        "input_saturates": _saturates(input_bounds, input_scales),
+        "recurrent_saturates": _saturates(recurrent_bounds, recurrent_scales),
         **products,
         "hidden_zero_point": hidden.zero_point,
         "cell_clip": _cell_clip(graph, operator, cell),
@@ -89,11 +89,8 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "tanh_shift": tanh_shift,
         "is_packable": is_packable,
         "packed": _pack_units(by_input, input_stack, by_hidden, recurrent_stack) if is_packable else [],
-        "interleaved": np.concatenate(
-            [input_stack.transpose(0, 2, 1).reshape(units, -1), recurrent_stack.transpose(0, 2, 1).reshape(units, -1)],
-            1,
-        ).ravel(),
-        "biases": np.concatenate([by_input, by_hidden], 1).ravel(),
+        "interleaved": _interleave(input_stack, recurrent_stack),
+        "biases": _pair_biases(by_input, by_hidden),
     }
     groups = -(-columns // COLUMNS_PER_GROUP) + -(-units // COLUMNS_PER_GROUP)
     lowering.add_state(hidden, hidden.zero_point & 0xFF)
@@ -198,10 +195,35 @@ def _bounds(
     return np.asarray(folded << np.array([scale.left_shift for scale in scales]))
 
 
+def _saturates(bounds: Array, scales: list[Scale]) -> list[bool]:
+    """Return for every gate whether a sum within its bounds [unit, gate] can leave int16 once it is rescaled."""
+    greatest = bounds.max(axis=0)
+    return [
+        requantize(int(bound) >> scale.left_shift, scale) >= INT16_MAX
+        for bound, scale in zip(greatest, scales, strict=True)
+    ]
+
+
 def _is_packable(inputs: Array, recurrent: Array, bounds: Array, scales: tuple[Scale, ...]) -> bool:
     """Whether weights and sums fit the packed form of kernels/lstm.h."""
     weights = np.concatenate([inputs.ravel(), recurrent.ravel()])
     return bool(weights.min() > -128 and bounds.max() < 2**23 and all(scale.shift > -31 for scale in scales))
+
+
+def _pair_units(rows: Array) -> Array:
+    """Return [pairs, 8, ...] of [units, gates, ...]: the rows of two units together, zeros where the last is alone."""
+    padding = [(0, len(rows) % 2)] + [(0, 0)] * (rows.ndim - 1)
+    return np.pad(rows, padding).reshape(-1, 2 * rows.shape[1], *rows.shape[2:])
+
+
+def _interleave(inputs: Array, recurrent: Array) -> Array:
+    """Return the portable form of the weights: for every pair of units, column after column of their eight rows."""
+    parts = [_pair_units(weights).transpose(0, 2, 1) for weights in (inputs, recurrent)]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).ravel()
+
+
+def _pair_biases(by_input: Array, by_hidden: Array) -> Array:
+    return np.concatenate([_pair_units(by_input), _pair_units(by_hidden)], axis=1).ravel()
 
 
 def _pack_units(by_input: Array, inputs: Array, by_hidden: Array, recurrent: Array) -> Array:
