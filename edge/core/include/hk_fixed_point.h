@@ -22,6 +22,13 @@ _Static_assert(-3 >> 1 == -2, "right shifts of negative numbers must be arithmet
 #define HK_HAS_SATURATION 0
 #endif
 
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__GNUC__)
+#define HK_HAS_MVE 1
+#include <arm_mve.h>
+#else
+#define HK_HAS_MVE 0
+#endif
+
 typedef struct {
     int32_t multiplier;
     int32_t shift; /* -31 .. 30: left when positive */

@@ -4,6 +4,16 @@
 /* Adds up one row of weights times the input. */
 static inline int32_t hk_dense_row(int32_t sum, const int8_t *weights, const int8_t *in, uint32_t columns)
 {
+#if HK_HAS_MVE
+    uint32_t column = 0;
+    for (; column + 16 <= columns; column += 16) {
+        sum = vmladavaq_s8(sum, vldrbq_s8(weights + column), vldrbq_s8(in + column));
+    }
+    if (column < columns) {
+        const mve_pred16_t rest = vctp8q(columns - column);
+        sum = vmladavaq_s8(sum, vldrbq_z_s8(weights + column, rest), vldrbq_z_s8(in + column, rest));
+    }
+#else
     uint32_t column = 0;
 #if HK_HAS_DSP
     for (; column + 4 <= columns; column += 4) {
@@ -33,12 +43,14 @@ static inline int32_t hk_dense_row(int32_t sum, const int8_t *weights, const int
     for (; column < columns; column++) {
         sum += weights[column] * in[column];
     }
+#endif
     return sum;
 }
 
-static void hk_fully_connected(const int8_t *weights, const int32_t *bias, const hk_scale_t *scales, uint32_t scale_step,
-                               uint32_t rows, uint32_t columns, int32_t zero_point, int32_t least, int32_t greatest,
-                               const int8_t *in, int8_t *out)
+static __attribute__((noinline)) void hk_fully_connected(const int8_t *weights, const int32_t *bias,
+                                                         const hk_scale_t *scales, uint32_t scale_step, uint32_t rows,
+                                                         uint32_t columns, int32_t zero_point, int32_t least,
+                                                         int32_t greatest, const int8_t *in, int8_t *out)
 {
     for (uint32_t row = 0; row < rows; row++) {
         const int32_t sum = hk_dense_row(bias[row], weights, in, columns);

@@ -22,10 +22,7 @@ typedef struct {
     int32_t tanh_shift;
 } hk_lstm_t;
 
-#define HK_LSTM_INLINE static inline __attribute__((always_inline))
-
-/* HK_LSTM_PORTABLE is set by firmware_gen for a model whose weights or sums do not fit the packed form. */
-#define HK_LSTM_PACKED (HK_HAS_DSP && !HK_LSTM_PORTABLE)
+#if !HK_LSTM_VECTOR
 
 /* value / 2^bits, halves away from zero, saturated to 16 bits where asked, where |value| stays under 2^30. */
 HK_LSTM_INLINE int32_t hk_lstm_shift_to_16(int32_t value, int32_t bits, bool saturates)
@@ -104,7 +101,139 @@ HK_LSTM_INLINE int8_t hk_lstm_unit(const hk_lstm_t *lstm, const hk_line_t *lines
     return (int8_t)hk_saturate_8(hk_lstm_rescale_product(squashed * output, lstm->hidden_scale) + lstm->hidden_zero_point);
 }
 
-#if HK_LSTM_PACKED
+#endif
+
+#if HK_LSTM_VECTOR
+
+/* Eight units at once, in vector registers from their sums to their new state.
+ *
+ * The four gates of eight units are 32 rows. Up to 64 columns of the input stay in q0 to q3 while the rows' weights run
+ * past. A row need not be a multiple of 16 long: its last vector reads on into the next row, where the input is zero.
+ * Of eight units those with even numbers come first, then those with odd: narrowing instructions write every other
+ * lane, and so put them back in order. */
+enum { HK_LSTM_UNITS_AT_ONCE = 8, HK_LSTM_ROWS = HK_LSTM_UNITS_AT_ONCE * HK_GATES };
+
+#define HK_VECTOR_LOADS_1 "vldrb.u8 q0, [%[x]]\n\t"
+#define HK_VECTOR_LOADS_2 HK_VECTOR_LOADS_1 "vldrb.u8 q1, [%[x], #16]\n\t"
+#define HK_VECTOR_LOADS_3 HK_VECTOR_LOADS_2 "vldrb.u8 q2, [%[x], #32]\n\t"
+#define HK_VECTOR_LOADS_4 HK_VECTOR_LOADS_3 "vldrb.u8 q3, [%[x], #48]\n\t"
+
+#define HK_VECTOR_ADD(sum, x, w, step)                                                                                 \
+    "vldrb.u8 " w ", [%[w]], #" step "\n\t"                                                                            \
+    "vmladava.s8 " sum ", " w ", " x "\n\t"
+#define HK_VECTOR_ROW_1(sum, tail) HK_VECTOR_ADD(sum, "q0", "q4", tail)
+#define HK_VECTOR_ROW_2(sum, tail) HK_VECTOR_ADD(sum, "q0", "q4", "16") HK_VECTOR_ADD(sum, "q1", "q5", tail)
+#define HK_VECTOR_ROW_3(sum, tail)                                                                                     \
+    HK_VECTOR_ADD(sum, "q0", "q4", "16") HK_VECTOR_ADD(sum, "q1", "q5", "16") HK_VECTOR_ADD(sum, "q2", "q4", tail)
+#define HK_VECTOR_ROW_4(sum, tail)                                                                                     \
+    HK_VECTOR_ADD(sum, "q0", "q4", "16")                                                                               \
+    HK_VECTOR_ADD(sum, "q1", "q5", "16") HK_VECTOR_ADD(sum, "q2", "q4", "16") HK_VECTOR_ADD(sum, "q3", "q5", tail)
+
+/* Defines hk_lstm_rows_<columns>(): adds `columns` = 16 * (vectors - 1) + tail columns of the 32 rows to `start`, gives
+ * `sums`, and returns the end of the weights it read. A macro, as steps of addresses are part of an instruction. */
+#define HK_LSTM_DEFINE_ROWS(columns, vectors, tail)                                                                    \
+    static __attribute__((noinline)) const int8_t *hk_lstm_rows_##columns(const int8_t *w, const int8_t *x,            \
+                                                                          const int32_t *start, int32_t *sums)         \
+    {                                                                                                                  \
+        __asm__ volatile(HK_VECTOR_LOADS_##vectors "dls lr, %[fours]\n\t"                                              \
+                                                   "1:\n\t"                                                            \
+                                                   "ldrd r4, r6, [%[start]], #8\n\t"                                   \
+                                                   "ldrd r8, r10, [%[start]], #8\n\t" HK_VECTOR_ROW_##vectors(         \
+                                                       "r4", #tail) HK_VECTOR_ROW_##vectors("r6", #tail)               \
+                                                       HK_VECTOR_ROW_##vectors("r8", #tail)                            \
+                                                           HK_VECTOR_ROW_##vectors("r10", #tail)                       \
+                         "strd r4, r6, [%[sums]], #8\n\t"                                                              \
+                         "strd r8, r10, [%[sums]], #8\n\t"                                                             \
+                         "le lr, 1b"                                                                                   \
+                         : [w] "+r"(w), [start] "+r"(start), [sums] "+r"(sums)                                         \
+                         : [x] "r"(x), [fours] "r"(HK_LSTM_ROWS / 4)                                                   \
+                         : "r4", "r6", "r8", "r10", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "cc", "memory");         \
+        return w;                                                                                                      \
+    }
+
+/* Two times four values times a scale, saturated to 16 bits and merged: even lanes, odd lanes. */
+HK_LSTM_INLINE int16x8_t hk_lstm_rescale_eight(int32x4_t even, int32x4_t odd, hk_scale_t scale)
+{
+    if (scale.shift > 0) {
+        even = vshlq_r_s32(even, scale.shift);
+        odd = vshlq_r_s32(odd, scale.shift);
+    }
+    even = vqrdmulhq_n_s32(even, scale.multiplier);
+    odd = vqrdmulhq_n_s32(odd, scale.multiplier);
+    if (scale.shift < 0) { /* VRSHL rounds halves up; one less, negative values' halves go away from zero */
+        even = vrshlq_n_s32(vaddq_s32(even, vshrq_n_s32(even, 31)), scale.shift);
+        odd = vrshlq_n_s32(vaddq_s32(odd, vshrq_n_s32(odd, 31)), scale.shift);
+    }
+    return vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(even), even), odd);
+}
+
+HK_LSTM_INLINE int16x8_t hk_lstm_rescale_products(int16x8_t a, int16x8_t b, hk_scale_t scale)
+{
+    return hk_lstm_rescale_eight(vmullbq_int_s16(a, b), vmulltq_int_s16(a, b), scale);
+}
+
+/* The two products of a gate meet in Q3.12, each saturated by itself, as TFLM adds them. */
+HK_LSTM_INLINE int16x8_t hk_lstm_gates(const hk_lstm_t *lstm, int gate, const int32_t *sums)
+{
+    const int32_t *by_input = sums + HK_LSTM_UNITS_AT_ONCE * gate;
+    const int32_t *by_hidden = by_input + HK_LSTM_ROWS;
+    return vqaddq_s16(
+        hk_lstm_rescale_eight(vldrwq_s32(by_input), vldrwq_s32(by_input + 4), lstm->input_scale[gate]),
+        hk_lstm_rescale_eight(vldrwq_s32(by_hidden), vldrwq_s32(by_hidden + 4), lstm->recurrent_scale[gate]));
+}
+
+/* From the sums of eight units to their new cells and hidden values. */
+HK_LSTM_INLINE void hk_lstm_eight_units(const hk_lstm_t *lstm, const int32_t *sums, int16_t *cell, int8_t *hidden)
+{
+    const hk_stretches_t *stretches = &hk_sigmoid_stretches;
+    const int16x8_t forget = hk_sigmoid_eight(stretches, hk_lstm_gates(lstm, HK_GATE_FORGET, sums));
+    const int16x8_t kept = hk_lstm_rescale_products(forget, vldrhq_s16(cell), lstm->forget_scale);
+    const int16x8_t candidate = hk_tanh_eight(stretches, hk_lstm_gates(lstm, HK_GATE_CELL, sums), 3, 0);
+    const int16x8_t input = hk_sigmoid_eight(stretches, hk_lstm_gates(lstm, HK_GATE_INPUT, sums));
+    int16x8_t updated = vqaddq_s16(kept, hk_lstm_rescale_products(input, candidate, lstm->update_scale));
+    if (lstm->cell_clip <= 32767) {
+        updated = vmaxq_s16(updated, vdupq_n_s16((int16_t)-lstm->cell_clip));
+    }
+    if (lstm->cell_clip < 32767) {
+        updated = vminq_s16(updated, vdupq_n_s16((int16_t)lstm->cell_clip));
+    }
+    vstrhq_s16(cell, updated);
+    const int16x8_t output = hk_sigmoid_eight(stretches, hk_lstm_gates(lstm, HK_GATE_OUTPUT, sums));
+    const int16x8_t squashed = hk_tanh_eight(stretches, updated, lstm->tanh_multiplier, lstm->tanh_shift);
+    const int16x8_t scaled = vqaddq_n_s16(hk_lstm_rescale_products(squashed, output, lstm->hidden_scale),
+                                          (int16_t)lstm->hidden_zero_point);
+    vstrbq_s16(hidden, vreinterpretq_s16_s8(vqmovnbq_s16(vreinterpretq_s8_s16(scaled), scaled)));
+}
+
+/* Adds up the 32 rows of eight units: first by the input, then by the hidden state. firmware_gen writes one a layer. */
+typedef const int8_t *hk_lstm_add_rows_t(const int8_t *w, const int8_t *in, const int8_t *hidden, const int32_t *bias,
+                                         int32_t sums[2 * HK_LSTM_ROWS]);
+
+/* Copies `count` bytes and puts zeros after them up to a multiple of 16; returns the end. */
+HK_LSTM_INLINE int8_t *hk_lstm_pad(const int8_t *values, uint32_t count, int8_t *padded)
+{
+    const uint32_t size = (count + 15) / 16 * 16;
+    for (uint32_t i = 0; i < size; i += 16) {
+        vstrbq_s8(padded + i, vldrbq_z_s8(values + i, vctp8q(count - i)));
+    }
+    return padded + size;
+}
+
+HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, hk_lstm_add_rows_t *add_rows, const int8_t *weights,
+                                 const int32_t *bias, const int8_t *in, int8_t *hidden, int16_t *cell, void *scratch)
+{
+    int8_t *padded_input = scratch;
+    int8_t *before = hk_lstm_pad(in, lstm->inputs, padded_input);
+    hk_lstm_pad(hidden, lstm->units, before);
+    for (uint32_t unit = 0; unit < lstm->units; unit += HK_LSTM_UNITS_AT_ONCE) {
+        int32_t sums[2 * HK_LSTM_ROWS];
+        weights = add_rows(weights, padded_input, before, bias, sums);
+        bias += 2 * HK_LSTM_ROWS;
+        hk_lstm_eight_units(lstm, sums, cell + unit, hidden + unit);
+    }
+}
+
+#elif HK_LSTM_PACKED
 
 /* Weights are packed for SMLAD: a halfword is 256 * a + b for the weights a and b of two rows, so that one SMLAD adds
  * 256 * a * x + b * x for two columns, and SXTB16 with another SMLAD the b * x alone. 4 multiply-accumulates take 3

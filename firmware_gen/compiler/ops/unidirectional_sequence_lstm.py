@@ -22,6 +22,8 @@ INPUTS = 24
 GATE_SCALE = 2.0**-12  # Q3.12 into the activations
 ACTIVATION_SCALE = 2.0**-15  # Q0.15 out of them
 COLUMNS_PER_GROUP = 4
+UNITS_PER_VECTOR = 8
+COLUMNS_IN_REGISTERS = 64
 INT16_MAX = 2**15 - 1
 SUM_LIMIT = 2**30  # the kernel doubles its sums
 
@@ -74,6 +76,7 @@ def lower(lowering: Lowering, operator: Operator) -> None:
     is_packable = _is_packable(input_stack, recurrent_stack, bounds, (*input_scales, *recurrent_scales))
 
     tanh_multiplier, tanh_shift = _tanh_argument(graph, operator, cell)
+    fits_vectors = units % UNITS_PER_VECTOR == 0 and tanh_multiplier <= 3 << 6
     values = {
         "index": operator.index,
         "inputs": columns,
@@ -91,6 +94,10 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "packed": _pack_units(by_input, input_stack, by_hidden, recurrent_stack) if is_packable else [],
         "interleaved": _interleave(input_stack, recurrent_stack),
         "biases": _pair_biases(by_input, by_hidden),
+        "fits_vectors": fits_vectors,
+        "chunks": (_chunks(columns), _chunks(units)),
+        "vectors": _lay_out_vectors(input_stack, recurrent_stack) if fits_vectors else [],
+        "vector_biases": _lay_out_vector_biases(by_input, by_hidden) if fits_vectors else [],
     }
     groups = -(-columns // COLUMNS_PER_GROUP) + -(-units // COLUMNS_PER_GROUP)
     lowering.add_state(hidden, hidden.zero_point & 0xFF)
@@ -105,7 +112,7 @@ def lower(lowering: Lowering, operator: Operator) -> None:
             reads={"source": lowering.storage(source.index)},
             writes={},
             states={"hidden": hidden.index, "cell": cell.index},
-            scratch_bytes=2 * COLUMNS_PER_GROUP * groups,
+            scratch_bytes=max(2 * COLUMNS_PER_GROUP * groups, _round_up(columns, 16) + _round_up(units, 16)),
         )
     )
 
@@ -208,6 +215,37 @@ def _is_packable(inputs: Array, recurrent: Array, bounds: Array, scales: tuple[S
     """Whether weights and sums fit the packed form of kernels/lstm.h."""
     weights = np.concatenate([inputs.ravel(), recurrent.ravel()])
     return bool(weights.min() > -128 and bounds.max() < 2**23 and all(scale.shift > -31 for scale in scales))
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _chunks(columns: int) -> list[int]:
+    """Return the runs of columns that the vector form keeps in registers, one after the other."""
+    return [min(COLUMNS_IN_REGISTERS, columns - start) for start in range(0, columns, COLUMNS_IN_REGISTERS)]
+
+
+def _group_eights(rows: Array) -> Array:
+    """Return [blocks, 32, ...] of [units, gates, ...]: of eight units gate by gate, even units first, then odd."""
+    blocks = rows.reshape(-1, UNITS_PER_VECTOR, *rows.shape[1:])
+    ordered = np.concatenate([blocks[:, 0::2], blocks[:, 1::2]], axis=1).swapaxes(1, 2)
+    return ordered.reshape(len(blocks), -1, *rows.shape[2:])
+
+
+def _lay_out_vectors(inputs: Array, recurrent: Array) -> Array:
+    """Return the vector form of the weights: for every eight units, run of columns after run, their 32 rows."""
+    runs = []
+    for weights in (inputs, recurrent):
+        blocks = _group_eights(weights)
+        for start in range(0, blocks.shape[-1], COLUMNS_IN_REGISTERS):
+            runs.append(blocks[..., start : start + COLUMNS_IN_REGISTERS].reshape(len(blocks), -1))
+    laid_out = np.concatenate(runs, axis=1).ravel()
+    return np.pad(laid_out, (0, -recurrent.shape[-1] % 16))  # what the last row's last vector reads beyond it
+
+
+def _lay_out_vector_biases(by_input: Array, by_hidden: Array) -> Array:
+    return np.concatenate([_group_eights(by_input), _group_eights(by_hidden)], axis=1).ravel()
 
 
 def _pair_units(rows: Array) -> Array:
