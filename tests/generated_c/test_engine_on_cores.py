@@ -34,6 +34,7 @@ MOST_CODE_BYTES, MOST_RAM_WITH_STACK_BYTES, MOST_CONSTANT_BYTES = 4096, 1536, 63
 pytestmark = [pytest.mark.tflm, pytest.mark.qemu]
 
 every_core = pytest.mark.parametrize("board", [target.board for target in bench.EMULATED])
+every_form = pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386", "mps3-an547", "rv32-virt"])
 
 
 def target_or_skip(board: str) -> bench.Emulated:
@@ -75,7 +76,7 @@ def test_the_baseline_keeps_to_what_an_engine_may_take() -> None:
         assert figures["ram_bytes"] + figures["stack_bytes"] <= MOST_RAM_WITH_STACK_BYTES
 
 
-@every_core
+@every_form
 @pytest.mark.parametrize("optimisation", ["-O0", "-O1", "-Os", "-O3"])
 def test_the_answers_are_tflms_at_every_optimisation_level(board: str, optimisation: str, tmp_path: Path) -> None:
     target = target_or_skip(board)

@@ -1,4 +1,4 @@
-"""Measures a compiled engine on emulated cores: instructions, code, constants, RAM and stack, against TFLM's answers."""
+"""Measures a compiled engine on emulated cores: instructions, code, constants, RAM, stack, and bytes unlike TFLM's."""
 
 import re
 import shutil
@@ -179,7 +179,7 @@ def build(
         objects.append(folder / f"{source.stem}.o")
         _run([target.compiler, *target.flags, *_C_FLAGS, *flags, *include, "-c", source, "-o", objects[-1]])
     map_file = folder / "image.map"
-    link = ["-nostartfiles", *target.link_flags, "-T", RUNTIME / "bench.ld", "-Wl,--gc-sections"]
+    link: list[str | Path] = ["-nostartfiles", *target.link_flags, "-T", RUNTIME / "bench.ld", "-Wl,--gc-sections"]
     link += [f"-Wl,--defsym=HK_CODE={target.code_address:#x},--defsym=HK_DATA={target.data_address:#x}"]
     link += [f"-Wl,-Map={map_file}", "-o", folder / "image.elf"]
     _run([target.compiler, *target.flags, *objects, *link])

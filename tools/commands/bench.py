@@ -35,7 +35,8 @@ def _engine(args: argparse.Namespace) -> int:
         if not targets:
             raise HarkenError(f"no core can be measured: {EMULATED[0].remedy}")
     figures = measure(model, targets)
-    print(f"{'board':<12} {'core':<11} {'instructions':>12} {'code':>6} {'constants':>9} {'RAM':>6} {'stack':>6} {'differ':>6}")
+    titles = ("instructions", "code", "constants", "RAM", "stack", "differ")
+    print(f"{'board':<12} {'core':<11} " + " ".join(f"{title:>{max(6, len(title))}}" for title in titles))
     for board, item in figures.items():
         print(
             f"{board:<12} {item.core:<11} {item.instructions_per_step:>12,} {item.code_bytes:>6,} "
