@@ -95,6 +95,13 @@ def test_another_model_answers_as_tflm_does(board: str, tmp_path: Path) -> None:
     assert bench.measure_on(target, compiled, inputs, expected, tmp_path / "image").differing_bytes == 0
 
 
+def test_the_operators_take_what_the_step_takes() -> None:
+    target = target_or_skip("rv32-virt")  # its counter counts every instruction
+    split = bench.split(BENCHMARK_MODEL, [target], COUNTED_STEPS)["rv32-virt"]
+    assert set(split) == {"UNIDIRECTIONAL_SEQUENCE_LSTM", "FULLY_CONNECTED", "LOGISTIC", "CONCATENATION"}
+    assert sum(split.values()) == pytest.approx(BASELINE["rv32-virt"]["instructions_per_step"], rel=0.01)
+
+
 def test_the_command_ends_with_one_object_of_figures(capsys: pytest.CaptureFixture[str]) -> None:
     target_or_skip("mps2-an386")
     assert main(["bench", "engine", "--model", str(BENCHMARK_MODEL), "--boards", "mps2-an386", "--json"]) == 0

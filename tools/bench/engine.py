@@ -140,6 +140,14 @@ def measure(model: Path, targets: Sequence[Emulated], steps: int = DEFAULT_STEPS
         }
 
 
+def split(model: Path, targets: Sequence[Emulated], steps: int = DEFAULT_STEPS) -> dict[str, dict[str, int]]:
+    """Return by board what `split_on` says of `model`. Raises HarkenError as `measure` does."""
+    with tempfile.TemporaryDirectory(prefix="harken-bench-") as folder:
+        compiled = compile_whole(model, Path(folder) / "engine")
+        inputs = benchmark_inputs(compiled.input_bytes, steps)
+        return {target.board: split_on(target, compiled, inputs, Path(folder) / target.board) for target in targets}
+
+
 def measure_on(
     target: Emulated, compiled: CompiledModel, inputs: Int8Array, expected: Int8Array, folder: Path
 ) -> Figures:
@@ -159,8 +167,31 @@ def measure_on(
     )
 
 
+def split_on(target: Emulated, compiled: CompiledModel, inputs: Int8Array, folder: Path) -> dict[str, int]:
+    """Return the instructions per step of every kind of operator, from an image that looks at the clock between them.
+
+    Timers that count slower than instructions make each a mean of many roundings: small ones are near, not exact.
+    """
+    operators = len(compiled.operators)
+    looks = (f"-DHK_BENCH_OPERATORS={operators}", "-DHK_ENGINE_OPERATOR_DONE=hk_bench_operator_done")
+    build(target, compiled, inputs, folder, OPTIMISATION, (*looks, "-include", str(RUNTIME / "runtime.h")))
+    run_image(target, compiled, len(inputs), folder)
+    spin_instructions, spin_ticks = np.fromfile(folder / "figures.bin", "<u4")[:2].tolist()
+    ticks = np.fromfile(folder / "split.bin", "<u4").astype(np.int64)
+    per_step = (ticks[:operators] - ticks[-1]) * (spin_instructions / spin_ticks / len(inputs))
+    split: dict[str, float] = {}
+    for kind, instructions in zip(compiled.operators, per_step.tolist(), strict=True):
+        split[kind] = split.get(kind, 0.0) + instructions
+    return {kind: round(instructions) for kind, instructions in split.items()}
+
+
 def build(
-    target: Emulated, compiled: CompiledModel, inputs: Int8Array, folder: Path, optimisation: str = OPTIMISATION
+    target: Emulated,
+    compiled: CompiledModel,
+    inputs: Int8Array,
+    folder: Path,
+    optimisation: str = OPTIMISATION,
+    flags: Sequence[str] = (),
 ) -> Path:
     """Write `folder`/image.elf, the engine with `inputs` linked in, and return the linker's map beside it."""
     tool = target.missing_tool()
@@ -175,9 +206,9 @@ def build(
     include = [f"-I{path}" for path in (CORE_INCLUDE, _generated_include(), engine.parent, RUNTIME)]
     runtime = [RUNTIME / "main.c", RUNTIME / target.startup, folder / "inputs.c"]
     objects = []
-    for source, flags in [(engine, (optimisation,)), *((source, _RUNTIME_FLAGS) for source in runtime)]:
+    for source, speed in [(engine, (optimisation,)), *((source, _RUNTIME_FLAGS) for source in runtime)]:
         objects.append(folder / f"{source.stem}.o")
-        _run([target.compiler, *target.flags, *_C_FLAGS, *flags, *include, "-c", source, "-o", objects[-1]])
+        _run([target.compiler, *target.flags, *_C_FLAGS, *speed, *flags, *include, "-c", source, "-o", objects[-1]])
     map_file = folder / "image.map"
     link: list[str | Path] = ["-nostartfiles", *target.link_flags, "-T", RUNTIME / "bench.ld", "-Wl,--gc-sections"]
     link += [f"-Wl,--defsym=HK_CODE={target.code_address:#x},--defsym=HK_DATA={target.data_address:#x}"]

@@ -30,6 +30,28 @@ static void write_file(const char *name, uint32_t name_len, const void *bytes, u
     hk_bench_semihost(SYS_CLOSE, &handle);
 }
 
+#ifdef HK_BENCH_OPERATORS
+
+/* The operators, then what lies between two steps, then what a look at the clock costs by itself. */
+enum { BETWEEN_STEPS = HK_BENCH_OPERATORS, LOOK = HK_BENCH_OPERATORS + 1 };
+static uint32_t split_ticks[HK_BENCH_OPERATORS + 2];
+
+void hk_bench_operator_done(uint32_t number)
+{
+    static uint32_t before;
+    const uint32_t now = hk_bench_ticks();
+    split_ticks[number] += (now - before) & hk_bench_tick_mask;
+    before = now;
+}
+
+#define BEFORE_STEP() (hk_bench_operator_done(BETWEEN_STEPS), hk_bench_operator_done(LOOK))
+
+#else
+
+#define BEFORE_STEP() ((void)0)
+
+#endif
+
 /* Ticks of all the steps. They are read once in STEPS_PER_READING: seldom enough to hardly count, and before the timer
  * can go round. */
 __attribute__((noinline)) static uint32_t run_steps(uintptr_t *stack_pointer)
@@ -42,6 +64,7 @@ __attribute__((noinline)) static uint32_t run_steps(uintptr_t *stack_pointer)
     for (uint32_t left = hk_bench_steps; left != 0;) {
         const uint32_t count = left < STEPS_PER_READING ? left : STEPS_PER_READING;
         for (uint32_t i = count; i != 0; i--) {
+            BEFORE_STEP();
             hk_engine_step(&engine, in, out);
             in += HK_ENGINE_INPUT_BYTES;
             out += HK_ENGINE_OUTPUT_BYTES;
@@ -77,5 +100,8 @@ void hk_bench_main(void)
     };
     write_file("figures.bin", sizeof "figures.bin" - 1, figures, sizeof figures);
     write_file("outputs.bin", sizeof "outputs.bin" - 1, hk_bench_outputs, hk_bench_steps * HK_ENGINE_OUTPUT_BYTES);
+#ifdef HK_BENCH_OPERATORS
+    write_file("split.bin", sizeof "split.bin" - 1, split_ticks, sizeof split_ticks);
+#endif
     hk_bench_semihost(SYS_EXIT, (const void *)APPLICATION_EXIT);
 }

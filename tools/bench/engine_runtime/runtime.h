@@ -11,6 +11,10 @@ void hk_bench_main(void);
 uint32_t hk_bench_ticks(void);
 extern const uint32_t hk_bench_tick_mask;
 
+/* What the engine calls after each operator where the image is built to split a step: adds the time since the last call
+ * to that of `number`. */
+void hk_bench_operator_done(uint32_t number);
+
 /* Exactly 2 * `rounds` instructions, and a few around them. */
 void hk_bench_spin(uint32_t rounds);
 
