@@ -31,8 +31,8 @@ class CompiledModel:
 
     files: all generated files. sources: those to compile (with `edge/core/include` among the include folders).
     state_bytes: size of hk_engine_t. model_hash, trunk_hash: 8 bytes each. events: one name per head, in output order.
-    head_blobs: the heads' bytes, in the same order. operators: the kind of every operator that the engine runs, in order;
-    what was folded into another or needs no code is not among them.
+    head_blobs: the heads' bytes, in the same order. operators: the kind of every operator that the engine runs, in
+    order; what was folded into another or needs no code is not among them.
     """
 
     files: tuple[Path, ...]

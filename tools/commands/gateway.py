@@ -74,7 +74,9 @@ def _serve_device(device_id: str, address: str, broker: "object", stop: threadin
             with Link(open_stream(address)) as link:
                 hello = link.hello()
                 bridge = Bridge(link, broker, say)
-                link.send_control(messages.HostConfigure(device_id, secrets.token_bytes(limits.BOOT_ID_BYTES)))
+                link.send_control(
+                    messages.HostConfigure(device_id, secrets.token_bytes(limits.BOOT_ID_BYTES))
+                )
                 say(f"{hello.board} {hello.firmware} at {address}, broker {broker}")
                 said = ""
                 while not link.is_closed and not stop.is_set():

@@ -96,7 +96,9 @@ def replay(
         else:
             command = [*_qemu(board, image, files), "-serial", "none"]
         try:
-            result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)
+            result = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+            )
         except subprocess.TimeoutExpired:
             raise HarkenError(f"replay on {board.name} took over {timeout_s:.0f} s: give it less audio") from None
         if result.returncode != 0:
