@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from edge import c_source
-from firmware_gen.compiler.fixed_point import Scale, sigmoid_lines
+from firmware_gen.compiler.fixed_point import Scale, sigmoid_lines, sigmoid_table
 from firmware_gen.compiler.plan import Plan
 
 FOLDER = Path(__file__).parent
@@ -22,7 +22,7 @@ _KERNEL_PARTS = {
     "add": ("broadcast.h", "add.h"),
     "conv_2d": ("window.h", "fully_connected.h", "conv_2d.h"),
     "depthwise_conv_2d": ("window.h", "depthwise_conv_2d.h"),
-    "lstm": ("activation.h", "lstm.h"),
+    "lstm": ("lstm_form.h", "activation.h", "lstm.h"),
     "mul": ("broadcast.h", "mul.h"),
     "pool_2d": ("window.h", "pool_2d.h"),
 }
@@ -84,8 +84,8 @@ def emit_engine(
                 "call": module.call(step.values, pointers),  # type: ignore[attr-defined]
             }
         )
-    # One layer that does not fit the packed weights makes the whole model portable: there is one LSTM kernel in it.
-    is_portable = any(step.kernel == "lstm" and not step.values["is_packable"] for step in plan.steps)
+    # One layer that does not fit a form keeps the whole model from it: there is one LSTM kernel in it.
+    layers = [step.values for step in plan.steps if step.kernel == "lstm"]
     context: dict[str, Any] = {
         "banner": c_source.banner("firmware_gen/compiler", [*inputs, sources_hash()]),
         "summary": summary,
@@ -101,7 +101,10 @@ def emit_engine(
         "kernels": _kernels(plan),
         "uses_sigmoid": "lstm" in plan.kernels,
         "sigmoid_lines": sigmoid_lines(),
-        "is_lstm_portable": is_portable,
+        "sigmoid_values": sigmoid_table(),
+        "fits_vectors": all(layer["fits_vectors"] for layer in layers),
+        "fits_packing": all(layer["is_packable"] for layer in layers),
+        "row_sizes": sorted({size for layer in layers for part in layer["chunks"] for size in part}),
         "steps": steps,
         "states": [
             {
