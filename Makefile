@@ -27,8 +27,9 @@ check: setup ## lint, types, import directions
 test: check ## every test, on the host, on the emulated board, through a real broker
 	@.venv/bin/python -m pytest
 
-bench: setup ## print the parity and size figures as JSON
+bench: setup ## print the figures of parity, engine and size as JSON
 	@$(HARKEN) eval parity --json
+	@$(HARKEN) bench engine --json
 	@$(HARKEN) firmware build --board $(BOARD) --json
 
 format: setup ## put the Python in order

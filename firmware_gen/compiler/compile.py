@@ -31,7 +31,8 @@ class CompiledModel:
 
     files: all generated files. sources: those to compile (with `edge/core/include` among the include folders).
     state_bytes: size of hk_engine_t. model_hash, trunk_hash: 8 bytes each. events: one name per head, in output order.
-    head_blobs: the heads' bytes, in the same order.
+    head_blobs: the heads' bytes, in the same order. operators: the kind of every operator that the engine runs, in
+    order; what was folded into another or needs no code is not among them.
     """
 
     files: tuple[Path, ...]
@@ -43,6 +44,7 @@ class CompiledModel:
     trunk_hash: bytes
     events: tuple[str, ...]
     head_blobs: tuple[bytes, ...]
+    operators: tuple[str, ...]
 
 
 def compile_model(
@@ -145,6 +147,7 @@ def _write(
         trunk_hash=trunk_hash,
         events=events,
         head_blobs=blobs,
+        operators=tuple(step.operator.kind for step in plan.steps),
     )
 
 

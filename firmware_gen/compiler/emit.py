@@ -3,20 +3,29 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from edge import c_source
-from firmware_gen.compiler.fixed_point import Scale, sigmoid_lines
+from firmware_gen.compiler.fixed_point import Scale, sigmoid_lines, sigmoid_table
 from firmware_gen.compiler.plan import Plan
 
 FOLDER = Path(__file__).parent
 KERNELS = FOLDER / "kernels"
 
 # What a kernel needs before it in the file.
-_KERNEL_PARTS = {"lstm": ("activation.h", "lstm.h")}
+_KERNEL_PARTS = {
+    "add": ("broadcast.h", "add.h"),
+    "conv_2d": ("window.h", "fully_connected.h", "conv_2d.h"),
+    "depthwise_conv_2d": ("window.h", "depthwise_conv_2d.h"),
+    "lstm": ("lstm_form.h", "activation.h", "lstm.h"),
+    "mul": ("broadcast.h", "mul.h"),
+    "pool_2d": ("window.h", "pool_2d.h"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class HeadBlob:
     blob: bytes
 
 
+@cache
 def sources_hash() -> bytes:
     """Return the hash of the compiler's own files, so that generated C names the generator that wrote it."""
     digest = hashlib.sha256()
@@ -41,6 +51,7 @@ def _scale(scale: Scale) -> str:
     return f"{{{scale.multiplier}, {scale.shift}}}"
 
 
+@cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
@@ -73,20 +84,27 @@ def emit_engine(
                 "call": module.call(step.values, pointers),  # type: ignore[attr-defined]
             }
         )
-    # One layer that does not fit the packed weights makes the whole model portable: there is one LSTM kernel in it.
-    is_portable = any(step.kernel == "lstm" and not step.values["is_packable"] for step in plan.steps)
+    # One layer that does not fit a form keeps the whole model from it: there is one LSTM kernel in it.
+    layers = [step.values for step in plan.steps if step.kernel == "lstm"]
     context: dict[str, Any] = {
         "banner": c_source.banner("firmware_gen/compiler", [*inputs, sources_hash()]),
         "summary": summary,
         "input": plan.graph.tensors[plan.graph.inputs[0]],
         "output": plan.graph.tensors[plan.graph.outputs[0]],
+        "constants": [
+            {"name": name, "values": np.asarray(plan.graph.tensors[index].data).view(np.uint8).ravel()}
+            for index, name in plan.constants.items()
+        ],
         "plan": plan,
         "model_hash": model_hash,
         "trunk_hash": trunk_hash,
         "kernels": _kernels(plan),
         "uses_sigmoid": "lstm" in plan.kernels,
         "sigmoid_lines": sigmoid_lines(),
-        "is_lstm_portable": is_portable,
+        "sigmoid_values": sigmoid_table(),
+        "fits_vectors": all(layer["fits_vectors"] for layer in layers),
+        "fits_packing": all(layer["is_packable"] for layer in layers),
+        "row_sizes": sorted({size for layer in layers for part in layer["chunks"] for size in part}),
         "steps": steps,
         "states": [
             {

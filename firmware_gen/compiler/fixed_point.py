@@ -33,16 +33,18 @@ def quantize_multiplier(real: float) -> Scale:
         raise ValueError(f"a scale of {real} cannot be quantised")
     if real == 0.0:
         return Scale(0, 0)
+    scale = _nearest(real)
+    if scale.shift < -31:
+        return Scale(0, 0)
+    if scale.shift > 30:
+        raise ValueError(f"a scale of {real} is beyond 2^30")
+    return scale
+
+
+def _nearest(real: float) -> Scale:
     fraction, shift = math.frexp(real)
     multiplier = math.floor(fraction * 2**31 + 0.5)
-    if multiplier == 2**31:
-        multiplier //= 2
-        shift += 1
-    if shift < -31:
-        return Scale(0, 0)
-    if shift > 30:
-        raise ValueError(f"a scale of {real} is beyond 2^30")
-    return Scale(multiplier, shift)
+    return Scale(multiplier // 2, shift + 1) if multiplier == 2**31 else Scale(multiplier, shift)
 
 
 def multiply_high(a: int, b: int) -> int:
@@ -74,8 +76,8 @@ def _saturating_shift_left(value: int, bits: int) -> int:
     return _saturate(value << bits)
 
 
-# e^-(2^k) for k = -2 .. 3 in Q0.31: the steps by which gemmlowp composes an exponential of up to 16.
-_EXP_STEPS = tuple((k, math.floor(math.exp(-(2.0**k)) * 2**31 + 0.5)) for k in range(-2, 4))
+# e^-(2^k) for k = -2 .. 4 in Q0.31: the steps by which gemmlowp composes an exponential of up to 32.
+_EXP_STEPS = tuple((k, math.floor(math.exp(-(2.0**k)) * 2**31 + 0.5)) for k in range(-2, 5))
 _EXP_MINUS_EIGHTH = math.floor(math.exp(-1 / 8) * 2**31 + 0.5)
 _THIRD = math.floor(2**31 / 3 + 0.5)
 _Q2_48_OVER_17 = math.floor(48 / 17 * 2**29 + 0.5)
@@ -92,15 +94,15 @@ def _exp_on_minus_quarter_to_zero(a: int) -> int:
     return _EXP_MINUS_EIGHTH + multiply_high(_EXP_MINUS_EIGHTH, x + tail)
 
 
-def _exp_on_negative_q4(a: int) -> int:
-    """Return e^a in Q0.31 for a <= 0 in Q4.27."""
-    fraction_bits = 27
+def exp_on_negative(a: int, integer_bits: int) -> int:
+    """Return e^a in Q0.31 for a <= 0 with `integer_bits` (at most 5) before the point of its 31."""
+    fraction_bits = 31 - integer_bits
     quarter = 1 << (fraction_bits - 2)
     within = (a & (quarter - 1)) - quarter
-    result = _exp_on_minus_quarter_to_zero(_saturating_shift_left(within, 4))
+    result = _exp_on_minus_quarter_to_zero(_saturating_shift_left(within, integer_bits))
     remainder = within - a
     for exponent, factor in _EXP_STEPS:
-        if remainder & (1 << (fraction_bits + exponent)):
+        if exponent < integer_bits and remainder & (1 << (fraction_bits + exponent)):
             result = multiply_high(result, factor)
     return INT32_MAX if a == 0 else result
 
@@ -121,22 +123,58 @@ def logistic_q4(a: int) -> int:
     if a == 0:
         return 1 << 30
     # Q2.29 holds 2/(1+e); half of it in Q1.30 is the same bits, and Q0.31 is one bit further left.
-    positive = _saturating_shift_left(_newton_reciprocal(_exp_on_negative_q4(-abs(a))), 1)
+    positive = _saturating_shift_left(_newton_reciprocal(exp_on_negative(-abs(a), 4)), 1)
     return positive if a > 0 else INT32_MAX - positive
+
+
+def tanh_q4(a: int) -> int:
+    """Return tanh(a) in Q0.31 for a in Q4.27: (1 - e^-2|a|) / (1 + e^-2|a|) with the sign of a."""
+    if a == 0:
+        return 0
+    # Twice a in Q5.26 is the same bits.
+    positive = _saturating_shift_left(_newton_reciprocal(exp_on_negative(-abs(a), 5)) - (1 << 29), 2)
+    return positive if a > 0 else -positive
+
+
+def _int8_in_q4(centred: int, scale: float) -> int | None:
+    """Return centred * scale in Q4.27; None where TFLM takes it for infinite because it is beyond +-15."""
+    fraction, shift = math.frexp(float(np.float32(scale)) * 2**27)
+    multiplier = math.floor(fraction * 2**31 + 0.5)
+    radius = math.floor(15 * 2**27 / 2**shift) if shift >= 0 else 2**31
+    return requantize(centred, Scale(multiplier, shift)) if abs(centred) < radius else None
 
 
 def logistic_int8(value: int, zero_point: int, scale: float) -> int:
     """Return TFLM's int8 LOGISTIC of one int8 value whose tensor has this zero point and float32 scale."""
-    fraction, shift = math.frexp(float(np.float32(scale)) * 2**27)
-    multiplier = math.floor(fraction * 2**31 + 0.5)
-    radius = math.floor(15 * 2**27 / 2**shift) if shift >= 0 else 2**31
-    centred = value - zero_point
-    if centred <= -radius:
-        return -128
-    if centred >= radius:
-        return 127
-    in_q4 = requantize(centred, Scale(multiplier, shift))
+    in_q4 = _int8_in_q4(value - zero_point, scale)
+    if in_q4 is None:
+        return 127 if value > zero_point else -128
     return max(-128, min(127, shift_right_round(logistic_q4(in_q4), 23) - 128))
+
+
+def tanh_int8(value: int, zero_point: int, scale: float) -> int:
+    """Return TFLM's int8 TANH of one int8 value whose tensor has this zero point and float32 scale."""
+    in_q4 = _int8_in_q4(value - zero_point, scale)
+    if in_q4 is None:
+        return 127 if value > zero_point else -128
+    return max(-128, min(127, shift_right_round(tanh_q4(in_q4), 24)))
+
+
+def softmax_exponentials(scale: float, beta: float) -> tuple[int, ...]:
+    """Return e^(-d * scale * beta) in Q0.31 for d = 0, 1 and so on, up to the last that TFLM's int8 SOFTMAX counts.
+
+    d is how far a value lies under the greatest of its row. Raises ValueError where TFLM takes no such scale.
+    """
+    integer_bits = 5
+    real = min(beta * float(np.float32(scale)) * 2 ** (31 - integer_bits), 2.0**31 - 1)
+    if not real > 1:
+        raise ValueError(f"a scale of {scale} times beta {beta} is out of range")
+    factor = _nearest(real)
+    reach = math.floor(31 * 2 ** (31 - integer_bits) / 2**factor.shift)
+    return tuple(
+        exp_on_negative(multiply_high(-(d << factor.shift), factor.multiplier), integer_bits)
+        for d in range(min(reach, 255) + 1)
+    )
 
 
 # Entries of TFLM's sigmoid table that lie one above 65536/(1+e^-(i/24)) rounded to the nearest, compared one by one.

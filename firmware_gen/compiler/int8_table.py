@@ -38,6 +38,8 @@ def lower_table(lowering: Lowering, operator: Operator) -> None:
     graph = lowering.graph
     operators = chain(graph, operator, lowering.tabulated)
     table = compose([lowering.tabulated[item.kind](graph, item) for item in operators])
+    for item in operators:
+        graph.require(item, len(item.inputs) == 1, f"{len(item.inputs)} inputs where there is one")
     for item in operators[1:]:
         lowering.absorb(item)
     target = graph.output_of(operators[-1])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge.errors import HarkenError
 from firmware_gen.compiler.graph import Graph, Operator, Tensor
 
 Table = tuple[int, ...]  # a function of one int8 value: entry i answers the value i - 128
@@ -53,7 +54,9 @@ class Lowering:
         self.steps.append(step)
 
     def add_state(self, tensor: Tensor, reset_byte: int) -> None:
-        """Keep `tensor` from step to step."""
+        """Keep `tensor` from step to step. Raises HarkenError where another operator keeps it already."""
+        if tensor.index in self.states:
+            raise HarkenError(f"two operators share the state '{tensor.name}': give each its own")
         self.states[tensor.index] = State(tensor, reset_byte)
 
     def alias(self, tensor: int, other: int) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edge.errors import HarkenError
 from firmware_gen.compiler import ops
 from firmware_gen.compiler.graph import Graph, Operator
@@ -22,6 +24,7 @@ class Plan:
     state_offsets: Mapping[int, int]
     state_bytes: int  # recurrent state alone
     total_bytes: int  # recurrent state and working memory
+    constants: Mapping[int, str]  # tensors that steps read as they are → their names in C
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -33,8 +36,12 @@ def lower(graph: Graph) -> Lowering:
     """Turn every operator into steps. Raises HarkenError for what cannot be compiled, with its place."""
     lowering = Lowering(graph, ops.TABULATED)
     for operator in graph.operators:
-        if not lowering.is_absorbed(operator):
+        if lowering.is_absorbed(operator):
+            continue
+        try:
             ops.REGISTRY[operator.kind].lower(lowering, operator)
+        except ValueError as error:  # a scale that cannot be quantised
+            raise graph.refuse(operator, str(error)) from error
     return lowering
 
 
@@ -48,20 +55,48 @@ def make_plan(graph: Graph) -> Plan:
         raise HarkenError(
             f"the model has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; an engine has one of each"
         )
+    source, target = graph.inputs[0], graph.outputs[0]
+    fed = graph.tensors[source]
+    if fed.dtype != np.int8 or fed.data is not None or fed.is_variable:
+        raise HarkenError(f"input '{fed.name}' is not int8 that the caller gives: convert to full int8")
     lowering = lower(graph)
     steps = list(lowering.steps)
-    source, target = graph.inputs[0], graph.outputs[0]
     written = {lowering.storage(index) for step in steps for index in step.writes.values()}
     output_storage = lowering.storage(target)
     if output_storage in lowering.states or output_storage not in written:
         # The output is a recurrent state, the input under another name, or a constant: copy it out.
         steps.append(_copy_out(graph, output_storage, target))
+    _check_variables(graph, lowering, steps)
+    constants = {
+        index: f"hk_constant_{index}"
+        for index in sorted({lowering.storage(index) for step in steps for index in step.reads.values()})
+        if graph.tensors[index].data is not None
+    }
     state_offsets, state_bytes = _stack([state.tensor.byte_count for state in lowering.states.values()])
     offsets = dict(zip(lowering.states, state_offsets, strict=True))
-    pointers, total_bytes = _place(graph, lowering, steps, offsets, state_bytes, source)
+    pointers, total_bytes = _place(graph, lowering, steps, offsets, state_bytes, constants)
     return Plan(
-        graph, tuple(steps), tuple(lowering.states.values()), pointers, offsets, state_bytes, max(total_bytes, 1)
+        graph=graph,
+        steps=tuple(steps),
+        states=tuple(lowering.states.values()),
+        pointers=pointers,
+        state_offsets=offsets,
+        state_bytes=state_bytes,
+        total_bytes=max(total_bytes, 1),
+        constants=constants,
     )
+
+
+def _check_variables(graph: Graph, lowering: Lowering, steps: Sequence[Step]) -> None:
+    """Refuse to read a variable that nothing keeps from step to step."""
+    for step in steps:
+        for index in step.reads.values():
+            tensor = graph.tensors[lowering.storage(index)]
+            graph.require(
+                step.operator,
+                not tensor.is_variable or tensor.index in lowering.states,
+                f"it reads the variable '{tensor.name}', which is the state of no LSTM",
+            )
 
 
 def _copy_out(graph: Graph, storage: int, target: int) -> Step:
@@ -93,9 +128,15 @@ class _Lifetime:
 
 
 def _place(
-    graph: Graph, lowering: Lowering, steps: Sequence[Step], state_offsets: Mapping[int, int], base: int, source: int
+    graph: Graph,
+    lowering: Lowering,
+    steps: Sequence[Step],
+    state_offsets: Mapping[int, int],
+    base: int,
+    constants: Mapping[int, str],
 ) -> tuple[tuple[Mapping[str, str], ...], int]:
     """Lay out working memory after the states; return each step's pointer expressions and the end of memory."""
+    source = graph.inputs[0]
     is_copied = bool(steps) and steps[-1].kernel == "copy" and graph.outputs[0] in steps[-1].writes.values()
     caller_output = graph.outputs[0] if is_copied else lowering.storage(graph.outputs[0])
 
@@ -123,6 +164,8 @@ def _place(
             return f"state + {state_offsets[where]}"
         if where == source:
             return "in"
+        if where in constants:
+            return constants[where]
         if where == caller_output:
             return "out"
         return f"state + {offsets[('tensor', where)]}"

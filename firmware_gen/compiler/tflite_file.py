@@ -178,6 +178,9 @@ class _Reader:
                 f"({', '.join(sorted(ops.REGISTRY))}): change the model or add a file to firmware_gen/compiler/ops"
             )
         options_table = source.BuiltinOptions()
+        expected = getattr(compiled_op, "OPTIONS_TYPE", source.BuiltinOptionsType())
+        if options_table is not None and source.BuiltinOptionsType() != expected:
+            raise HarkenError(f"{self._name} is damaged: {place} has the options of another operator")
         return Operator(
             index,
             kind,
@@ -195,5 +198,6 @@ class _Reader:
             written = [i for i in operator.outputs if i in known]
             graph.require(operator, not written, f"it writes tensors {written}, which have a value already")
             known.update(operator.outputs)
-        if not graph.inputs or not graph.outputs or any(i not in known for i in graph.outputs):
+        is_fed = bool(graph.inputs) and min(graph.inputs) >= 0
+        if not is_fed or not graph.outputs or any(i not in known for i in graph.outputs):
             raise HarkenError(f"{self._name} is damaged: it lacks inputs, or outputs that something writes")

@@ -1,6 +1,5 @@
 """The generated engine answers as TensorFlow Lite Micro does, byte for byte."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +7,12 @@ import pytest
 
 from edge.quantization.tflm import TflmModel
 from firmware_gen.compiler import compile_model, compile_whole
-from tests.generated_c.cortex_m4 import run_on_cortex_m4
 from tests.generated_c.engines import AlignedBytes, HostEngine, open_head, score_head
-from tests.generated_c.vectors import benchmark_recipe, extremes
+from tests.generated_c.vectors import extremes
+from tools.bench.engine import benchmark_inputs
 
 MODELS = Path(__file__).parents[1] / "models"
 NAMES = ("lstm64x2_heads8_i8", "detector_form_random_i8")
-
-# Measured with GCC 12.2: a guard against a kernel that quietly gets slower, with room for another compiler.
-M4_INSTRUCTIONS_PER_STEP = {"lstm64x2_heads8_i8": 76_240}
-TOLERANCE = 1.05
 
 pytestmark = pytest.mark.tflm
 
@@ -27,7 +22,7 @@ def model_path(name: str) -> Path:
 
 
 def inputs_for(width: int) -> np.ndarray:
-    return np.concatenate([benchmark_recipe(width), extremes(width)])
+    return np.concatenate([benchmark_inputs(width), extremes(width)])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,21 +48,8 @@ def test_trunk_and_heads_apart_equal_tflm(name: str, tmp_path: Path) -> None:
 
 def test_a_reset_engine_answers_as_a_new_one(tmp_path: Path) -> None:
     engine = HostEngine(compile_whole(model_path(NAMES[0]), tmp_path / "c"), tmp_path)
-    inputs = benchmark_recipe(engine.compiled.input_bytes, 30)
+    inputs = benchmark_inputs(engine.compiled.input_bytes, 30)
     first = engine.run(inputs)
     assert not np.array_equal(engine.run(inputs), first), "the state must carry over"
     engine.reset()
     assert np.array_equal(engine.run(inputs), first)
-
-
-@pytest.mark.qemu
-@pytest.mark.parametrize("name", NAMES)
-def test_the_whole_model_on_a_cortex_m4_equals_tflm(name: str, tmp_path: Path) -> None:
-    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
-        pytest.skip("arm-none-eabi-gcc or qemu-system-arm is not installed")
-    compiled = compile_whole(model_path(name), tmp_path / "c")
-    inputs = benchmark_recipe(compiled.input_bytes)
-    ends = extremes(compiled.input_bytes)
-    run = run_on_cortex_m4(compiled, np.concatenate([inputs, ends]), tmp_path)
-    assert np.array_equal(run.outputs, TflmModel(model_path(name)).run(np.concatenate([inputs, ends])))
-    assert run.instructions_per_step <= TOLERANCE * M4_INSTRUCTIONS_PER_STEP.get(name, run.instructions_per_step)

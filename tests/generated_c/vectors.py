@@ -4,12 +4,6 @@ import numpy as np
 import numpy.typing as npt
 
 
-def benchmark_recipe(width: int, steps: int = 500) -> npt.NDArray[np.int8]:
-    """The recipe by which the benchmark's figures are taken: int8[steps, width]."""
-    state = np.random.RandomState(1)
-    return state.randint(-128, 127, (steps, 1, 1, width)).astype(np.int8).reshape(steps, width)
-
-
 def extremes(width: int) -> npt.NDArray[np.int8]:
     """Stretches of constant ends of the range, of alternation, steps between them: what saturates states."""
     rng = np.random.default_rng(5)

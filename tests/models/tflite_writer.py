@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import tflite
 
-_TYPES = {"int8": tflite.TensorType.INT8, "int16": tflite.TensorType.INT16, "int32": tflite.TensorType.INT32}
+_TYPES = {
+    "int8": tflite.TensorType.INT8,
+    "int16": tflite.TensorType.INT16,
+    "int32": tflite.TensorType.INT32,
+    "float32": tflite.TensorType.FLOAT32,
+}
 
 WriteOptions = Callable[[flatbuffers.Builder], int]
 
@@ -39,6 +44,7 @@ class ModelWriter:
         data: npt.NDArray[np.generic] | None = None,
         is_variable: bool = False,
         name: str | None = None,
+        axis: int = 0,
     ) -> int:
         scales = None if scale is None else [scale] if isinstance(scale, float) else scale
         self.tensors.append(
@@ -49,13 +55,16 @@ class ModelWriter:
                 "zero_points": [zero_point] * len(scales or []),
                 "data": data,
                 "is_variable": is_variable,
+                "axis": axis,
                 "name": name or f"t{len(self.tensors)}",
             }
         )
         return len(self.tensors) - 1
 
-    def constant(self, values: npt.NDArray[np.generic], scale: float | list[float], name: str | None = None) -> int:
-        return self.tensor(values.shape, str(values.dtype), scale, 0, values, name=name)
+    def constant(
+        self, values: npt.NDArray[np.generic], scale: float | list[float] | None, name: str | None = None, axis: int = 0
+    ) -> int:
+        return self.tensor(values.shape, str(values.dtype), scale, 0, values, name=name, axis=axis)
 
     def add(
         self,
@@ -97,6 +106,46 @@ class ModelWriter:
             return int(tflite.ConcatenationOptionsEnd(builder))
 
         self.add("CONCATENATION", inputs, [output], tflite.BuiltinOptions.ConcatenationOptions, options)
+
+    def with_options(
+        self, kind: str, inputs: list[int], outputs: list[int], table: str, **fields: int | float | bool
+    ) -> None:
+        """Add an operator whose options are plain numbers: `table` as in the schema, fields in its spelling."""
+
+        def options(builder: flatbuffers.Builder) -> int:
+            getattr(tflite, f"{table}Start")(builder)
+            for name, value in fields.items():
+                getattr(tflite, f"{table}Add{name}")(builder, value)
+            return int(getattr(tflite, f"{table}End")(builder))
+
+        self.add(kind, inputs, outputs, getattr(tflite.BuiltinOptions, table), options)
+
+    def convolution(
+        self,
+        kind: str,
+        source: int,
+        weights: npt.NDArray[np.int8],
+        weight_scale: float | list[float],
+        bias: npt.NDArray[np.int32] | None,
+        output: int,
+        **fields: int,
+    ) -> None:
+        """Add a CONV_2D or DEPTHWISE_CONV_2D; what `fields` leaves out is one, or padding SAME."""
+        axis = 0 if kind == "CONV_2D" else 3
+        inputs = [source, self.constant(weights, weight_scale, axis=axis)]
+        if bias is not None:
+            inputs.append(self.constant(bias, 1e-5))
+        ones = dict.fromkeys(("StrideH", "StrideW", "DilationHFactor", "DilationWFactor"), 1)
+        if kind == "CONV_2D":
+            self.with_options(kind, inputs, [output], "Conv2DOptions", **(ones | fields))
+        else:
+            multiplier = weights.shape[3] // self.shape(source)[3]
+            self.with_options(
+                kind, inputs, [output], "DepthwiseConv2DOptions", **(ones | {"DepthMultiplier": multiplier} | fields)
+            )
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        return tuple(self.tensors[tensor]["shape"])  # type: ignore[arg-type, call-overload, no-any-return]
 
     def lstm(
         self,
@@ -190,6 +239,7 @@ class ModelWriter:
             tflite.QuantizationParametersStart(builder)
             tflite.QuantizationParametersAddScale(builder, scales)
             tflite.QuantizationParametersAddZeroPoint(builder, zero_points)
+            tflite.QuantizationParametersAddQuantizedDimension(builder, int(str(tensor["axis"])))
             quantization = tflite.QuantizationParametersEnd(builder)
         tflite.TensorStart(builder)
         tflite.TensorAddName(builder, name)

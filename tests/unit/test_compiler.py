@@ -115,9 +115,9 @@ def test_an_input_that_is_not_the_front_ends_is_refused_with_both_forms(tmp_path
 
 def test_an_unknown_operator_is_named_with_its_place() -> None:
     w = ModelWriter()
-    source, target = w.tensor((1, 4), scale=0.1), w.tensor((1, 4), scale=0.1, name="block/softmax")
-    w.add("SOFTMAX", [source], [target])
-    with pytest.raises(HarkenError, match=r"SOFTMAX \(subgraph 0, operator 0, tensor 'block/softmax'\)"):
+    source, target = w.tensor((1, 4), scale=0.1), w.tensor((1, 4), scale=0.1, name="block/floor")
+    w.add("FLOOR", [source], [target])
+    with pytest.raises(HarkenError, match=r"FLOOR \(subgraph 0, operator 0, tensor 'block/floor'\)"):
         parse_tflite(w.finish([source], [target]), "model")
 
 

@@ -23,7 +23,7 @@ typedef struct {
 void hk_engine_reset(hk_engine_t *engine);
 
 /* Runs one step: HK_ENGINE_INPUT_BYTES int8 in, HK_ENGINE_OUTPUT_BYTES int8 out, both in the quantisation that
- * hk_model.h states. `in` and `out` may have any alignment and must not overlap each other or the engine. */
+ * hk_model.h states; the bytes of floats out of a model that ends in DEQUANTIZE. `in` and `out` may have any alignment and must not overlap each other or the engine. */
 void hk_engine_step(hk_engine_t *engine, const int8_t *in, int8_t *out);
 
 #endif

@@ -16,6 +16,19 @@ _Static_assert(-3 >> 1 == -2, "right shifts of negative numbers must be arithmet
 #define HK_HAS_DSP 0
 #endif
 
+#if defined(__ARM_FEATURE_SAT) && (__ARM_FEATURE_SAT == 1) && defined(__GNUC__)
+#define HK_HAS_SATURATION 1 /* SSAT, on cores without the DSP instructions too */
+#else
+#define HK_HAS_SATURATION 0
+#endif
+
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__GNUC__)
+#define HK_HAS_MVE 1
+#include <arm_mve.h>
+#else
+#define HK_HAS_MVE 0
+#endif
+
 typedef struct {
     int32_t multiplier;
     int32_t shift; /* -31 .. 30: left when positive */
@@ -28,7 +41,7 @@ static inline int32_t hk_clamp(int32_t value, int32_t least, int32_t greatest)
 
 static inline int32_t hk_saturate_16(int32_t value)
 {
-#if HK_HAS_DSP
+#if HK_HAS_SATURATION
     __asm__("ssat %0, #16, %0" : "+r"(value));
     return value;
 #else
@@ -36,9 +49,20 @@ static inline int32_t hk_saturate_16(int32_t value)
 #endif
 }
 
+/* To 0 .. 65535. */
+static inline int32_t hk_saturate_u16(int32_t value)
+{
+#if HK_HAS_SATURATION
+    __asm__("usat %0, #16, %0" : "+r"(value));
+    return value;
+#else
+    return hk_clamp(value, 0, 65535);
+#endif
+}
+
 static inline int32_t hk_saturate_8(int32_t value)
 {
-#if HK_HAS_DSP
+#if HK_HAS_SATURATION
     __asm__("ssat %0, #8, %0" : "+r"(value));
     return value;
 #else
@@ -74,15 +98,17 @@ static inline int32_t hk_requantize(int32_t value, hk_scale_t scale)
  * that the result before the right shift stays under 2^30: one SMMULR and 32-bit sums on cores that have it. */
 static inline int32_t hk_requantize_bounded(int32_t value, hk_scale_t scale)
 {
-#if HK_HAS_DSP
     const int32_t left = (scale.shift > 0 ? scale.shift : 0) + 1;
     const int32_t right = scale.shift > 0 ? 0 : -scale.shift;
+    const int32_t shifted = value * (INT32_C(1) << left);
     int32_t high;
-    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(value * (INT32_C(1) << left)), "r"(scale.multiplier));
-    return right == 0 ? high : (high + (INT32_C(1) << (right - 1)) + (high >> 31)) >> right;
+#if HK_HAS_DSP
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(shifted), "r"(scale.multiplier));
 #else
-    return hk_requantize(value, scale);
+    const int64_t product = (int64_t)shifted * scale.multiplier;
+    high = (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31); /* halves up */
 #endif
+    return right == 0 ? high : (high + (INT32_C(1) << (right - 1)) + (high >> 31)) >> right;
 }
 
 #endif

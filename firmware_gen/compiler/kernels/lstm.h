@@ -11,6 +11,8 @@ typedef struct {
     uint32_t units;
     hk_scale_t input_scale[HK_GATES];     /* to Q3.12 */
     hk_scale_t recurrent_scale[HK_GATES]; /* to Q3.12 */
+    bool input_saturates[HK_GATES];       /* whether some input could carry the product out of Q3.12 */
+    bool recurrent_saturates[HK_GATES];
     hk_scale_t forget_scale;              /* forget gate * cell, to the cell's scale */
     hk_scale_t update_scale;              /* input gate * cell gate, to the cell's scale */
     hk_scale_t hidden_scale;              /* tanh(cell) * output gate, to the hidden state's scale */
@@ -20,76 +22,218 @@ typedef struct {
     int32_t tanh_shift;
 } hk_lstm_t;
 
-#define HK_LSTM_INLINE static inline __attribute__((always_inline))
+#if !HK_LSTM_VECTOR
 
-/* Stops the compiler from addressing a table through another object's address, which costs an addition a look-up. */
-#define HK_KEEP_IN_REGISTER(pointer) __asm__("" : "+r"(pointer))
-
-/* HK_LSTM_PORTABLE is set by firmware_gen for a model whose weights or sums do not fit the packed form. */
-#define HK_LSTM_PACKED (HK_HAS_DSP && !HK_LSTM_PORTABLE)
-
-#if HK_LSTM_PACKED && defined(__OPTIMIZE__)
-
-/* value / 2^bits, halves away from zero, saturated to 16 bits, where `bits` is known when compiling: SSAT shifts too. */
-HK_LSTM_INLINE int32_t hk_lstm_shift_to_16(int32_t value, int32_t bits)
+/* value / 2^bits, halves away from zero, saturated to 16 bits where asked, where |value| stays under 2^30. */
+HK_LSTM_INLINE int32_t hk_lstm_shift_to_16(int32_t value, int32_t bits, bool saturates)
 {
-    if (__builtin_constant_p(bits) && bits > 0) {
+    if (bits > 0) {
         value += (INT32_C(1) << (bits - 1)) + (value >> 31);
-        __asm__("ssat %0, #16, %1, asr %2" : "=r"(value) : "r"(value), "i"(bits));
-        return value;
+#if HK_HAS_SATURATION && defined(__OPTIMIZE__)
+        if (saturates && __builtin_constant_p(bits)) { /* SSAT shifts too */
+            __asm__("ssat %0, #16, %1, asr %2" : "=r"(value) : "r"(value), "i"(bits));
+            return value;
+        }
+#endif
+        value >>= bits;
     }
-    return hk_saturate_16(hk_shift_right_round(value, bits));
+    return saturates ? hk_saturate_16(value) : value;
 }
 
-/* Half of `doubled`, times a scale, saturated to 16 bits. firmware_gen has proved that doubled * 2^shift fits 32 bits. */
-HK_LSTM_INLINE int32_t hk_lstm_rescale(int32_t doubled, hk_scale_t scale)
+/* Half of `doubled`, times a scale, saturated to 16 bits where asked. firmware_gen has proved that doubled * 2^shift
+ * fits 32 bits. */
+HK_LSTM_INLINE int32_t hk_lstm_rescale(int32_t doubled, hk_scale_t scale, bool saturates)
 {
     int32_t multiplier = scale.multiplier;
-    int32_t high;
     HK_KEEP_IN_REGISTER(multiplier); /* else the compiler makes one multiplier out of another by three additions */
-    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(doubled * (INT32_C(1) << (scale.shift > 0 ? scale.shift : 0))), "r"(multiplier));
-    return hk_lstm_shift_to_16(high, scale.shift > 0 ? 0 : -scale.shift);
-}
-
+    const int32_t shifted = doubled * (INT32_C(1) << (scale.shift > 0 ? scale.shift : 0));
+    int32_t high;
+#if HK_HAS_DSP
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(shifted), "r"(multiplier));
 #else
-
-HK_LSTM_INLINE int32_t hk_lstm_rescale(int32_t doubled, hk_scale_t scale)
-{
-    return hk_saturate_16(hk_requantize(doubled >> 1, scale));
+    const int64_t product = (int64_t)shifted * multiplier;
+    high = (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31); /* halves up */
+#endif
+    return hk_lstm_shift_to_16(high, scale.shift > 0 ? 0 : -scale.shift, saturates);
 }
 
-#endif
+/* A product of two int16 values, of which one is not -32768, times a scale: most scales are powers of two. */
+HK_LSTM_INLINE int32_t hk_lstm_rescale_product(int32_t product, hk_scale_t scale)
+{
+    if (scale.multiplier == 1 << 30 && scale.shift <= 0) {
+        return hk_lstm_shift_to_16((product + 1) >> 1, -scale.shift, true);
+    }
+    return hk_lstm_rescale(2 * product, scale, true);
+}
 
 /* The two products of a gate meet in Q3.12, each saturated by itself, as TFLM adds them. */
-HK_LSTM_INLINE int32_t hk_lstm_gate(int32_t by_input, hk_scale_t input_scale, int32_t by_hidden, hk_scale_t hidden_scale)
+HK_LSTM_INLINE int32_t hk_lstm_gate(const hk_lstm_t *lstm, int gate, const int32_t *by_input, const int32_t *by_hidden)
 {
-    return hk_saturate_16(hk_lstm_rescale(by_input, input_scale) + hk_lstm_rescale(by_hidden, hidden_scale));
+    return hk_saturate_16(
+        hk_lstm_rescale(by_input[gate], lstm->input_scale[gate], lstm->input_saturates[gate])
+        + hk_lstm_rescale(by_hidden[gate], lstm->recurrent_scale[gate], lstm->recurrent_saturates[gate]));
+}
+
+/* Saturates to 16 bits, then to the clip. */
+HK_LSTM_INLINE int32_t hk_lstm_clip(int32_t cell, int32_t clip)
+{
+    if (clip < 32767) {
+        return hk_clamp(cell, -clip, clip);
+    }
+    const int32_t saturated = hk_saturate_16(cell);
+    return clip == 32767 && saturated < -32767 ? -32767 : saturated;
 }
 
 /* From the eight doubled sums of one unit to its new cell and hidden value. */
 HK_LSTM_INLINE int8_t hk_lstm_unit(const hk_lstm_t *lstm, const hk_line_t *lines, const int32_t *by_input,
                                    const int32_t *by_hidden, int16_t *cell)
 {
-#define HK_GATE(g) hk_lstm_gate(by_input[g], lstm->input_scale[g], by_hidden[g], lstm->recurrent_scale[g])
-    const int32_t input = hk_sigmoid(lines, HK_GATE(HK_GATE_INPUT));
-    const int32_t forget = hk_sigmoid(lines, HK_GATE(HK_GATE_FORGET));
-    const int32_t candidate = hk_tanh(lines, HK_GATE(HK_GATE_CELL), 3, 0);
-    const int32_t output = hk_sigmoid(lines, HK_GATE(HK_GATE_OUTPUT));
-#undef HK_GATE
-    /* Products of two int16 values of which one is not -32768: they can be doubled. */
-    const int32_t kept = hk_lstm_rescale(forget * *cell * 2, lstm->forget_scale);
-    const int32_t added = hk_lstm_rescale(input * candidate * 2, lstm->update_scale);
-    int32_t updated = hk_saturate_16(kept + added);
-    if (lstm->cell_clip <= 32767) {
-        updated = hk_clamp(updated, -lstm->cell_clip, lstm->cell_clip);
-    }
+    const int32_t input = hk_sigmoid(lines, hk_lstm_gate(lstm, HK_GATE_INPUT, by_input, by_hidden));
+    const int32_t forget = hk_sigmoid(lines, hk_lstm_gate(lstm, HK_GATE_FORGET, by_input, by_hidden));
+    const int32_t candidate = hk_tanh(lines, hk_lstm_gate(lstm, HK_GATE_CELL, by_input, by_hidden), 3, 0);
+    const int32_t output = hk_sigmoid(lines, hk_lstm_gate(lstm, HK_GATE_OUTPUT, by_input, by_hidden));
+    const int32_t kept = hk_lstm_rescale_product(forget * *cell, lstm->forget_scale);
+    const int32_t added = hk_lstm_rescale_product(input * candidate, lstm->update_scale);
+    const int32_t updated = hk_lstm_clip(kept + added, lstm->cell_clip);
     *cell = (int16_t)updated;
     const int32_t squashed = hk_tanh(lines, updated, lstm->tanh_multiplier, lstm->tanh_shift);
     /* Saturating to 16 bits on the way to 8 changes nothing. */
-    return (int8_t)hk_saturate_8(hk_lstm_rescale(squashed * output * 2, lstm->hidden_scale) + lstm->hidden_zero_point);
+    return (int8_t)hk_saturate_8(hk_lstm_rescale_product(squashed * output, lstm->hidden_scale) + lstm->hidden_zero_point);
 }
 
-#if HK_LSTM_PACKED
+#endif
+
+#if HK_LSTM_VECTOR
+
+/* Eight units at once, in vector registers from their sums to their new state.
+ *
+ * The four gates of eight units are 32 rows. Up to 64 columns of the input stay in q0 to q3 while the rows' weights run
+ * past. A row need not be a multiple of 16 long: its last vector reads on into the next row, where the input is zero.
+ * Of eight units those with even numbers come first, then those with odd: narrowing instructions write every other
+ * lane, and so put them back in order. */
+enum { HK_LSTM_UNITS_AT_ONCE = 8, HK_LSTM_ROWS = HK_LSTM_UNITS_AT_ONCE * HK_GATES };
+
+#define HK_VECTOR_LOADS_1 "vldrb.u8 q0, [%[x]]\n\t"
+#define HK_VECTOR_LOADS_2 HK_VECTOR_LOADS_1 "vldrb.u8 q1, [%[x], #16]\n\t"
+#define HK_VECTOR_LOADS_3 HK_VECTOR_LOADS_2 "vldrb.u8 q2, [%[x], #32]\n\t"
+#define HK_VECTOR_LOADS_4 HK_VECTOR_LOADS_3 "vldrb.u8 q3, [%[x], #48]\n\t"
+
+#define HK_VECTOR_ADD(sum, x, w, step)                                                                                 \
+    "vldrb.u8 " w ", [%[w]], #" step "\n\t"                                                                            \
+    "vmladava.s8 " sum ", " w ", " x "\n\t"
+#define HK_VECTOR_ROW_1(sum, tail) HK_VECTOR_ADD(sum, "q0", "q4", tail)
+#define HK_VECTOR_ROW_2(sum, tail) HK_VECTOR_ADD(sum, "q0", "q4", "16") HK_VECTOR_ADD(sum, "q1", "q5", tail)
+#define HK_VECTOR_ROW_3(sum, tail)                                                                                     \
+    HK_VECTOR_ADD(sum, "q0", "q4", "16") HK_VECTOR_ADD(sum, "q1", "q5", "16") HK_VECTOR_ADD(sum, "q2", "q4", tail)
+#define HK_VECTOR_ROW_4(sum, tail)                                                                                     \
+    HK_VECTOR_ADD(sum, "q0", "q4", "16")                                                                               \
+    HK_VECTOR_ADD(sum, "q1", "q5", "16") HK_VECTOR_ADD(sum, "q2", "q4", "16") HK_VECTOR_ADD(sum, "q3", "q5", tail)
+
+/* Defines hk_lstm_rows_<columns>(): adds `columns` = 16 * (vectors - 1) + tail columns of the 32 rows to `start`, gives
+ * `sums`, and returns the end of the weights it read. A macro, as steps of addresses are part of an instruction. */
+#define HK_LSTM_DEFINE_ROWS(columns, vectors, tail)                                                                    \
+    static __attribute__((noinline)) const int8_t *hk_lstm_rows_##columns(const int8_t *w, const int8_t *x,            \
+                                                                          const int32_t *start, int32_t *sums)         \
+    {                                                                                                                  \
+        __asm__ volatile(HK_VECTOR_LOADS_##vectors "dls lr, %[fours]\n\t"                                              \
+                                                   "1:\n\t"                                                            \
+                                                   "ldrd r4, r6, [%[start]], #8\n\t"                                   \
+                                                   "ldrd r8, r10, [%[start]], #8\n\t" HK_VECTOR_ROW_##vectors(         \
+                                                       "r4", #tail) HK_VECTOR_ROW_##vectors("r6", #tail)               \
+                                                       HK_VECTOR_ROW_##vectors("r8", #tail)                            \
+                                                           HK_VECTOR_ROW_##vectors("r10", #tail)                       \
+                         "strd r4, r6, [%[sums]], #8\n\t"                                                              \
+                         "strd r8, r10, [%[sums]], #8\n\t"                                                             \
+                         "le lr, 1b"                                                                                   \
+                         : [w] "+r"(w), [start] "+r"(start), [sums] "+r"(sums)                                         \
+                         : [x] "r"(x), [fours] "r"(HK_LSTM_ROWS / 4)                                                   \
+                         : "r4", "r6", "r8", "r10", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "cc", "memory");         \
+        return w;                                                                                                      \
+    }
+
+/* Two times four values times a scale, saturated to 16 bits and merged: even lanes, odd lanes. */
+HK_LSTM_INLINE int16x8_t hk_lstm_rescale_eight(int32x4_t even, int32x4_t odd, hk_scale_t scale)
+{
+    if (scale.shift > 0) {
+        even = vshlq_r_s32(even, scale.shift);
+        odd = vshlq_r_s32(odd, scale.shift);
+    }
+    even = vqrdmulhq_n_s32(even, scale.multiplier);
+    odd = vqrdmulhq_n_s32(odd, scale.multiplier);
+    if (scale.shift < 0) { /* VRSHL rounds halves up; one less, negative values' halves go away from zero */
+        even = vrshlq_n_s32(vaddq_s32(even, vshrq_n_s32(even, 31)), scale.shift);
+        odd = vrshlq_n_s32(vaddq_s32(odd, vshrq_n_s32(odd, 31)), scale.shift);
+    }
+    return vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(even), even), odd);
+}
+
+HK_LSTM_INLINE int16x8_t hk_lstm_rescale_products(int16x8_t a, int16x8_t b, hk_scale_t scale)
+{
+    return hk_lstm_rescale_eight(vmullbq_int_s16(a, b), vmulltq_int_s16(a, b), scale);
+}
+
+/* The two products of a gate meet in Q3.12, each saturated by itself, as TFLM adds them. */
+HK_LSTM_INLINE int16x8_t hk_lstm_gates(const hk_lstm_t *lstm, int gate, const int32_t *sums)
+{
+    const int32_t *by_input = sums + HK_LSTM_UNITS_AT_ONCE * gate;
+    const int32_t *by_hidden = by_input + HK_LSTM_ROWS;
+    return vqaddq_s16(
+        hk_lstm_rescale_eight(vldrwq_s32(by_input), vldrwq_s32(by_input + 4), lstm->input_scale[gate]),
+        hk_lstm_rescale_eight(vldrwq_s32(by_hidden), vldrwq_s32(by_hidden + 4), lstm->recurrent_scale[gate]));
+}
+
+/* From the sums of eight units to their new cells and hidden values. */
+HK_LSTM_INLINE void hk_lstm_eight_units(const hk_lstm_t *lstm, const int32_t *sums, int16_t *cell, int8_t *hidden)
+{
+    const hk_stretches_t *stretches = &hk_sigmoid_stretches;
+    const int16x8_t forget = hk_sigmoid_eight(stretches, hk_lstm_gates(lstm, HK_GATE_FORGET, sums));
+    const int16x8_t kept = hk_lstm_rescale_products(forget, vldrhq_s16(cell), lstm->forget_scale);
+    const int16x8_t candidate = hk_tanh_eight(stretches, hk_lstm_gates(lstm, HK_GATE_CELL, sums), 3, 0);
+    const int16x8_t input = hk_sigmoid_eight(stretches, hk_lstm_gates(lstm, HK_GATE_INPUT, sums));
+    int16x8_t updated = vqaddq_s16(kept, hk_lstm_rescale_products(input, candidate, lstm->update_scale));
+    if (lstm->cell_clip <= 32767) {
+        updated = vmaxq_s16(updated, vdupq_n_s16((int16_t)-lstm->cell_clip));
+    }
+    if (lstm->cell_clip < 32767) {
+        updated = vminq_s16(updated, vdupq_n_s16((int16_t)lstm->cell_clip));
+    }
+    vstrhq_s16(cell, updated);
+    const int16x8_t output = hk_sigmoid_eight(stretches, hk_lstm_gates(lstm, HK_GATE_OUTPUT, sums));
+    const int16x8_t squashed = hk_tanh_eight(stretches, updated, lstm->tanh_multiplier, lstm->tanh_shift);
+    const int16x8_t scaled = vqaddq_n_s16(hk_lstm_rescale_products(squashed, output, lstm->hidden_scale),
+                                          (int16_t)lstm->hidden_zero_point);
+    vstrbq_s16(hidden, vreinterpretq_s16_s8(vqmovnbq_s16(vreinterpretq_s8_s16(scaled), scaled)));
+}
+
+/* Adds up the 32 rows of eight units: first by the input, then by the hidden state. firmware_gen writes one a layer. */
+typedef const int8_t *hk_lstm_add_rows_t(const int8_t *w, const int8_t *in, const int8_t *hidden, const int32_t *bias,
+                                         int32_t sums[2 * HK_LSTM_ROWS]);
+
+/* Copies `count` bytes and puts zeros after them up to a multiple of 16; returns the end. */
+HK_LSTM_INLINE int8_t *hk_lstm_pad(const int8_t *values, uint32_t count, int8_t *padded)
+{
+    const uint32_t size = (count + 15) / 16 * 16;
+    for (uint32_t i = 0; i < size; i += 16) {
+        vstrbq_s8(padded + i, vldrbq_z_s8(values + i, vctp8q(count - i)));
+    }
+    return padded + size;
+}
+
+HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, hk_lstm_add_rows_t *add_rows, const int8_t *weights,
+                                 const int32_t *bias, const int8_t *in, int8_t *hidden, int16_t *cell, void *scratch)
+{
+    int8_t *padded_input = scratch;
+    int8_t *before = hk_lstm_pad(in, lstm->inputs, padded_input);
+    hk_lstm_pad(hidden, lstm->units, before);
+    for (uint32_t unit = 0; unit < lstm->units; unit += HK_LSTM_UNITS_AT_ONCE) {
+        int32_t sums[2 * HK_LSTM_ROWS];
+        weights = add_rows(weights, padded_input, before, bias, sums);
+        bias += 2 * HK_LSTM_ROWS;
+        hk_lstm_eight_units(lstm, sums, cell + unit, hidden + unit);
+    }
+}
+
+#elif HK_LSTM_PACKED
 
 /* Weights are packed for SMLAD: a halfword is 256 * a + b for the weights a and b of two rows, so that one SMLAD adds
  * 256 * a * x + b * x for two columns, and SXTB16 with another SMLAD the b * x alone. 4 multiply-accumulates take 3
@@ -184,25 +328,72 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const uint32_t *weights,
 
 #else
 
-/* Weights of the four gates lie side by side for every column: four streams in one. */
-HK_LSTM_INLINE const int8_t *hk_lstm_dot(const int8_t *w, const int8_t *x, uint32_t columns, int32_t sums[HK_GATES])
+/* Weights of two units lie side by side for every column, eight streams in one: one value of the input serves eight
+ * rows. Where the number of units is odd, the last one's neighbour has weights of zero. */
+enum { HK_LSTM_UNITS_AT_ONCE = 2, HK_LSTM_ROWS = HK_LSTM_UNITS_AT_ONCE * HK_GATES, HK_LSTM_COLUMNS_AT_ONCE = 8 };
+
+/* Keeps the compiler from loading so far ahead that it must spill the sums. */
+#define HK_LSTM_NO_LOADS_AHEAD() __asm__ volatile("" ::: "memory")
+
+/* Where there is MLA the sum stays in its register; the compiler would move it to another and back. */
+HK_LSTM_INLINE int32_t hk_lstm_multiply_add(int32_t sum, int32_t a, int32_t b)
 {
-    int32_t input = sums[HK_GATE_INPUT];
-    int32_t forget = sums[HK_GATE_FORGET];
-    int32_t candidate = sums[HK_GATE_CELL];
-    int32_t output = sums[HK_GATE_OUTPUT];
-    for (uint32_t k = 0; k < columns; k++) {
-        const int32_t value = x[k];
-        input += w[0] * value;
-        forget += w[1] * value;
-        candidate += w[2] * value;
-        output += w[3] * value;
-        w += HK_GATES;
+#if defined(__thumb2__)
+    __asm__("mla %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
+    return sum;
+#else
+    return sum + a * b;
+#endif
+}
+
+#define HK_LSTM_TWO_ROWS(k, row, first, second)                                                                        \
+    first = hk_lstm_multiply_add(first, w[HK_LSTM_ROWS * (k) + (row)], value);                                         \
+    second = hk_lstm_multiply_add(second, w[HK_LSTM_ROWS * (k) + (row) + 1], value);                                   \
+    HK_LSTM_NO_LOADS_AHEAD()
+
+#define HK_LSTM_COLUMN(k)                                                                                              \
+    do {                                                                                                               \
+        const int32_t value = x[k];                                                                                    \
+        HK_LSTM_TWO_ROWS(k, 0, sum0, sum1);                                                                            \
+        HK_LSTM_TWO_ROWS(k, 2, sum2, sum3);                                                                            \
+        HK_LSTM_TWO_ROWS(k, 4, sum4, sum5);                                                                            \
+        HK_LSTM_TWO_ROWS(k, 6, sum6, sum7);                                                                            \
+    } while (0)
+
+/* Adds up all columns of eight rows, doubled; returns the end of the weights it read. */
+static __attribute__((noinline)) const int8_t *hk_lstm_dot(const int8_t *w, const int8_t *x, uint32_t columns,
+                                                           const int32_t start[HK_LSTM_ROWS],
+                                                           int32_t doubled[HK_LSTM_ROWS])
+{
+    int32_t sum0 = start[0], sum1 = start[1], sum2 = start[2], sum3 = start[3];
+    int32_t sum4 = start[4], sum5 = start[5], sum6 = start[6], sum7 = start[7];
+    const int8_t *const end = x + columns;
+    const int8_t *const end_of_groups = end - columns % HK_LSTM_COLUMNS_AT_ONCE;
+    while (x != end_of_groups) {
+        HK_LSTM_COLUMN(0);
+        HK_LSTM_COLUMN(1);
+        HK_LSTM_COLUMN(2);
+        HK_LSTM_COLUMN(3);
+        HK_LSTM_COLUMN(4);
+        HK_LSTM_COLUMN(5);
+        HK_LSTM_COLUMN(6);
+        HK_LSTM_COLUMN(7);
+        x += HK_LSTM_COLUMNS_AT_ONCE;
+        w += HK_LSTM_COLUMNS_AT_ONCE * HK_LSTM_ROWS;
     }
-    sums[HK_GATE_INPUT] = 2 * input;
-    sums[HK_GATE_FORGET] = 2 * forget;
-    sums[HK_GATE_CELL] = 2 * candidate;
-    sums[HK_GATE_OUTPUT] = 2 * output;
+    while (x != end) {
+        HK_LSTM_COLUMN(0);
+        x += 1;
+        w += HK_LSTM_ROWS;
+    }
+    doubled[0] = 2 * sum0;
+    doubled[1] = 2 * sum1;
+    doubled[2] = 2 * sum2;
+    doubled[3] = 2 * sum3;
+    doubled[4] = 2 * sum4;
+    doubled[5] = 2 * sum5;
+    doubled[6] = 2 * sum6;
+    doubled[7] = 2 * sum7;
     return w;
 }
 
@@ -213,15 +404,16 @@ HK_LSTM_INLINE void hk_lstm_step(const hk_lstm_t *lstm, const int8_t *weights, c
     memcpy(before, hidden, lstm->units);
     const hk_line_t *lines = hk_sigmoid_lines;
     HK_KEEP_IN_REGISTER(lines);
-    for (uint32_t unit = 0; unit < lstm->units; unit++) {
-        int32_t by_input[HK_GATES];
-        int32_t by_hidden[HK_GATES];
-        memcpy(by_input, bias, sizeof by_input);
-        memcpy(by_hidden, bias + HK_GATES, sizeof by_hidden);
-        bias += 2 * HK_GATES;
-        weights = hk_lstm_dot(weights, in, lstm->inputs, by_input);
-        weights = hk_lstm_dot(weights, before, lstm->units, by_hidden);
-        hidden[unit] = hk_lstm_unit(lstm, lines, by_input, by_hidden, &cell[unit]);
+    for (uint32_t first = 0; first < lstm->units; first += HK_LSTM_UNITS_AT_ONCE) {
+        int32_t by_input[HK_LSTM_ROWS];
+        int32_t by_hidden[HK_LSTM_ROWS];
+        weights = hk_lstm_dot(weights, in, lstm->inputs, bias, by_input);
+        bias += HK_LSTM_ROWS;
+        weights = hk_lstm_dot(weights, before, lstm->units, bias, by_hidden);
+        bias += HK_LSTM_ROWS;
+        for (uint32_t i = 0; i < HK_LSTM_UNITS_AT_ONCE && first + i < lstm->units; i++) {
+            *hidden++ = hk_lstm_unit(lstm, lines, by_input + HK_GATES * i, by_hidden + HK_GATES * i, cell++);
+        }
     }
 }
 

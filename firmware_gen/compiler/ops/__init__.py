@@ -1,8 +1,9 @@
 """The operators that can be compiled: one module each, found by listing this folder.
 
 A module says `KIND` (the operator's name in the .tflite schema), `read_options(table)` (its builtin options as a
-mapping) and `lower(lowering, operator)` (adds steps to the plan, or raises HarkenError by `graph.refuse`). One whose
-operator is a function of single int8 values also says `read_table(graph, operator)`: such operators are chained.
+mapping) and `lower(lowering, operator)` (adds steps to the plan, or raises HarkenError by `graph.refuse`; a ValueError
+becomes one, with the operator's place). One that reads options also says `OPTIONS_TYPE`, their type in the schema. One
+whose operator is a function of single int8 values also says `read_table(graph, operator)`: such operators are chained.
 """
 
 import importlib

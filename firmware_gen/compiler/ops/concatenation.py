@@ -10,6 +10,7 @@ from firmware_gen.compiler.graph import Graph, Operator
 from firmware_gen.compiler.lowering import Lowering, Step
 
 KIND = "CONCATENATION"
+OPTIONS_TYPE = tflite.BuiltinOptions.ConcatenationOptions
 TFLM_MAX_INPUTS = 10
 
 

@@ -1,6 +1,5 @@
 """FULLY_CONNECTED: int8, weights per tensor or per row, with RELU, RELU6 or RELU_N1_TO_1 fused."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,18 +9,13 @@ import numpy.typing as npt
 import tflite
 
 from firmware_gen.compiler.fixed_point import Scale, quantize_multiplier
+from firmware_gen.compiler.fused_activation import fused_range
 from firmware_gen.compiler.graph import Graph, Operator, Tensor
 from firmware_gen.compiler.lowering import Lowering, Step
 
 KIND = "FULLY_CONNECTED"
+OPTIONS_TYPE = tflite.BuiltinOptions.FullyConnectedOptions
 SUM_LIMIT = 2**30  # leaves room for the zero point after rescaling
-
-_FUSED = {
-    tflite.ActivationFunctionType.NONE: (None, None),
-    tflite.ActivationFunctionType.RELU: (0.0, None),
-    tflite.ActivationFunctionType.RELU_N1_TO_1: (-1.0, 1.0),
-    tflite.ActivationFunctionType.RELU6: (0.0, 6.0),
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ def read_layer(graph: Graph, operator: Operator) -> FullyConnected:
         int(greatest_sum.max()) << left < SUM_LIMIT,
         "its sums can overflow 32 bits: weights or bias are out of range",
     )
-    least, greatest = _range(graph, operator, output)
+    least, greatest = fused_range(graph, operator, output)
     return FullyConnected(matrix, folded, scales, output.zero_point, least, greatest)
 
 
@@ -106,23 +100,6 @@ def _scales(
         return (quantize_multiplier(source.scale * weights.scale / output.scale),)
     except ValueError as error:
         raise graph.refuse(operator, str(error)) from error
-
-
-def _range(graph: Graph, operator: Operator, output: Tensor) -> tuple[int, int]:
-    activation = operator.options.get("activation", 0)
-    graph.require(
-        operator, activation in _FUSED, f"its fused activation {activation} is not among NONE, RELU and RELU6"
-    )
-    lowest, highest = _FUSED[activation]
-
-    def quantize(real: float) -> int:
-        scaled = float(np.float32(real) / np.float32(output.scale))
-        return output.zero_point + int(math.copysign(math.floor(abs(scaled) + 0.5), scaled))
-
-    least = -128 if lowest is None else max(-128, quantize(lowest))
-    greatest = 127 if highest is None else min(127, quantize(highest))
-    graph.require(operator, least <= greatest, "its fused activation leaves no value of the output")
-    return least, greatest
 
 
 def lower(lowering: Lowering, operator: Operator) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import tflite
 
-from firmware_gen.compiler.fixed_point import Scale, quantize_multiplier
+from firmware_gen.compiler.fixed_point import Scale, quantize_multiplier, requantize
 from firmware_gen.compiler.graph import Graph, Operator, Tensor
 from firmware_gen.compiler.lowering import Lowering, Step
 
 KIND = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+OPTIONS_TYPE = tflite.BuiltinOptions.UnidirectionalSequenceLSTMOptions
 
 GATES = ("input", "forget", "cell", "output")
 INPUT, INPUT_WEIGHTS, RECURRENT_WEIGHTS, PEEPHOLES, BIASES = 0, 1, 5, (9, 10, 11), 12
@@ -22,6 +23,9 @@ INPUTS = 24
 GATE_SCALE = 2.0**-12  # Q3.12 into the activations
 ACTIVATION_SCALE = 2.0**-15  # Q0.15 out of them
 COLUMNS_PER_GROUP = 4
+UNITS_PER_VECTOR = 8
+COLUMNS_IN_REGISTERS = 64
+INT16_MAX = 2**15 - 1
 SUM_LIMIT = 2**30  # the kernel doubles its sums
 
 Array = npt.NDArray[Any]
@@ -62,13 +66,10 @@ def lower(lowering: Lowering, operator: Operator) -> None:
     input_stack = np.stack(input_weights, 1)  # unit, gate, column
     recurrent_stack = np.stack(recurrent_weights, 1)
 
-    bounds = np.concatenate(
-        [
-            # TFLM takes the same sum with the zero point inside: both ways of adding must stay in 32 bits.
-            _bounds(graph, operator, by_input, input_stack, input_scales, _raw_bound(source, biases)),
-            _bounds(graph, operator, by_hidden, recurrent_stack, recurrent_scales, _raw_bound(hidden, [])),
-        ]
-    )
+    # TFLM takes the same sum with the zero point inside: both ways of adding must stay in 32 bits.
+    input_bounds = _bounds(graph, operator, by_input, input_stack, input_scales, _raw_bound(source, biases))
+    recurrent_bounds = _bounds(graph, operator, by_hidden, recurrent_stack, recurrent_scales, _raw_bound(hidden, []))
+    bounds = np.concatenate([input_bounds, recurrent_bounds])
     for name, scale in products.items():
         graph.require(
             operator, scale.left_shift == 0, f"its {name.replace('_', ' ')} exceeds one: state or output scale too fine"
@@ -76,12 +77,15 @@ def lower(lowering: Lowering, operator: Operator) -> None:
     is_packable = _is_packable(input_stack, recurrent_stack, bounds, (*input_scales, *recurrent_scales))
 
     tanh_multiplier, tanh_shift = _tanh_argument(graph, operator, cell)
+    fits_vectors = units % UNITS_PER_VECTOR == 0 and tanh_multiplier <= 3 << 6
     values = {
         "index": operator.index,
         "inputs": columns,
         "units": units,
         "input_scales": input_scales,
         "recurrent_scales": recurrent_scales,
+        "input_saturates": _saturates(input_bounds, input_scales),
+        "recurrent_saturates": _saturates(recurrent_bounds, recurrent_scales),
         **products,
         "hidden_zero_point": hidden.zero_point,
         "cell_clip": _cell_clip(graph, operator, cell),
@@ -89,11 +93,12 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "tanh_shift": tanh_shift,
         "is_packable": is_packable,
         "packed": _pack_units(by_input, input_stack, by_hidden, recurrent_stack) if is_packable else [],
-        "interleaved": np.concatenate(
-            [input_stack.transpose(0, 2, 1).reshape(units, -1), recurrent_stack.transpose(0, 2, 1).reshape(units, -1)],
-            1,
-        ).ravel(),
-        "biases": np.concatenate([by_input, by_hidden], 1).ravel(),
+        "interleaved": _interleave(input_stack, recurrent_stack),
+        "biases": _pair_biases(by_input, by_hidden),
+        "fits_vectors": fits_vectors,
+        "chunks": (_chunks(columns), _chunks(units)),
+        "vectors": _lay_out_vectors(input_stack, recurrent_stack) if fits_vectors else [],
+        "vector_biases": _lay_out_vector_biases(by_input, by_hidden) if fits_vectors else [],
     }
     groups = -(-columns // COLUMNS_PER_GROUP) + -(-units // COLUMNS_PER_GROUP)
     lowering.add_state(hidden, hidden.zero_point & 0xFF)
@@ -108,7 +113,7 @@ def lower(lowering: Lowering, operator: Operator) -> None:
             reads={"source": lowering.storage(source.index)},
             writes={},
             states={"hidden": hidden.index, "cell": cell.index},
-            scratch_bytes=2 * COLUMNS_PER_GROUP * groups,
+            scratch_bytes=max(2 * COLUMNS_PER_GROUP * groups, _round_up(columns, 16) + _round_up(units, 16)),
         )
     )
 
@@ -132,7 +137,7 @@ def _check(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor, Te
         len(source.shape) == 3 and source.shape[:2] == (1, 1),
         f"its input has shape {list(source.shape)}: a streaming model takes one batch of one step, [1, 1, n]",
     )
-    units = hidden.shape[-1]
+    units = hidden.shape[-1] if hidden.shape else 0
     graph.require(
         operator,
         hidden.elements == cell.elements == units and output.shape == (1, 1, units),
@@ -198,10 +203,66 @@ def _bounds(
     return np.asarray(folded << np.array([scale.left_shift for scale in scales]))
 
 
+def _saturates(bounds: Array, scales: list[Scale]) -> list[bool]:
+    """Return for every gate whether a sum within its bounds [unit, gate] can leave int16 once it is rescaled."""
+    greatest = bounds.max(axis=0)
+    return [
+        requantize(int(bound) >> scale.left_shift, scale) >= INT16_MAX
+        for bound, scale in zip(greatest, scales, strict=True)
+    ]
+
+
 def _is_packable(inputs: Array, recurrent: Array, bounds: Array, scales: tuple[Scale, ...]) -> bool:
     """Whether weights and sums fit the packed form of kernels/lstm.h."""
     weights = np.concatenate([inputs.ravel(), recurrent.ravel()])
     return bool(weights.min() > -128 and bounds.max() < 2**23 and all(scale.shift > -31 for scale in scales))
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _chunks(columns: int) -> list[int]:
+    """Return the runs of columns that the vector form keeps in registers, one after the other."""
+    return [min(COLUMNS_IN_REGISTERS, columns - start) for start in range(0, columns, COLUMNS_IN_REGISTERS)]
+
+
+def _group_eights(rows: Array) -> Array:
+    """Return [blocks, 32, ...] of [units, gates, ...]: of eight units gate by gate, even units first, then odd."""
+    blocks = rows.reshape(-1, UNITS_PER_VECTOR, *rows.shape[1:])
+    ordered = np.concatenate([blocks[:, 0::2], blocks[:, 1::2]], axis=1).swapaxes(1, 2)
+    return ordered.reshape(len(blocks), -1, *rows.shape[2:])
+
+
+def _lay_out_vectors(inputs: Array, recurrent: Array) -> Array:
+    """Return the vector form of the weights: for every eight units, run of columns after run, their 32 rows."""
+    runs = []
+    for weights in (inputs, recurrent):
+        blocks = _group_eights(weights)
+        for start in range(0, blocks.shape[-1], COLUMNS_IN_REGISTERS):
+            runs.append(blocks[..., start : start + COLUMNS_IN_REGISTERS].reshape(len(blocks), -1))
+    laid_out = np.concatenate(runs, axis=1).ravel()
+    return np.pad(laid_out, (0, -recurrent.shape[-1] % 16))  # what the last row's last vector reads beyond it
+
+
+def _lay_out_vector_biases(by_input: Array, by_hidden: Array) -> Array:
+    return np.concatenate([_group_eights(by_input), _group_eights(by_hidden)], axis=1).ravel()
+
+
+def _pair_units(rows: Array) -> Array:
+    """Return [pairs, 8, ...] of [units, gates, ...]: the rows of two units together, zeros where the last is alone."""
+    padding = [(0, len(rows) % 2)] + [(0, 0)] * (rows.ndim - 1)
+    return np.pad(rows, padding).reshape(-1, 2 * rows.shape[1], *rows.shape[2:])
+
+
+def _interleave(inputs: Array, recurrent: Array) -> Array:
+    """Return the portable form of the weights: for every pair of units, column after column of their eight rows."""
+    parts = [_pair_units(weights).transpose(0, 2, 1) for weights in (inputs, recurrent)]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).ravel()
+
+
+def _pair_biases(by_input: Array, by_hidden: Array) -> Array:
+    return np.concatenate([_pair_units(by_input), _pair_units(by_hidden)], axis=1).ravel()
 
 
 def _pack_units(by_input: Array, inputs: Array, by_hidden: Array, recurrent: Array) -> Array:
