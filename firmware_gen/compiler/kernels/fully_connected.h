@@ -47,10 +47,12 @@ static inline int32_t hk_dense_row(int32_t sum, const int8_t *weights, const int
     return sum;
 }
 
+/* One copy for all layers, so that code stays small. */
 static __attribute__((noinline, unused)) void hk_fully_connected(const int8_t *weights, const int32_t *bias,
-                                                         const hk_scale_t *scales, uint32_t scale_step, uint32_t rows,
-                                                         uint32_t columns, int32_t zero_point, int32_t least,
-                                                         int32_t greatest, const int8_t *in, int8_t *out)
+                                                                 const hk_scale_t *scales, uint32_t scale_step,
+                                                                 uint32_t rows, uint32_t columns, int32_t zero_point,
+                                                                 int32_t least, int32_t greatest, const int8_t *in,
+                                                                 int8_t *out)
 {
     for (uint32_t row = 0; row < rows; row++) {
         const int32_t sum = hk_dense_row(bias[row], weights, in, columns);
