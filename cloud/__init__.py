@@ -1,1 +1,1 @@
-"""TBD"""
+"""From a trigger on MQTT to a verdict that a person sees."""

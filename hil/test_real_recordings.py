@@ -59,7 +59,8 @@ def session_of(recordings: list[Recording]) -> npt.NDArray[np.int16]:
     for recording in recordings:
         quiet = np.round(rng.normal(0, 8, PAUSE_S * SAMPLE_RATE_HZ)).astype(np.int16)
         parts += [read_wav(recording.path)[: LONGEST_S * SAMPLE_RATE_HZ], quiet]
-    return np.concatenate(parts)
+    # a clip goes on for two seconds after its trigger
+    return np.concatenate([*parts, quiet, quiet, quiet])
 
 
 def everything_on() -> messages.Config:

@@ -1,1 +1,1 @@
-"""TBD"""
+"""What a person does with devices and brokers, and the command line."""

@@ -71,7 +71,7 @@ if [ -n "$missing" ]; then
             rm -f "$log"
         fi
     else
-        say "cannot install system packages: $why"
+        say "cannot install system packages: $why; whoever administers this machine can: apt-get install$missing"
     fi
     list_missing
     if [ -n "$missing" ]; then

@@ -42,7 +42,7 @@ class Watch:
         host: the broker's host name.
         port: the broker's port.
         device_id: whose topics; None for all.
-        on_said: called in the network thread for each message, after it was kept in `said`.
+        on_said: called in the network thread for each message, before it is kept in `said`.
 
     Raises:
         HarkenError: no broker answers there.
@@ -120,8 +120,8 @@ class Watch:
             self.undecodable += 1
             return
         said = Said(time.monotonic(), topic, bytes(raw.payload), message)
+        if self._on_said is not None:
+            self._on_said(said)
         with self._changed:
             self.said.append(said)
             self._changed.notify_all()
-        if self._on_said is not None:
-            self._on_said(said)

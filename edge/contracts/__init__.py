@@ -1,1 +1,1 @@
-"""TBD"""
+"""What devices and cloud say to each other: messages, topics, limits and errors, each from one source."""

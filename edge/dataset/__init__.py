@@ -1,1 +1,1 @@
-"""TBD"""
+"""Recordings and made sound: manifests, splits by original, mixtures, rooms, synthesis."""

@@ -15,9 +15,12 @@ from edge.dataset.sounds import ALSO_HOLDS, Sound, SoundLibrary, walk
 from edge.dataset.synthesis import alarms
 
 ALARM_CLIP_S = 20.0
-# every clip is led into by its own beginning played backwards: silence before it would make an onset of its own
-LEAD_IN_S = 0.6
-_FADE_S = 0.2
+# before every clip a device has heard faint noise for a while. An event breaks into it, as events do; any other
+# recording is faded in by its own beginning played backwards, since a background that starts at once is an impact
+LEAD_IN_S = 3.6
+_NOISE_S = 2.0
+_FADE_S = 1.2
+_NOISE_RMS = 10 ** (-76 / 20)
 # alarms that nothing was recorded of: how many are made, and how loud over a household background
 SYNTHESISED_CO_ALARMS = 60
 _SYNTHESISED_SNR_DB = (0.0, 20.0)
@@ -80,7 +83,7 @@ def evaluation_clips(recordings: Sequence[Recording], rooms: Sequence[Room], see
             if recording.original_id not in walked:
                 walked.add(recording.original_id)
                 pcm = walk(library, recording, rng).pcm
-                clips.append(EvaluationClip(name, "footsteps", "footsteps", (), _led_in(pcm)))
+                clips.append(EvaluationClip(name, "footsteps", "footsteps", (), _led_in(pcm, rng, is_event=True)))
             continue
         pcm = read_audio(recording)
         event = recording.label if recording.label in names else None
@@ -88,7 +91,9 @@ def evaluation_clips(recordings: Sequence[Recording], rooms: Sequence[Room], see
             wanted = int(ALARM_CLIP_S * SAMPLE_RATE_HZ)
             pcm = np.tile(pcm, -(-wanted // len(pcm)))[: max(wanted, len(pcm))] if len(pcm) < wanted else pcm
             excluded = (*excluded, "co_alarm")
-        clips.append(EvaluationClip(name, recording.label, event, excluded, _led_in(pcm)))
+        clips.append(
+            EvaluationClip(name, recording.label, event, excluded, _led_in(pcm, rng, is_event=event is not None))
+        )
     for index in range(SYNTHESISED_CO_ALARMS):
         clips.append(_co_alarm(index, library, rooms, np.random.default_rng((seed, 12, index))))
     return clips
@@ -108,12 +113,18 @@ def _co_alarm(index: int, library: SoundLibrary, rooms: Sequence[Room], rng: np.
     gain = 10 ** ((level_db + snr_db) / 20) / (np.sqrt(np.mean(sound.pcm[on] ** 2)) + 1e-9)
     pcm = 10 ** (level_db / 20) * background + gain * wet
     name = f"synthesised CO alarm {index}"
-    return EvaluationClip(name, "co_alarm", "co_alarm", ("smoke_alarm",), _led_in(pcm), is_synthesised=True)
+    return EvaluationClip(
+        name, "co_alarm", "co_alarm", ("smoke_alarm",), _led_in(pcm, rng, is_event=False), is_synthesised=True
+    )
 
 
-def _led_in(pcm: np.ndarray) -> np.ndarray:
-    """Return float `pcm` as int16 with `LEAD_IN_S` of its own mirrored beginning before it, faded in."""
-    lead = np.resize(pcm, int(LEAD_IN_S * SAMPLE_RATE_HZ))[::-1].copy()
-    fade = int(_FADE_S * SAMPLE_RATE_HZ)
-    lead[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+def _led_in(pcm: np.ndarray, rng: np.random.Generator, is_event: bool) -> np.ndarray:
+    """Return float `pcm` as int16 with `LEAD_IN_S` before it: noise, and its mirrored beginning if it is no event."""
+    samples = int(LEAD_IN_S * SAMPLE_RATE_HZ)
+    lead = (_NOISE_RMS * rng.standard_normal(samples)).astype(np.float32)
+    if not is_event:
+        mirrored = np.resize(pcm, samples - int(_NOISE_S * SAMPLE_RATE_HZ))[::-1].copy()
+        fade = int(_FADE_S * SAMPLE_RATE_HZ)
+        mirrored[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+        lead[-len(mirrored) :] += mirrored
     return np.clip(np.round(np.concatenate([lead, pcm]) * 32767), -32768, 32767).astype(np.int16)

@@ -18,30 +18,37 @@ from edge.evaluation.operating_points import SENSITIVITIES, STEP_S, TRIGGER_RULE
 # an engine from rest: int8[steps, 80] to scores float32 or uint8 [steps, events] of 0–255
 Scorer = Callable[[np.ndarray], np.ndarray]
 
+# their heads fire on each other's tone
+ALARMS = ("smoke_alarm", "co_alarm")
 _LEAD_IN_STEPS = round(LEAD_IN_S / STEP_S)
 # a trigger belongs to an event of a scene if it comes before this long after the event's end
 _LATEST_TRIGGER_S = 2.5
 
 
 def clip_stretches(clips: Sequence[EvaluationClip], scores: Sequence[np.ndarray], event: str) -> list[ScoredStretch]:
-    """Return one event's scores over all clips that say something about it; the lead-in is cut from the negatives."""
+    """Return one event's scores over all clips that say something about it, without the lead-in."""
     index = catalogue.load().index(event)
     stretches = []
     for clip, score in zip(clips, scores, strict=True):
         if event in clip.excluded:
             continue
         is_positive = clip.event == event
-        stretches.append(ScoredStretch(score[0 if is_positive else _LEAD_IN_STEPS :, index], is_positive))
+        stretches.append(ScoredStretch(score[_LEAD_IN_STEPS:, index], is_positive))
     return stretches
 
 
 def scene_stretches(shards: Shards, scores: Sequence[np.ndarray], event: str) -> list[ScoredStretch]:
-    """Return one event's scores over scenes; a trigger is false where the label is neither set nor ignored."""
+    """Return one event's scores over scenes; a trigger is false where the label is neither set nor ignored.
+
+    A trigger of one alarm's head while the other alarm sounds is not false either: the cadence names it.
+    """
     index = catalogue.load().index(event)
-    return [
-        ScoredStretch(score[:, index], bool((label & TARGET).any()), (label & (TARGET | IGNORED)) == 0)
-        for score, label in zip(scores, shards.labels[..., index], strict=True)
-    ]
+    alarm_indices = [catalogue.load().index(name) for name in ALARMS] if event in ALARMS else [index]
+    stretches = []
+    for score, label in zip(scores, shards.labels, strict=True):
+        is_clear = ((label[:, alarm_indices] & (TARGET | IGNORED)) == 0).all(axis=1)
+        stretches.append(ScoredStretch(score[:, index], bool((label[:, index] & TARGET).any()), is_clear))
+    return stretches
 
 
 def clip_area(stretches: Sequence[ScoredStretch], event: str) -> float:

@@ -47,6 +47,8 @@ TRIGGER_RULES: dict[str, TriggerRule] = {
 _FALSE_PER_HOUR = {"low": 0.25, "normal": 1.0, "high": 4.0}
 _FALSE_PER_HOUR_OTHER = {"low": 2.0, "normal": 8.0, "high": 24.0}
 _SAFETY_FALSE_PER_HOUR = {"low": 2.0, "normal": 12.0, "high": 60.0}
+# a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
+_LEAST_RECALL = {"low": 0.5, "normal": 0.6, "high": 0.75}
 _SAFETY_RECALL = {"low": 0.85, "normal": 0.95, "high": 0.98}
 
 
@@ -129,7 +131,7 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
 
     Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows. For a safety
     event it is lowered further, to the recall that the sensitivity must keep over clips that hold the event, as long as
-    the false triggers stay bearable.
+    the false triggers stay bearable. No threshold is out of reach of `_LEAST_RECALL` of the clips that hold the event.
 
     Args:
         event: name of the event.
@@ -156,6 +158,9 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
             kept = int(np.quantile(reached, 1 - _SAFETY_RECALL[sensitivity], method="lower"))
             bearable = [threshold for threshold, rate in rates.items() if rate <= _SAFETY_FALSE_PER_HOUR[sensitivity]]
             point = min(point, max(kept, min(bearable, default=_HIGHEST)))
+        if reached:
+            within_reach = int(np.quantile(reached, 1 - _LEAST_RECALL[sensitivity], method="lower"))
+            point = min(point, max(within_reach, _LOWEST))
         points[sensitivity] = point
     points["normal"] = min(points["normal"], points["low"])
     points["high"] = min(points["high"], points["normal"])

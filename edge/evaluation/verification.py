@@ -15,6 +15,7 @@ from edge.dataset.shards import Shards, through_codec
 from edge.errors import HarkenError
 from edge.evaluation import operating_points
 from edge.evaluation.clips import LEAD_IN_S, EvaluationClip
+from edge.evaluation.judge import ALARMS
 from edge.evaluation.metrics import area_under_curve, rate_interval
 from edge.evaluation.operating_points import STEP_S, TRIGGER_RULES
 
@@ -113,6 +114,8 @@ def clip_suspects(
             if event in clip.excluded:
                 continue
             for step in _triggers(scores[:, index], event, points[event][sensitivity]):
+                if step < lead_in_steps:
+                    continue
                 start = (step - lead_in_steps) * _FRAMES_PER_STEP - CLIP_FRAMES // 2
                 yield Suspect(event, clip.event == event, float(scorer(window(frames, start))[index]))
 
@@ -136,7 +139,7 @@ def scene_suspects(
     for frames, labels, scores in zip(coded.features, coded.labels, detector_scores, strict=True):
         for index, event in enumerate(catalogue.load().names):
             for step in _triggers(scores[:, index], event, points[event][sensitivity]):
-                if labels[step, index] & IGNORED:
+                if labels[step, index] & IGNORED or _is_other_alarm(labels[step], event):
                     continue
                 start = step * _FRAMES_PER_STEP - CLIP_FRAMES // 2
                 is_true = bool(labels[step, index] & TARGET)
@@ -178,6 +181,14 @@ def verification_figures(suspects: Sequence[Suspect], thresholds: Mapping[str, f
             "removed_ci95": [round(end, 3) for end in rate_interval(removed, len(false))],
         }
     return figures
+
+
+def _is_other_alarm(labels: np.ndarray, event: str) -> bool:
+    """Say whether only the other alarm sounds in a step: its name is the cadence's to give, not the verifier's."""
+    if event not in ALARMS or labels[catalogue.load().index(event)] & TARGET:
+        return False
+    others = [catalogue.load().index(name) for name in ALARMS if name != event]
+    return bool((labels[others] & (TARGET | IGNORED)).any())
 
 
 def _triggers(scores: np.ndarray, event: str, threshold: int) -> list[int]:

@@ -51,7 +51,7 @@ class DetectorRule:
     """
 
     seed: int = 1
-    epochs: int = 20
+    epochs: int = 24
     batch: int = 32
     stretch_steps: int = 100
     long_stretch_steps: int = 400

@@ -53,7 +53,7 @@ class VerifierRule:
     """
 
     seed: int = 1
-    epochs: int = 12
+    epochs: int = 14
     batch: int = 64
     clips_per_scene: int = 6
     rate: float = 2e-3

@@ -20,6 +20,7 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--audio", type=Path, metavar="FILE", help="play this recording in place of the scene")
     parser.add_argument("--keep", action="store_true", help="leave the history page running at the end")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write a picture of the history page (Chromium)")
     parser.set_defaults(func=run)
 
 
@@ -27,4 +28,4 @@ def run(args: argparse.Namespace) -> int:
     """Play it."""
     from tools.demo.play import play
 
-    return play(args.board, args.audio, args.keep)
+    return play(args.board, args.audio, args.keep, args.picture)

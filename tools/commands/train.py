@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STAGES = ("detector", "verifier")
 _HOURS = {"detector": 24.0, "verifier": 30.0}
-_EPOCHS = {"detector": 14, "verifier": 14}
+_EPOCHS = {"detector": 24, "verifier": 14}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     train.add_argument("--stage", choices=STAGES, required=True, help="which model")
     train.add_argument("--hours", type=float, help="hours of scenes (default: 24 detector, 30 verifier)")
-    train.add_argument("--epochs", type=int, help="passes over them (default: 14)")
+    train.add_argument("--epochs", type=int, help="passes over them (default: 24 detector, 14 verifier)")
     train.add_argument("--restart", action="store_true", help="forget an earlier training and begin anew")
     train.set_defaults(func=run_train)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from cloud.media.index import MediaIndex
@@ -21,22 +23,32 @@ from edge.audio import SAMPLE_RATE_HZ, read_wav
 from edge.contracts import messages
 from firmware_gen.board import load_board
 from firmware_gen.build import build_image
+from tools.demo import picture
 from tools.demo.scene import Scene, make_scene
 from tools.demo.story import Story
 from tools.stand import stand
 from tools.watch import Watch
 
 DEVICE_ID = "demo"
+PICTURE_HEIGHT_PX = 760
+TAIL_S = 4
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 2
 
 
-def play(board_name: str, recording: Path | None, keep: bool, console: Console | None = None) -> int:
+def play(
+    board_name: str,
+    recording: Path | None,
+    keep: bool,
+    picture_file: Path | None = None,
+    console: Console | None = None,
+) -> int:
     """Play the demo's scene, or a recording, to a device and tell what happens.
 
     Args:
         board_name: where the device runs: `host`, or an emulated board.
         recording: a sound file to play in place of the scene.
         keep: leave the history page running at the end, until Ctrl-C.
+        picture_file: where to write a picture of the history page; None for none.
         console: where to tell it; the terminal by default.
 
     Returns:
@@ -48,7 +60,7 @@ def play(board_name: str, recording: Path | None, keep: bool, console: Console |
     console = console or Console(highlight=False)
     logging.getLogger("harken").setLevel(logging.ERROR)  # the story tells what the log would
     events = catalogue.load()
-    scene = make_scene() if recording is None else Scene(read_wav(recording), [])
+    scene = make_scene() if recording is None else Scene(_with_tail(read_wav(recording)), [])
     board = load_board(board_name)
     console.print(f"[bold]Harken[/]  {board.title}, {_length(scene, recording)}")
     image = build_image(board)
@@ -91,12 +103,19 @@ def play(board_name: str, recording: Path | None, keep: bool, console: Console |
         faults = story.departures()
         for fault in faults:
             console.print(f"[bold red]not as it should be:[/] {fault}")
+        if picture_file is not None:
+            picture.take(demo.server.url, picture_file, PICTURE_HEIGHT_PX)
         if keep:
             console.print(f"\nThe history is at [bold]{demo.server.url}[/]; Ctrl-C ends it.")
             _wait_for_interrupt()
         else:
             console.print("\nmake demo KEEP=1 leaves the history page running.", style="dim")
     return 1 if faults else 0
+
+
+def _with_tail(pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """The recording and some quiet after it: a clip goes on for two seconds after its trigger."""
+    return np.concatenate([pcm, np.zeros(TAIL_S * SAMPLE_RATE_HZ, np.int16)])
 
 
 def _length(scene: Scene, recording: Path | None) -> str:

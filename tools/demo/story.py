@@ -46,9 +46,12 @@ class Heard:
 
     @property
     def cloud_delay_s(self) -> float | None:
-        """Seconds from the last thing that the cloud needed (the clip, else the trigger) to its verdict."""
-        since = self.clip_at_s if self.clip_at_s is not None else self.trigger_at_s
-        return None if self.verdict_at_s is None or since is None else self.verdict_at_s - since
+        """Seconds from the last thing that the verdict waited for (the clip, or else the trigger) to the verdict."""
+        if self.verdict_at_s is None:
+            return None
+        known = [at_s for at_s in (self.trigger_at_s, self.clip_at_s) if at_s is not None]
+        before = [at_s for at_s in known if at_s <= self.verdict_at_s]
+        return self.verdict_at_s - max(before) if before else None
 
 
 @dataclass

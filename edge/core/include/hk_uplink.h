@@ -1,7 +1,8 @@
-/* What goes to the cloud, until the cloud has it: triggers, the clip and the status, over one MQTT session.
+/* What goes to the cloud, until the cloud has it: triggers, clips and the status, over one MQTT session.
  *
- * A trigger stays in the outbox and a clip in its slot until the cloud's receipt; whatever the connection does in
- * between, they are offered again. No I/O and no clock: the caller moves bytes and says what time it is.
+ * A trigger stays in the outbox, and an event among the owners of the clip slot, until the cloud's receipt; whatever
+ * the connection does in between, they are offered again. No I/O and no clock: the caller moves bytes and says what
+ * time it is.
  * The caller owns the struct (about 45 KB) and what it passes by pointer to hk_uplink_init. Not for use from an
  * interrupt. */
 #ifndef HK_UPLINK_H
@@ -84,7 +85,8 @@ void hk_uplink_stop(hk_uplink_t *uplink);
 /* After hk_uplink_stop: true when nothing more is to be sent. */
 bool hk_uplink_is_stopped(hk_uplink_t *uplink);
 
-/* Triggers without a receipt, plus 1 for a captured clip that the cloud has not settled. */
+/* Triggers without a receipt, plus captured clips that the cloud has not settled: one for each event that shares the
+ * audio. */
 uint8_t hk_uplink_pending(const hk_uplink_t *uplink);
 
 #endif

@@ -8,137 +8,286 @@
 #define AFTER_SAMPLES (HK_CLIP_AFTER_TRIGGER_SECONDS * HK_SAMPLE_RATE_HZ)
 
 _Static_assert(HK_EVENT_ID_BYTES == 16, "the schema fixes the size of an event id");
+_Static_assert(AFTER_SAMPLES <= BEFORE_SAMPLES,
+               "a trigger that came in while another's window was heard lies in the window that the later one moves");
 
 void hk_clip_slot_init(hk_clip_slot_t *slot)
 {
     memset(slot, 0, sizeof *slot);
 }
 
-static bool is_of(const hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
+/* --- Owners --- */
+
+static bool is_on_its_way(const hk_clip_owner_t *owner)
 {
-    return slot->state != HK_CLIP_SLOT_EMPTY && memcmp(slot->event_id, event_id, HK_EVENT_ID_BYTES) == 0;
+    return owner->state == HK_CLIP_OWNER_SENDING || owner->state == HK_CLIP_OWNER_SENT;
 }
 
-int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample,
-                       bool is_safety, bool is_wanted, bool *displaced)
+static bool any_in_state(const hk_clip_slot_t *slot, hk_clip_owner_state_t state)
 {
-    const bool is_on_its_way = slot->state == HK_CLIP_SLOT_SENDING || slot->state == HK_CLIP_SLOT_SENT;
-    const bool is_taken = slot->state != HK_CLIP_SLOT_EMPTY;
-    *displaced = false;
-    if (is_taken && (is_on_its_way || slot->is_safety || !is_safety)) {
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        if (slot->owners[i].state == state) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static hk_clip_owner_t *find(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
+{
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        hk_clip_owner_t *owner = &slot->owners[i];
+        if (owner->state != HK_CLIP_OWNER_NONE && memcmp(owner->event_id, event_id, HK_EVENT_ID_BYTES) == 0) {
+            return owner;
+        }
+    }
+    return NULL;
+}
+
+static void fill(hk_clip_owner_t *owner, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample,
+                 bool is_safety, bool is_wanted)
+{
+    *owner = (hk_clip_owner_t){
+        .trigger_sample = trigger_sample,
+        .state = HK_CLIP_OWNER_CAPTURING,
+        .is_safety = is_safety,
+        .is_wanted = is_wanted,
+    };
+    memcpy(owner->event_id, event_id, HK_EVENT_ID_BYTES);
+}
+
+/* Where one more owner goes: a free place, or for a safety event that of the oldest which is none. NULL: nowhere. */
+static hk_clip_owner_t *find_place(hk_clip_slot_t *slot, bool is_safety)
+{
+    hk_clip_owner_t *oldest = NULL;
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        hk_clip_owner_t *owner = &slot->owners[i];
+        if (owner->state == HK_CLIP_OWNER_NONE) {
+            return owner;
+        }
+        if (is_safety && !owner->is_safety && (oldest == NULL || owner->trigger_sample < oldest->trigger_sample)) {
+            oldest = owner;
+        }
+    }
+    return oldest;
+}
+
+/* --- Claiming and capturing --- */
+
+/* Nothing here may depend on what the cloud has said so far: not is_wanted, not is_unwanted. */
+int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample,
+                       bool is_safety, bool is_wanted, uint8_t *displaced)
+{
+    uint8_t owned = 0;
+    bool has_safety = false;
+    bool is_busy = false;
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        const hk_clip_owner_t *owner = &slot->owners[i];
+        if (owner->state != HK_CLIP_OWNER_NONE) {
+            owned++;
+            has_safety = has_safety || owner->is_safety;
+            is_busy = is_busy || is_on_its_way(owner);
+        }
+    }
+    *displaced = 0;
+    const bool is_inside = trigger_sample >= slot->window_trigger_sample
+                           && trigger_sample - slot->window_trigger_sample <= AFTER_SAMPLES;
+    if (any_in_state(slot, HK_CLIP_OWNER_CAPTURING) && is_inside) {
+        hk_clip_owner_t *place = find_place(slot, is_safety);
+        if (place == NULL) {
+            return HK_ERROR_FULL;
+        }
+        *displaced = place->state != HK_CLIP_OWNER_NONE;
+        fill(place, event_id, trigger_sample, is_safety, is_wanted);
+        if (is_safety && !has_safety) {
+            slot->window_trigger_sample = trigger_sample; /* its two seconds after the trigger are heard, too */
+        }
+        return 0;
+    }
+    if (owned > 0 && (is_busy || has_safety || !is_safety)) {
         return HK_ERROR_FULL;
     }
-    *displaced = is_taken;
-    memcpy(slot->event_id, event_id, HK_EVENT_ID_BYTES);
-    slot->state = HK_CLIP_SLOT_CAPTURING;
-    slot->is_safety = is_safety;
-    slot->is_wanted = is_wanted;
-    slot->is_unwanted = false;
-    slot->trigger_sample = trigger_sample;
+    *displaced = owned;
+    memset(slot->owners, 0, sizeof slot->owners);
+    fill(&slot->owners[0], event_id, trigger_sample, is_safety, is_wanted);
+    slot->window_trigger_sample = trigger_sample;
     return 0;
 }
 
-static void capture(hk_clip_slot_t *slot, const hk_clip_ring_t *ring)
+/* Returns how many owners lose their clip because there was nothing to cut. */
+static int capture(hk_clip_slot_t *slot, const hk_clip_ring_t *ring)
 {
-    const uint64_t from = slot->trigger_sample > BEFORE_SAMPLES ? slot->trigger_sample - BEFORE_SAMPLES : 0;
-    const int status = hk_clip_ring_cut(ring, from, slot->trigger_sample + AFTER_SAMPLES, slot->data,
-                                        sizeof slot->data, &slot->clip);
-    slot->patience_sample = slot->trigger_sample + HK_CLIP_PATIENCE_SAMPLES;
-    slot->tries = 0;
-    if (status != 0 || slot->is_unwanted) {
-        slot->state = HK_CLIP_SLOT_EMPTY;
-    } else {
-        slot->state = slot->is_wanted ? HK_CLIP_SLOT_READY : HK_CLIP_SLOT_HELD;
+    const uint64_t trigger = slot->window_trigger_sample;
+    const uint64_t from = trigger > BEFORE_SAMPLES ? trigger - BEFORE_SAMPLES : 0;
+    const int status =
+        hk_clip_ring_cut(ring, from, trigger + AFTER_SAMPLES, slot->data, sizeof slot->data, &slot->clip);
+    int lost = 0;
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        hk_clip_owner_t *owner = &slot->owners[i];
+        if (owner->state == HK_CLIP_OWNER_NONE) {
+            continue;
+        }
+        if (status != 0 || owner->is_unwanted) {
+            lost += !owner->is_unwanted;
+            owner->state = HK_CLIP_OWNER_NONE;
+        } else {
+            owner->state = owner->is_wanted ? HK_CLIP_OWNER_READY : HK_CLIP_OWNER_HELD;
+        }
     }
+    return lost;
 }
 
 int hk_clip_slot_update(hk_clip_slot_t *slot, const hk_clip_ring_t *ring, uint64_t samples_heard)
 {
-    if (slot->state == HK_CLIP_SLOT_CAPTURING && samples_heard >= slot->trigger_sample + AFTER_SAMPLES) {
-        capture(slot, ring);
+    int given_up = 0;
+    if (any_in_state(slot, HK_CLIP_OWNER_CAPTURING) && samples_heard >= slot->window_trigger_sample + AFTER_SAMPLES) {
+        given_up = capture(slot, ring);
     }
-    const bool is_in_vain = slot->state == HK_CLIP_SLOT_SENT && slot->tries >= HK_CLIP_TRIES;
-    if ((slot->state != HK_CLIP_SLOT_HELD && !is_in_vain) || samples_heard < slot->patience_sample) {
-        return 0;
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        hk_clip_owner_t *owner = &slot->owners[i];
+        const bool is_in_vain = owner->state == HK_CLIP_OWNER_SENT && owner->tries >= HK_CLIP_TRIES;
+        if ((owner->state == HK_CLIP_OWNER_HELD || is_in_vain)
+            && samples_heard >= owner->trigger_sample + HK_CLIP_PATIENCE_SAMPLES) {
+            owner->state = HK_CLIP_OWNER_NONE;
+            given_up++;
+        }
     }
-    slot->state = HK_CLIP_SLOT_EMPTY;
-    return 1;
+    return given_up;
+}
+
+/* --- What the cloud says --- */
+
+static void discard(hk_clip_owner_t *owner)
+{
+    if (owner->state == HK_CLIP_OWNER_CAPTURING || owner->state == HK_CLIP_OWNER_SENDING) {
+        owner->is_unwanted = true;
+    } else {
+        owner->state = HK_CLIP_OWNER_NONE;
+    }
 }
 
 int hk_clip_slot_request(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    if (!is_of(slot, event_id)) {
+    hk_clip_owner_t *owner = find(slot, event_id);
+    if (owner == NULL) {
         return HK_ERROR_NOT_FOUND;
     }
-    slot->is_wanted = true;
-    slot->is_unwanted = false;
-    if (slot->state == HK_CLIP_SLOT_HELD) {
-        slot->state = HK_CLIP_SLOT_READY;
+    owner->is_wanted = true;
+    owner->is_unwanted = false;
+    if (owner->state == HK_CLIP_OWNER_HELD) {
+        owner->state = HK_CLIP_OWNER_READY;
     }
     return 0;
 }
 
 int hk_clip_slot_discard(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    if (!is_of(slot, event_id)) {
+    hk_clip_owner_t *owner = find(slot, event_id);
+    if (owner == NULL) {
         return HK_ERROR_NOT_FOUND;
     }
-    switch (slot->state) {
-    case HK_CLIP_SLOT_HELD:
-    case HK_CLIP_SLOT_READY:
-    case HK_CLIP_SLOT_SENT:
-        slot->state = HK_CLIP_SLOT_EMPTY;
-        break;
-    case HK_CLIP_SLOT_CAPTURING:
-    case HK_CLIP_SLOT_SENDING:
-        slot->is_unwanted = true;
-        break;
-    case HK_CLIP_SLOT_EMPTY:
-        break;
-    }
+    discard(owner);
     return 0;
 }
 
 int hk_clip_slot_settle(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    if (!is_of(slot, event_id)) {
+    hk_clip_owner_t *owner = find(slot, event_id);
+    if (owner == NULL) {
         return HK_ERROR_NOT_FOUND;
     }
-    return slot->is_wanted ? 0 : hk_clip_slot_discard(slot, event_id);
-}
-
-int hk_clip_slot_receipt(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
-{
-    if (!is_of(slot, event_id)) {
-        return HK_ERROR_NOT_FOUND;
-    }
-    if (slot->state == HK_CLIP_SLOT_SENDING) {
-        slot->is_unwanted = true; /* the cloud has it from an earlier try; this one ends by itself */
-    } else if (slot->state != HK_CLIP_SLOT_CAPTURING) {
-        slot->state = HK_CLIP_SLOT_EMPTY;
+    if (!owner->is_wanted) {
+        discard(owner);
     }
     return 0;
 }
 
-void hk_clip_slot_mark_sending(hk_clip_slot_t *slot)
+int hk_clip_slot_receipt(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
-    slot->state = HK_CLIP_SLOT_SENDING;
-    slot->tries++;
+    hk_clip_owner_t *owner = find(slot, event_id);
+    if (owner == NULL) {
+        return HK_ERROR_NOT_FOUND;
+    }
+    if (owner->state != HK_CLIP_OWNER_CAPTURING) {
+        discard(owner); /* while it is being sent: the cloud has it from an earlier try, and this one ends by itself */
+    }
+    return 0;
+}
+
+/* --- Sending --- */
+
+const hk_clip_owner_t *hk_clip_slot_next_to_send(const hk_clip_slot_t *slot)
+{
+    const hk_clip_owner_t *next = NULL;
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        const hk_clip_owner_t *owner = &slot->owners[i];
+        if (owner->state == HK_CLIP_OWNER_SENDING) {
+            return NULL;
+        }
+        if (owner->state != HK_CLIP_OWNER_READY) {
+            continue;
+        }
+        const bool is_before = next == NULL || (owner->is_safety && !next->is_safety)
+                               || (owner->is_safety == next->is_safety && owner->trigger_sample < next->trigger_sample);
+        if (is_before) {
+            next = owner;
+        }
+    }
+    return next;
+}
+
+int hk_clip_slot_mark_sending(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
+{
+    hk_clip_owner_t *owner = find(slot, event_id);
+    if (owner == NULL || owner->state != HK_CLIP_OWNER_READY || any_in_state(slot, HK_CLIP_OWNER_SENDING)) {
+        return HK_ERROR_STATE;
+    }
+    owner->state = HK_CLIP_OWNER_SENDING;
+    if (owner->tries < HK_CLIP_TRIES) {
+        owner->tries++;
+    }
+    return 0;
+}
+
+/* Moves every owner that is in state `from` to `to`, or out where it is unwanted. */
+static void move_on(hk_clip_slot_t *slot, hk_clip_owner_state_t from, hk_clip_owner_state_t to)
+{
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        hk_clip_owner_t *owner = &slot->owners[i];
+        if (owner->state == from) {
+            owner->state = (uint8_t)(owner->is_unwanted ? HK_CLIP_OWNER_NONE : to);
+        }
+    }
 }
 
 void hk_clip_slot_mark_sent(hk_clip_slot_t *slot)
 {
-    slot->state = slot->is_unwanted ? HK_CLIP_SLOT_EMPTY : HK_CLIP_SLOT_SENT;
+    move_on(slot, HK_CLIP_OWNER_SENDING, HK_CLIP_OWNER_SENT);
+}
+
+void hk_clip_slot_disconnected(hk_clip_slot_t *slot)
+{
+    move_on(slot, HK_CLIP_OWNER_SENDING, HK_CLIP_OWNER_READY);
+    move_on(slot, HK_CLIP_OWNER_SENT, HK_CLIP_OWNER_READY);
 }
 
 void hk_clip_slot_send_again(hk_clip_slot_t *slot)
 {
-    if (slot->state == HK_CLIP_SLOT_SENDING || slot->state == HK_CLIP_SLOT_SENT) {
-        slot->state = slot->is_unwanted ? HK_CLIP_SLOT_EMPTY : HK_CLIP_SLOT_READY;
-    }
+    move_on(slot, HK_CLIP_OWNER_SENT, HK_CLIP_OWNER_READY);
 }
 
-bool hk_clip_slot_is_pending(const hk_clip_slot_t *slot)
+bool hk_clip_slot_is_awaiting_receipt(const hk_clip_slot_t *slot)
 {
-    return slot->state != HK_CLIP_SLOT_EMPTY && slot->state != HK_CLIP_SLOT_CAPTURING;
+    return any_in_state(slot, HK_CLIP_OWNER_SENT) && !any_in_state(slot, HK_CLIP_OWNER_READY)
+           && !any_in_state(slot, HK_CLIP_OWNER_SENDING);
+}
+
+uint8_t hk_clip_slot_pending(const hk_clip_slot_t *slot)
+{
+    uint8_t pending = 0;
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        const uint8_t state = slot->owners[i].state;
+        pending = (uint8_t)(pending + (state != HK_CLIP_OWNER_NONE && state != HK_CLIP_OWNER_CAPTURING ? 1 : 0));
+    }
+    return pending;
 }

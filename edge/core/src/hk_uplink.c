@@ -7,8 +7,8 @@
 
 enum { TOKEN_TRIGGER = 1, TOKEN_CLIP = 2, TOKEN_STATUS = 3 };
 
-_Static_assert(HK_MQTT_IN_FLIGHT >= 3, "a trigger, the clip and the status may be under way together");
-_Static_assert(HK_OUTBOX_TRIGGERS < UINT8_MAX, "pending is a byte");
+_Static_assert(HK_MQTT_IN_FLIGHT >= 3, "a trigger, a clip and the status may be under way together");
+_Static_assert(HK_OUTBOX_TRIGGERS + HK_CLIP_SLOT_OWNERS <= UINT8_MAX, "pending is a byte");
 
 static const uint8_t subscribed_kinds[] = {HK_KIND_RECEIPT, HK_KIND_VERDICT, HK_KIND_CONFIG, HK_KIND_COMMAND};
 
@@ -59,21 +59,20 @@ int hk_uplink_init(hk_uplink_t *uplink, const char *device_id, const char *board
     return status;
 }
 
-/* --- Triggers and the clip --- */
+/* --- Triggers and their clips --- */
 
 static void claim_clip(hk_uplink_t *uplink, hk_trigger_t *trigger)
 {
     const hk_event_spec_t *spec = &hk_catalogue[trigger->event];
-    bool is_displaced = false;
+    uint8_t displaced = 0;
     trigger->clip = spec->clip;
     const int status = hk_clip_slot_claim(&uplink->slot, trigger->event_id, trigger->trigger_sample,
-                                          spec->is_safety != 0, spec->clip == HK_CLIP_ALWAYS, &is_displaced);
+                                          spec->is_safety != 0, spec->clip == HK_CLIP_ALWAYS, &displaced);
     if (status != 0) {
         trigger->clip = HK_CLIP_NONE;
-    }
-    if (status != 0 || is_displaced) {
         uplink->status.clips_dropped++;
     }
+    uplink->status.clips_dropped += displaced;
 }
 
 int hk_uplink_put(hk_uplink_t *uplink, hk_trigger_t *trigger)
@@ -95,9 +94,7 @@ int hk_uplink_put(hk_uplink_t *uplink, hk_trigger_t *trigger)
 void hk_uplink_heard(hk_uplink_t *uplink, const hk_clip_ring_t *ring, uint64_t samples_heard)
 {
     uplink->status.samples_heard = samples_heard;
-    if (hk_clip_slot_update(&uplink->slot, ring, samples_heard) != 0) {
-        uplink->status.clips_dropped++;
-    }
+    uplink->status.clips_dropped += (uint32_t)hk_clip_slot_update(&uplink->slot, ring, samples_heard);
 }
 
 void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed)
@@ -108,7 +105,7 @@ void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed)
 
 uint8_t hk_uplink_pending(const hk_uplink_t *uplink)
 {
-    return (uint8_t)(hk_outbox_depth(&uplink->outbox) + (hk_clip_slot_is_pending(&uplink->slot) ? 1 : 0));
+    return (uint8_t)(hk_outbox_depth(&uplink->outbox) + hk_clip_slot_pending(&uplink->slot));
 }
 
 /* --- What the cloud says --- */
@@ -253,22 +250,23 @@ static void read_clip(void *context, size_t offset, uint8_t *out, size_t n)
 static void publish_clip(hk_uplink_t *uplink)
 {
     hk_clip_slot_t *slot = &uplink->slot;
-    if (slot->state != HK_CLIP_SLOT_READY) {
+    const hk_clip_owner_t *owner = hk_clip_slot_next_to_send(slot);
+    if (owner == NULL) {
         return;
     }
-    const hk_outbox_entry_t *trigger = hk_outbox_find(&uplink->outbox, slot->event_id);
+    const hk_outbox_entry_t *trigger = hk_outbox_find(&uplink->outbox, owner->event_id);
     if (trigger != NULL && !trigger->is_sent) {
         return; /* the cloud should hear of the event before its audio */
     }
     hk_clip_t clip = {
         .first_sample = slot->clip.first_sample,
         .sample_count = slot->clip.sample_count,
-        .trigger_offset = (uint32_t)(slot->trigger_sample - slot->clip.first_sample),
+        .trigger_offset = (uint32_t)(owner->trigger_sample - slot->clip.first_sample),
         .sample_rate_hz = HK_SAMPLE_RATE_HZ,
         .block_bytes = HK_CLIP_BLOCK_BYTES,
         .data_bytes = slot->clip.bytes,
     };
-    memcpy(clip.event_id, slot->event_id, HK_EVENT_ID_BYTES);
+    memcpy(clip.event_id, owner->event_id, HK_EVENT_ID_BYTES);
     hk_mqtt_publish_t publish = {
         .topic = uplink->topics[HK_KIND_CLIP],
         .head = uplink->clip_prefix,
@@ -281,7 +279,7 @@ static void publish_clip(hk_uplink_t *uplink)
     const int status = hk_message_encode_clip_prefix(&clip, uplink->clip_prefix, sizeof uplink->clip_prefix,
                                                      &publish.head_length);
     if (status == 0 && hk_mqtt_publish(&uplink->mqtt, &publish) == 0) {
-        hk_clip_slot_mark_sending(slot);
+        (void)hk_clip_slot_mark_sending(slot, owner->event_id);
     }
 }
 
@@ -312,7 +310,7 @@ static void watch_receipts(hk_uplink_t *uplink, uint32_t now_ms)
 {
     const bool is_trigger_out = hk_outbox_depth(&uplink->outbox) > 0 && !uplink->is_trigger_under_way
                                 && hk_outbox_next_to_send(&uplink->outbox) == NULL;
-    const bool is_clip_out = uplink->slot.state == HK_CLIP_SLOT_SENT;
+    const bool is_clip_out = hk_clip_slot_is_awaiting_receipt(&uplink->slot);
     if (!is_trigger_out && !is_clip_out) {
         uplink->sent_ms = now_ms; /* the wait begins when all has gone out */
         return;
@@ -362,7 +360,7 @@ void hk_uplink_open(hk_uplink_t *uplink, uint32_t now_ms)
 void hk_uplink_close(hk_uplink_t *uplink)
 {
     hk_mqtt_close(&uplink->mqtt);
-    hk_clip_slot_send_again(&uplink->slot);
+    hk_clip_slot_disconnected(&uplink->slot);
     uplink->is_trigger_under_way = false;
     uplink->is_status_under_way = false;
 }

@@ -21,3 +21,11 @@ def scene(*events: str, pause_s: float = 4.0) -> np.ndarray:
     """Return each event's tone after a pause, and a pause at the end."""
     parts = [part for seed, event in enumerate(events) for part in (quiet(pause_s, seed), tone_of(event))]
     return np.concatenate([*parts, quiet(pause_s, 99)])
+
+
+def overlapping(first: str, second: str, later_s: float) -> np.ndarray:
+    """Return a pause, the first event's tone, `later_s` into it the second's over it, and a pause."""
+    sounding = np.zeros(int((later_s + 2.0) * RATE_HZ), np.int16)
+    for event, start in ((first, 0), (second, int(later_s * RATE_HZ))):
+        sounding[start : start + 2 * RATE_HZ] += tone_of(event)
+    return np.concatenate([quiet(3.0), sounding, quiet(4.0, 99)])

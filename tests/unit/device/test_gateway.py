@@ -18,7 +18,7 @@ from edge.errors import HarkenError
 from edge.native import adpcm_decode
 from firmware_gen.build import build_image
 from tests.unit.device.conftest import BOOT_ID, TONES
-from tests.unit.device.sounds import RATE_HZ, quiet, scene
+from tests.unit.device.sounds import RATE_HZ, overlapping, quiet, scene
 from tools.device import Device
 from tools.gateway import Bridge, Broker
 
@@ -168,6 +168,33 @@ def test_a_trigger_and_its_clip_reach_the_broker(mosquitto: Mosquitto, cloud: Cl
     decoded = adpcm_decode(clip.data)[: clip.sample_count].astype(float)
     original = pcm[clip.first_sample : clip.first_sample + clip.sample_count].astype(float)
     assert np.corrcoef(decoded, original)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("board", ["host", pytest.param("mps2-an386", marks=pytest.mark.qemu)])
+@pytest.mark.parametrize(
+    ("earlier", "later", "around"),
+    [("dog_bark", "baby_cry", "dog_bark"), ("dog_bark", "smoke_alarm", "smoke_alarm")],
+    ids=["the first event's window", "a safety event's window"],
+)
+def test_events_that_trigger_within_two_seconds_share_one_clip(
+    mosquitto: Mosquitto, cloud: Cloud, board: str, earlier: str, later: str, around: str
+) -> None:
+    with device_of(board) as device:
+        attach(device, mosquitto)
+        cloud.wait_for_status(is_online=True)
+        device.inject(overlapping(earlier, later, later_s=0.1))
+        assert device.pending == 0
+        assert device.stats().clips_dropped == 0
+    triggers = [messages.decode("trigger", payload) for _, payload in cloud.wait_for(2, "trigger")]
+    clips = {clip.event_id: clip for clip in (messages.decode("clip", data) for _, data in cloud.wait_for(2, "clip"))}
+    samples = {trigger.event: trigger.trigger_sample for trigger in triggers}
+    assert list(samples) == [earlier, later]
+    assert 0 < samples[later] - samples[earlier] <= 2 * RATE_HZ
+    assert {clip.data for clip in clips.values()} == {clips[triggers[0].event_id].data}
+    for trigger in triggers:
+        clip = clips[trigger.event_id]
+        assert clip.first_sample + clip.trigger_offset == trigger.trigger_sample
+        assert clip.first_sample + clip.sample_count == samples[around] + 2 * RATE_HZ
 
 
 @pytest.mark.qemu
