@@ -1,4 +1,4 @@
-"""Writes a project that an SDK builds: templates filled in, the C core beside them, the engine generated for the target."""
+"""Writes a project that an SDK builds: templates filled in, the C core beside them, the engine of the target."""
 
 import json
 import tempfile
@@ -13,7 +13,7 @@ from edge import build_core
 from edge.c_source import write_if_changed
 from edge.contracts.generate import zcbor_include_dir
 from edge.errors import HarkenError
-from firmware_gen.board import board_table
+from firmware_gen.board import BOARDS, board_table
 from firmware_gen.build import CORE, DEFAULT_MODEL
 from firmware_gen.compiler import compile_model
 from firmware_gen.sdk.targets import Target, cmsis_target, esp_idf_target, zephyr_target
@@ -54,7 +54,7 @@ KITS: dict[str, _Kit] = {
         "reference",
         cmsis_target,
         "cbuild harken.csolution.yml --packs --update-rte",
-        "CMSIS 6 and tensorflow::tensorflow-lite-micro",
+        "TensorFlow Lite Micro 90b983c2",
     ),
     "zephyr": _Kit(
         "zephyr",
@@ -62,7 +62,7 @@ KITS: dict[str, _Kit] = {
         "reference",
         zephyr_target,
         "west build -b {target} .",
-        "Zephyr 4.2 and its tflite-micro module",
+        "Zephyr 4.2 and TensorFlow Lite Micro 90b983c2",
     ),
 }
 
@@ -106,6 +106,7 @@ def export_project(
         arena = _generate(engine, model_path, generated, target, kernels or kit.kernels, manifest)
         core = _core_files(generated, engine)
     texts = {f"{kit.core_folder}/{name}": text for name, text in core.items()}
+    texts |= _port_files(target)
     sources = [name for name in core if name.endswith((".c", ".cc"))]
     checked = (
         f"its sources compile with warnings as errors, for {target.core}, against declarations of the calls that they "
@@ -180,6 +181,17 @@ def _core_files(generated: Path, engine: Engine) -> dict[str, str]:
         wrapper = texts[f"generated/{path.name}"]
         texts[f"zcbor/{part}.inc"] = own
         texts[f"generated/{path.name}"] = _include_locally(wrapper, part)
+    return texts
+
+
+def _port_files(target: Target) -> dict[str, str]:
+    """Return the board's own port and the program around it, for a project that keeps them."""
+    if not target.port_sources:
+        return {}
+    board = BOARDS / target.board
+    paths = [board / name for name in (*target.port_sources, target.linker_script)] + sorted(board.glob("*.h"))
+    texts = {f"board/{path.name}": path.read_text(encoding="utf-8") for path in paths}
+    texts["device.c"] = (CORE / "apps" / "device.c").read_text(encoding="utf-8")
     return texts
 
 

@@ -1,13 +1,16 @@
 """What an SDK's templates need to know of a board, read from its `board.toml`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge.errors import HarkenError
 
 OTA_START = 0x20000  # of the first firmware slot; before it lie boot loader, NVS and the choice of slot
 APP_ALIGN = 0x10000
+
+TFLM_FLASH_BYTES = 128 * 1024
+TFLM_RAM_BYTES = 16 * 1024
 
 # CMSIS device of each core in ARM::Cortex_DFP.
 _CMSIS_DEVICES = {
@@ -24,7 +27,8 @@ class Target:
     """A board in the eyes of an SDK.
 
     sdk_target: the SDK's name for it. abi: key of `firmware_gen.tflm.ABIS`. core: for messages. ota_bytes: size of each
-    of two firmware slots, 0 where there are none. microphone: pins, where the board has one.
+    of two firmware slots, 0 where there are none. microphone: pins, where the board has one. port_sources,
+    linker_script and memory (what the script is given): of a project that keeps the board's own port.
     """
 
     board: str
@@ -34,6 +38,9 @@ class Target:
     flash_bytes: int = 0
     ota_bytes: int = 0
     microphone: Mapping[str, int] | None = None
+    port_sources: tuple[str, ...] = ()
+    linker_script: str = ""
+    memory: Mapping[str, int] = field(default_factory=dict)
 
 
 def esp_idf_target(board: str, table: Mapping[str, Any]) -> Target:
@@ -56,7 +63,21 @@ def esp_idf_target(board: str, table: Mapping[str, Any]) -> Target:
 def cmsis_target(board: str, table: Mapping[str, Any]) -> Target:
     """Return the target of a board with a Cortex-M core. Raises HarkenError for another board."""
     core = _cortex_m(board, table, "CMSIS")
-    return Target(board, _CMSIS_DEVICES[core], "cortex-m", core)
+    memory = table["memory"]
+    return Target(
+        board,
+        _CMSIS_DEVICES[core],
+        "cortex-m",
+        core,
+        port_sources=tuple(table["sources"]["files"]),
+        linker_script=table["sources"]["linker_script"],
+        # TFLM with its interpreter and arena takes more than the compiled engine that the board's limits are for.
+        memory={
+            "hk_flash_bytes": memory["flash_bytes"] + TFLM_FLASH_BYTES,
+            "hk_ram_bytes": memory["ram_bytes"] + TFLM_RAM_BYTES,
+            "hk_stack_bytes": memory["stack_bytes"],
+        },
+    )
 
 
 def zephyr_target(board: str, table: Mapping[str, Any]) -> Target:

@@ -10,7 +10,7 @@ import pytest
 DECLARATIONS = Path(__file__).parents[1] / "sdk_declarations"
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-O1", "-c")
 
-# Compiler prefix and flags that stand for each core. Xtensa's is a 32-bit host, for which no other compiler is packaged.
+# Compiler prefix and flags for each core. A 32-bit host stands for Xtensa, whose compiler is not packaged.
 CORES: dict[str, tuple[str, tuple[str, ...]]] = {
     "xtensa": ("", ("-m32",)),
     "riscv32": ("riscv64-unknown-elf-", ("-march=rv32imc", "-mabi=ilp32", "--specs=picolibc.specs")),

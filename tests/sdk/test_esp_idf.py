@@ -1,4 +1,4 @@
-"""`harken firmware export --sdk esp-idf`: its sources compile, its tables fit the chip, its manifests say what is meant."""
+"""`harken firmware export --sdk esp-idf`: sources compile, tables fit the chip, manifests say what is meant."""
 
 import re
 from pathlib import Path
