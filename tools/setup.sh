@@ -25,6 +25,7 @@ find_python() {
 
 # --- system packages -------------------------------------------------------------------------------------------
 has_newlib() { has arm-none-eabi-gcc && [ -f "$(arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb -print-file-name=libc.a)" ]; }
+has_32_bit() { has g++ && printf '#include <stdint.h>\n' | g++ -m32 -x c++ -E - >/dev/null 2>&1; }
 
 list_missing() {
     missing=""
@@ -40,6 +41,11 @@ list_missing() {
         has qemu-system-arm || missing="$missing qemu-system-arm"
         has arm-none-eabi-gcc || missing="$missing gcc-arm-none-eabi"
         has_newlib || missing="$missing libnewlib-arm-none-eabi"
+    fi
+    if [ "$stage" = full ]; then # what exported projects are compiled with
+        has_32_bit || missing="$missing g++-multilib"
+        has riscv64-unknown-elf-g++ || missing="$missing gcc-riscv64-unknown-elf"
+        [ -d /usr/lib/picolibc/riscv64-unknown-elf ] || missing="$missing picolibc-riscv64-unknown-elf"
     fi
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DECLARATIONS = Path(__file__).parents[1] / "sdk_declarations"
-WARNINGS = ("-Wall", "-Wextra", "-Werror", "-O1", "-c")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-O0", "-c")
 
 # Compiler prefix and flags for each core. A 32-bit host stands for Xtensa, whose compiler is not packaged.
 CORES: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -1,5 +1,6 @@
 """The TFLM engine: its arena is what TFLM takes, its state is ours, and a kernel library that forgets it is refused."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -131,6 +132,8 @@ def test_generating_twice_writes_the_same_bytes(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """hk_engine_tflm.cc over an interpreter that runs the compiled trunk."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
     folder = tmp_path_factory.mktemp("tflm-engine")
     generate_engine(DETECTOR, folder / "tflm", "cortex-m")
     compile_model(DETECTOR, folder / "compiled")
