@@ -42,7 +42,11 @@ def compile_all(
         files = [str(path) for path in sources if path.suffix == suffix]
         if not files:
             continue
-        extra = ["-fno-exceptions", "-fno-rtti"] if suffix == ".cc" else []
+        extra = (
+            ["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit"]
+            if suffix == ".cc"
+            else []
+        )
         done = subprocess.run(
             [f"{prefix}{driver}", *flags, f"-std={standard}", *WARNINGS, *extra, *includes, *files],
             capture_output=True,

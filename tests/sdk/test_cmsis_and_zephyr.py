@@ -1,6 +1,7 @@
 """`harken firmware export --sdk cmsis|zephyr`: sources compile, files are named, forgetful kernels are refused."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,36 @@ def sources_of(export: Export) -> list[Path]:
     return [path for path in export.files if path.suffix in {".c", ".cc"}]
 
 
-def test_every_source_of_the_solution_compiles(cmsis: Export, tmp_path: Path) -> None:
+@pytest.mark.qemu
+def test_the_solution_compiles_links_and_starts_and_a_tflm_that_takes_no_model_is_reported(
+    cmsis: Export, tmp_path: Path
+) -> None:
     require(CORE)
-    compile_all(CORE, sources_of(cmsis), [*core_include(cmsis), cmsis.folder / "board"], ["tflm"], tmp_path)
+    sources = [*sources_of(cmsis), Path(__file__).with_name("no_tflm.cc")]
+    compile_all(CORE, sources, [*core_include(cmsis), cmsis.folder / "board"], ["tflm"], tmp_path)
+    project = yaml.safe_load((cmsis.folder / "harken.cproject.yml").read_text())["project"]
+    script = cmsis.folder / project["linker"][0]["script"]
+    linked = subprocess.run(
+        [
+            *("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", *project["misc"][0]["Link"], "-T", script),
+            *(*sorted(tmp_path.glob("*.o")), "-o", tmp_path / "harken.elf"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert linked.returncode == 0, linked.stderr
+    machine = ["qemu-system-arm", "-M", BOARD, "-nographic", "-serial", "none", "-monitor", "none"]
+    semihosting = ["-semihosting-config", "enable=on,target=native"]
+    ran = subprocess.run(
+        [*machine, *semihosting, "-kernel", tmp_path / "harken.elf"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert "this image cannot listen:\nthe caller's buffer is too small" in ran.stdout + ran.stderr
+    assert ran.returncode == 1
 
 
 def test_the_solution_names_the_pack_at_one_version_and_its_reference_kernels(cmsis: Export) -> None:
