@@ -88,8 +88,56 @@ class Board:
         return [command for command in commands if command is not None and shutil.which(command) is None]
 
 
+@dataclass(frozen=True)
+class SdkBoard:
+    """A board that its SDK builds, from a project that `harken firmware export` writes.
+
+    abi: how the SDK's compiler lays out structs, a key of `firmware_gen.tflm.ABIS`. settings: the board's table of its
+    `board.toml`, for the project's templates.
+    """
+
+    name: str
+    title: str
+    sdk: str
+    abi: str
+    settings: dict[str, Any]
+
+
 def board_names() -> list[str]:
-    """Return the names of all boards, sorted."""
+    """Return the names of all boards that are built here, sorted."""
+    return [name for name in _folders() if "compiler" in _table(name)]
+
+
+def sdk_board_names() -> list[str]:
+    """Return the names of the boards that their SDK builds, sorted."""
+    return [name for name in _folders() if "compiler" not in _table(name)]
+
+
+def load_sdk_board(name: str) -> SdkBoard:
+    """Return the SDK's board called `name`.
+
+    Raises:
+        HarkenError: there is no such board, or its `board.toml` is not of the expected form.
+    """
+    if name not in sdk_board_names():
+        raise HarkenError(f"no SDK builds a board {name!r}: use one of {', '.join(sdk_board_names())}")
+    table = _table(name)
+    try:
+        sdk = table["sdk"]
+        return SdkBoard(name, table["title"], sdk["name"], sdk["abi"], sdk)
+    except (KeyError, TypeError) as error:
+        path = BOARDS / name / "board.toml"
+        raise HarkenError(f"{path} lacks or misplaces {error}: compare it with another board's") from None
+
+
+def board_table(name: str) -> dict[str, Any]:
+    """Return the whole `board.toml` of a board of either sort. Raises HarkenError where there is none."""
+    if name not in _folders():
+        raise HarkenError(f"there is no board {name!r}: use one of {', '.join(_folders())}")
+    return _table(name)
+
+
+def _folders() -> list[str]:
     return sorted(path.parent.name for path in BOARDS.glob("*/board.toml"))
 
 
@@ -102,6 +150,14 @@ def local_boards() -> list[Board]:
     return sorted((board for board in boards if board.run.runner in LOCAL), key=lambda board: board.run.runner)
 
 
+def _table(name: str) -> dict[str, Any]:
+    path = BOARDS / name / "board.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise HarkenError(f"{path} is not valid TOML: {error}") from None
+
+
 def load_board(name: str) -> Board:
     """Return the board called `name`.
 
@@ -109,13 +165,17 @@ def load_board(name: str) -> Board:
         HarkenError: there is no such board, or its `board.toml` is not of the expected form.
     """
     folder = BOARDS / name
+    if name in sdk_board_names():
+        sdk = load_sdk_board(name).sdk
+        raise HarkenError(
+            f"board {name} is built by {sdk}: write its project with "
+            f"`harken firmware export --sdk {sdk} --board {name} --out DIR`"
+        )
     if name not in board_names():
         raise HarkenError(f"there is no board {name!r}: use one of {', '.join(board_names())}")
     path = folder / "board.toml"
     try:
-        return _parse(name, folder, tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
-        raise HarkenError(f"{path} is not valid TOML: {error}") from None
+        return _parse(name, folder, _table(name))
     except (KeyError, TypeError) as error:
         raise HarkenError(f"{path} lacks or misplaces {error}: compare it with another board's") from None
 

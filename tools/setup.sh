@@ -31,6 +31,7 @@ has_picolibc() { has riscv64-unknown-elf-gcc && [ -f "$(riscv64-unknown-elf-gcc 
 needs() {
     case "$stage $board $1" in "full "*|*" rv32-"*" riscv") return 0 ;; *" host "*|*" rv32-"*|*" riscv") return 1 ;; esac
 }
+has_32_bit() { has g++ && printf '#include <stdint.h>\n' | g++ -m32 -x c++ -E - >/dev/null 2>&1; }
 
 list_missing() {
     missing=""
@@ -51,6 +52,9 @@ list_missing() {
         has qemu-system-riscv32 || missing="$missing qemu-system-misc"
         has riscv64-unknown-elf-gcc || missing="$missing gcc-riscv64-unknown-elf"
         has_picolibc || missing="$missing picolibc-riscv64-unknown-elf"
+    fi
+    if [ "$stage" = full ]; then # what exported projects are compiled with
+        has_32_bit || missing="$missing g++-multilib"
     fi
 }
 

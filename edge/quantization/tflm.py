@@ -1,5 +1,9 @@
 """The real TensorFlow Lite Micro of the `tflite-micro` wheel: the reference that the device is held to."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +49,47 @@ class TflmModel:
         return answers
 
 
-def _load(path: Path) -> Any:
+def is_taken(model: bytes, arena_bytes: int) -> bool:
+    """Say whether TFLM takes a model in an arena of so many bytes. What it prints where it does not is kept quiet.
+
+    Raises HarkenError where the wheel is missing.
+    """
+    runtime = _runtime()
+    with _quiet_stderr():
+        try:
+            runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
+        except RuntimeError:
+            return False
+    return True
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Send what compiled code writes to the error stream nowhere."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _runtime() -> Any:
     try:
         from tflite_micro.python.tflite_micro import runtime
     except ImportError as error:
         raise HarkenError(
             f"the reference engine needs the tflite-micro wheel ({error}): pip install 'harken[train]'"
         ) from error
+    return runtime
+
+
+def _load(path: Path) -> Any:
+    runtime = _runtime()
     try:
         content = path.read_bytes()
     except OSError as error:

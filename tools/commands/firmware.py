@@ -17,6 +17,18 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     build.add_argument("--app", choices=["device", "replay"], default="device", help="default: device")
     build.add_argument("--json", action="store_true", help="end with one line of JSON")
     build.set_defaults(func=_build)
+    export = group.add_parser("export", help="write a project that an SDK builds")
+    export.add_argument("--sdk", required=True, choices=["esp-idf", "cmsis", "zephyr"])
+    export.add_argument("--board", required=True, help="a folder of firmware_gen/boards, for example esp32s3")
+    export.add_argument("--out", required=True, type=Path, help="where the project goes: a new folder or an old export")
+    export.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
+    export.add_argument("--engine", choices=["tflm", "compiled"], default="tflm", help="default: tflm")
+    export.add_argument(
+        "--kernels",
+        choices=["reference", "esp-nn", "cmsis-nn"],
+        help="TFLM's kernel library (default: esp-nn for esp-idf, which has no LSTM of its own, else reference)",
+    )
+    export.set_defaults(func=_export)
     boards = group.add_parser("boards", help="list the boards that can be built for")
     boards.add_argument("--sizes", action="store_true", help="build each one's device image and say what it takes")
     boards.set_defaults(func=_boards)
@@ -51,7 +63,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _boards(args: argparse.Namespace) -> int:
-    from firmware_gen.board import board_names, load_board
+    from firmware_gen.board import board_names, load_board, load_sdk_board, sdk_board_names
     from firmware_gen.build import build_image
 
     for name in board_names():
@@ -69,6 +81,20 @@ def _boards(args: argparse.Namespace) -> int:
         if missing:
             line.append(f"not here: {', '.join(missing)} not found")
         print("; ".join(line))
+    for name in sdk_board_names():
+        print(f"{name:<14} {load_sdk_board(name).title}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from firmware_gen.sdk import export_project
+
+    export = export_project(args.sdk, args.board, args.out, args.model, args.engine, args.kernels)
+    print(f"{export.folder}: {len(export.files)} files for {args.sdk}, {args.board}")
+    if export.arena is not None:
+        print(f"TFLM's arena: {export.arena.bytes:,} B, of which {export.arena.used_bytes:,} B stay in use")
+    print(f"build it with: {export.build_command}")
+    print(f"not built here: {export.checked}")
     return 0
 
 

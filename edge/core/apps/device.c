@@ -10,7 +10,7 @@ int main(int argc, char **argv)
     const hk_port_t *port = hk_board_start(argc, argv);
     const int status = hk_app_init(&app, port);
     if (status != 0) {
-        hk_board_print("harken: the heads of this image cannot be used:");
+        hk_board_print("harken: this image cannot listen:");
         hk_board_print(hk_error_text(status));
         return 1;
     }

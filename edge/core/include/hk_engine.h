@@ -4,8 +4,9 @@
  * HK_ENGINE_STATE_BYTES and the hashes) come from hk_model.h, which firmware_gen writes together with the code.
  *
  * The caller owns the state. A zeroed struct is not a start state: call hk_engine_reset() first. A step allocates
- * nothing, blocks on nothing and touches nothing but its arguments and constants, so several engines may run side by
- * side, each in one thread. Results are those of TensorFlow Lite Micro's reference kernels, byte for byte. */
+ * nothing, blocks on nothing and, in the compiled engine, touches nothing but its arguments and constants, so several
+ * engines may run side by side, each in one thread; those of the TFLM engine share one interpreter and so one thread.
+ * The struct is the whole state: a copy of it goes on from where the original stood. Results are those of TensorFlow Lite Micro's reference kernels, byte for byte. */
 #ifndef HK_ENGINE_H
 #define HK_ENGINE_H
 
@@ -13,11 +14,19 @@
 
 #include "hk_model.h"
 
+#ifdef __cplusplus
+#define HK_ENGINE_ALIGN alignas(8)
+#else
 #define HK_ENGINE_ALIGN _Alignas(8)
+#endif
 
 typedef struct {
     HK_ENGINE_ALIGN uint8_t bytes[HK_ENGINE_STATE_BYTES]; /* recurrent state, then working memory */
 } hk_engine_t;
+
+/* Makes the engine ready for steps, once after start; again it does nothing. Returns 0, or a negative hk_error.h value
+ * where it cannot run or would answer otherwise than the reference: the compiled engine always can. */
+int hk_engine_open(void);
 
 /* Puts the recurrent state where it is before the first sound. */
 void hk_engine_reset(hk_engine_t *engine);

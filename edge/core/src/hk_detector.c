@@ -28,6 +28,10 @@ int hk_detector_init(hk_detector_t *detector)
         }
         detector->head_count++;
     }
+    const int status = hk_engine_open();
+    if (status != 0) {
+        return status;
+    }
     hk_frontend_init(&detector->frontend);
     hk_engine_reset(&detector->engine);
     return 0;

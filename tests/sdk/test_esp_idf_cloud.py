@@ -1,0 +1,176 @@
+"""The exported cloud.c, run on this machine: triggers stay until the cloud has them, one message goes at a time."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edge.contracts.messages import Config, Receipt, encode
+from firmware_gen.sdk import export_project
+from tests.sdk.compile import DECLARATIONS
+
+SMOKE = 0
+EVENT_ID = bytes([7]) + bytes(15)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    folder = tmp_path_factory.mktemp("cloud")
+    project = export_project("esp-idf", "esp32", folder / "project", engine="compiled").folder
+    core = project / "components" / "harken_core"
+    names = ("src", "generated")
+    sources = [path for name in names for path in sorted((core / name).glob("*.c"))]
+    include = [project / "main", *(core / name for name in ("include", "generated", "zcbor")), DECLARATIONS / "esp_idf"]
+    subprocess.run(
+        [
+            *("gcc", "-std=gnu17", "-O0", "-Wall", "-Wextra", "-Werror"),
+            *(f"-I{path}" for path in include),
+            *(Path(__file__).with_name("cloud_driver.c"), project / "main" / "cloud.c", *sources),
+            *("-o", folder / "cloud"),
+        ],
+        check=True,
+    )
+    return folder / "cloud"
+
+
+class Cloud:
+    """The program, one command at a time."""
+
+    def __init__(self, program: Path) -> None:
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.started = [self._line(), self._line()]
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def do(self, command: str) -> list[str]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        lines = []
+        while (line := self._line()) != ".":
+            assert line or self.process.poll() is None, "the program ended"
+            lines.append(line)
+        return lines
+
+    def connect(self) -> None:
+        """Connect, and have the status acknowledged."""
+        self.do("connect")
+        (status,) = self.do("turn")
+        self.do(f"puback {status.split()[1]}")
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(10) == 0
+
+
+@pytest.fixture
+def cloud(program: Path) -> Cloud:
+    return Cloud(program)
+
+
+def receipt(kind: str) -> str:
+    return f"message harken/v1/harken-1/receipt {encode(Receipt(event_id=EVENT_ID, kind=kind)).hex()}"  # type: ignore[arg-type]
+
+
+def test_the_client_has_a_retained_will_a_kept_session_and_a_bounded_outbox(cloud: Cloud) -> None:
+    assert cloud.started == [
+        "client mqtts://harken.local:8883 will harken/v1/harken-1/status retained 1 clean 0 limit 1",
+        "start 0",
+    ]
+    cloud.close()
+
+
+def test_a_broker_without_tls_is_refused(program: Path) -> None:
+    done = subprocess.run([program, "mqtt://192.0.2.1"], input="", capture_output=True, text=True, check=True)
+    assert "has no TLS" in done.stdout
+    assert done.stdout.splitlines()[-1] == "start -15"
+
+
+def test_a_connection_subscribes_and_tells_the_status_first(cloud: Cloud) -> None:
+    assert cloud.do("turn") == []
+    topics = [line.rsplit("/", 1)[1] for line in cloud.do("connect")]
+    assert topics == ["receipt", "verdict", "config", "command"]
+    (status,) = cloud.do("turn")
+    assert status.split()[2] == "status"
+    assert status.endswith("qos 1 retained 1")
+    cloud.close()
+
+
+def test_one_message_is_under_way_at_a_time_and_a_receipt_ends_a_trigger(cloud: Cloud) -> None:
+    cloud.do(f"put {SMOKE} 7")
+    cloud.do("connect")
+    assert cloud.do("turn")[0].split()[2] == "status"
+    assert cloud.do("turn") == []
+    cloud.do("puback 1")
+    assert cloud.do("turn")[0].split()[2] == "trigger"
+    cloud.do("puback 2")
+    assert cloud.do("turn") == []
+    cloud.do("wait 5001")  # the broker has it, the cloud has not said so
+    cloud.do("turn")
+    assert cloud.do("turn")[0].split()[2] == "trigger"
+    cloud.do("puback 3")
+    cloud.do(receipt("trigger"))
+    cloud.do("wait 100000")
+    assert cloud.do("turn") == []
+    assert cloud.do("turn") == []
+    cloud.close()
+
+
+def test_a_new_connection_offers_again_what_has_no_receipt(cloud: Cloud) -> None:
+    cloud.connect()
+    cloud.do(f"put {SMOKE} 7")
+    assert cloud.do("turn")[0].split()[2] == "trigger"
+    cloud.do("disconnect")
+    assert cloud.do("turn") == []
+    cloud.connect()
+    assert cloud.do("turn")[0].split()[2] == "trigger"
+    cloud.close()
+
+
+def test_a_full_outbox_of_esp_mqtt_loses_nothing(cloud: Cloud) -> None:
+    cloud.connect()
+    cloud.do(f"put {SMOKE} 7")
+    cloud.do("full 1")
+    assert cloud.do("turn") == []
+    cloud.do("full 0")
+    assert cloud.do("turn")[0].split()[2] == "trigger"
+    cloud.close()
+
+
+def test_the_clip_follows_its_trigger_whole_and_once_it_is_receipted_stays_away(cloud: Cloud) -> None:
+    cloud.connect()
+    cloud.do("hear 200")
+    cloud.do(f"put {SMOKE} 7")
+    cloud.do("hear 101")
+    (trigger,) = cloud.do("turn")
+    assert trigger.split()[2] == "trigger"
+    cloud.do(f"puback {trigger.split()[1]}")
+    (clip,) = cloud.do("turn")
+    assert clip.split()[2] == "clip"
+    assert int(clip.split()[3]) > 32_000
+    cloud.do(f"puback {clip.split()[1]}")
+    cloud.do(receipt("trigger"))
+    cloud.do(receipt("clip"))
+    cloud.do("wait 100000")
+    assert cloud.do("turn") == []
+    cloud.close()
+
+
+def test_the_user_s_choices_reach_the_listener_once_and_are_saved(cloud: Cloud) -> None:
+    cloud.connect()
+    assert cloud.do("config?") == ["config 0"]
+    payload = encode(Config(is_armed=True)).hex()
+    cloud.do(f"message harken/v1/harken-1/config {payload}")
+    assert cloud.do("config?") == ["config 1"]
+    assert cloud.do("config?") == ["config 0"]
+    assert cloud.do("turn") == [f"saved config {len(payload) // 2} bytes"]
+    assert cloud.do("turn") == []
+    cloud.do("message harken/v1/harken-1/config ff")  # not of the schema
+    assert cloud.do("config?") == ["config 0"]
+    cloud.close()
