@@ -13,7 +13,7 @@ from edge import build_core
 from edge.c_source import write_if_changed
 from edge.contracts.generate import zcbor_include_dir
 from edge.errors import HarkenError
-from firmware_gen.board import BOARDS, board_table
+from firmware_gen.board import board_table, load_board
 from firmware_gen.build import CORE, DEFAULT_MODEL
 from firmware_gen.compiler import compile_model
 from firmware_gen.sdk.targets import Target, cmsis_target, esp_idf_target, zephyr_target
@@ -188,9 +188,10 @@ def _port_files(target: Target) -> dict[str, str]:
     """Return the board's own port and the program around it, for a project that keeps them."""
     if not target.port_sources:
         return {}
-    board = BOARDS / target.board
-    paths = [board / name for name in (*target.port_sources, target.linker_script)] + sorted(board.glob("*.h"))
-    texts = {f"board/{path.name}": path.read_text(encoding="utf-8") for path in paths}
+    board = load_board(target.board)
+    headers = [path for folder in board.include_dirs for path in sorted(folder.glob("*.h"))]
+    scripts = [board.linker_script] if board.linker_script is not None else []
+    texts = {f"board/{path.name}": path.read_text(encoding="utf-8") for path in (*board.sources, *scripts, *headers)}
     texts["device.c"] = (CORE / "apps" / "device.c").read_text(encoding="utf-8")
     return texts
 

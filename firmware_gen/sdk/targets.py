@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from edge.errors import HarkenError
@@ -28,7 +29,8 @@ class Target:
 
     sdk_target: the SDK's name for it. abi: key of `firmware_gen.tflm.ABIS`. core: for messages. ota_bytes: size of each
     of two firmware slots, 0 where there are none. microphone: pins, where the board has one. port_sources,
-    linker_script and memory (what the script is given): of a project that keeps the board's own port.
+    linker_script (names in the project's folder `board`) and memory (what the script is given): of a project that keeps
+    the board's own port.
     """
 
     board: str
@@ -69,10 +71,12 @@ def cmsis_target(board: str, table: Mapping[str, Any]) -> Target:
         _CMSIS_DEVICES[core],
         "cortex-m",
         core,
-        port_sources=tuple(table["sources"]["files"]),
-        linker_script=table["sources"]["linker_script"],
+        port_sources=tuple(PurePosixPath(file).name for file in table["sources"]["files"]),
+        linker_script=PurePosixPath(table["sources"]["linker_script"]).name,
         # TFLM with its interpreter and arena takes more than the compiled engine that the board's limits are for.
         memory={
+            "hk_flash_address": memory["flash_address"],
+            "hk_ram_address": memory["ram_address"],
             "hk_flash_bytes": memory["flash_bytes"] + TFLM_FLASH_BYTES,
             "hk_ram_bytes": memory["ram_bytes"] + TFLM_RAM_BYTES,
             "hk_stack_bytes": memory["stack_bytes"],

@@ -89,9 +89,9 @@ def test_the_solution_names_every_source_it_holds_and_no_other(cmsis: Export) ->
 def test_the_solution_gives_the_linker_what_the_board_s_script_asks_for(cmsis: Export) -> None:
     board = load_board(BOARD)
     assert board.linker_script is not None
-    asked = set(re.findall(r"\bhk_[a-z]+_bytes\b", board.linker_script.read_text()))
+    asked = set(re.findall(r"\bhk_[a-z]+_(?:bytes|address)\b", board.linker_script.read_text()))
     project = yaml.safe_load((cmsis.folder / "harken.cproject.yml").read_text())["project"]
-    given = dict(re.findall(r"--defsym=(hk_[a-z]+_bytes)=(\d+)", " ".join(project["misc"][0]["Link"])))
+    given = dict(re.findall(r"--defsym=(hk_[a-z]+_(?:bytes|address))=(\d+)", " ".join(project["misc"][0]["Link"])))
     assert set(given) == asked
     assert board.memory is not None
     assert int(given["hk_ram_bytes"]) > board.memory.ram_bytes
