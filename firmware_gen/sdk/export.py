@@ -1,6 +1,7 @@
 """Writes a project that an SDK builds: templates filled in, the C core beside them, the engine of the target."""
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from edge import build_core
 from edge.c_source import write_if_changed
 from edge.contracts.generate import zcbor_include_dir
 from edge.errors import HarkenError
-from firmware_gen.board import board_table, load_board
+from firmware_gen.board import Board, board_table, load_board
 from firmware_gen.build import CORE, DEFAULT_MODEL
 from firmware_gen.compiler import compile_model
 from firmware_gen.sdk.targets import Target, cmsis_target, esp_idf_target, zephyr_target
@@ -190,10 +191,24 @@ def _port_files(target: Target) -> dict[str, str]:
         return {}
     board = load_board(target.board)
     headers = [path for folder in board.include_dirs for path in sorted(folder.glob("*.h"))]
-    scripts = [board.linker_script] if board.linker_script is not None else []
-    texts = {f"board/{path.name}": path.read_text(encoding="utf-8") for path in (*board.sources, *scripts, *headers)}
+    texts = {f"board/{path.name}": path.read_text(encoding="utf-8") for path in (*board.sources, *headers)}
+    texts[f"board/{target.linker_script}"] = _whole_script(board)
     texts["device.c"] = (CORE / "apps" / "device.c").read_text(encoding="utf-8")
     return texts
+
+
+def _whole_script(board: Board) -> str:
+    """Return the board's linker script with what it includes in place: a project has no folders to look for more in."""
+    if board.linker_script is None:
+        return ""
+
+    def included(match: re.Match[str]) -> str:
+        found = [folder / match[1] for folder in board.include_dirs if (folder / match[1]).is_file()]
+        if not found:
+            raise HarkenError(f"{board.linker_script} includes {match[1]}, which none of its folders holds")
+        return found[0].read_text(encoding="utf-8")
+
+    return re.sub(r"^INCLUDE (\S+)$", included, board.linker_script.read_text(encoding="utf-8"), flags=re.M)
 
 
 def _include_locally(wrapper: str, part: str) -> str:

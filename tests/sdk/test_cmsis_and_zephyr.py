@@ -86,6 +86,14 @@ def test_the_solution_names_every_source_it_holds_and_no_other(cmsis: Export) ->
     assert (cmsis.folder / project["linker"][0]["script"]).is_file()
 
 
+def test_a_linker_script_takes_what_it_includes_along(tmp_path: Path) -> None:
+    export = export_project("cmsis", "netduinoplus2", tmp_path / "project")
+    script = (export.folder / "board" / "netduinoplus2.ld").read_text()
+    assert "INCLUDE" not in script
+    assert "ENTRY(hk_reset)" in script
+    assert "CCM" in script
+
+
 def test_the_solution_gives_the_linker_what_the_board_s_script_asks_for(cmsis: Export) -> None:
     board = load_board(BOARD)
     assert board.linker_script is not None

@@ -10,7 +10,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ class FakeDevice:
         self.write(self._encoder.encode(channel, payload))
 
     def write(self, data: bytes) -> None:
-        os.write(self._descriptor, data)
+        with suppress(OSError):  # the test has ended and closed the stream
+            os.write(self._descriptor, data)
 
     def skip(self, channel: Channel) -> None:
         """Number a frame that is then lost."""
