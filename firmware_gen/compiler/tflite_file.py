@@ -112,8 +112,8 @@ class _Reader:
                 f"{label} has type {_TYPE_NAMES.get(source.Type(), source.Type())}, which cannot be compiled"
             )
         # The converter declares the LSTM's unused intermediate tensors with no elements.
-        is_placeholder = shape == (0,)
-        if len(shape) > MAX_DIMENSIONS or (min(shape, default=1) < 1 and not is_placeholder):
+        has_no_elements = shape == (0,)
+        if len(shape) > MAX_DIMENSIONS or (min(shape, default=1) < 1 and not has_no_elements):
             raise HarkenError(f"{label} has shape {list(shape)}: only fixed shapes can be compiled")
         elements = int(np.prod(shape, dtype=object))
         if elements > MAX_TENSOR_ELEMENTS:
