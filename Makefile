@@ -27,9 +27,10 @@ check: setup ## lint, types, import directions
 test: check ## every test, on the host, on the emulated board, through a real broker
 	@.venv/bin/python -m pytest
 
-bench: setup ## print the figures of parity, engine and size as JSON
+bench: setup ## print the figures of parity, engine, audio path and size as JSON
 	@$(HARKEN) eval parity --json
 	@$(HARKEN) bench engine --json
+	@$(HARKEN) bench device --json
 	@$(HARKEN) firmware build --board $(BOARD) --json
 
 format: setup ## put the Python in order

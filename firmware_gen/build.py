@@ -32,6 +32,21 @@ LARGEST_SHOWN = 4
 
 
 @dataclass(frozen=True)
+class Program:
+    """What an image runs on top of the core and the board: its `main` and what else it brings.
+
+    Attributes:
+        name: of the ELF file.
+        sources: C files; they find their own headers beside them.
+        link_flags: further flags of the linker.
+    """
+
+    name: str
+    sources: tuple[Path, ...]
+    link_flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Image:
     """What a build made: its files, and what it takes of the board's memory, in bytes.
 
@@ -68,15 +83,29 @@ def build_image(
         HarkenError: a tool is missing, the model cannot be compiled, or the image does not fit the board.
     """
     target = load_board(board) if isinstance(board, str) else board
+    sources = [CORE / "apps" / f"{app}.c"]
+    if app == "library":
+        if target.run.runner != "process":
+            raise HarkenError(f"board {target.name} cannot be loaded as a library: use board host")
+        sources += sorted((CORE / "host").glob("*.c"))
+    return build_program(target, Program(app, tuple(sources)), model, out_dir)
+
+
+def build_program(
+    board: Board, program: Program, model: Path | str | None = None, out_dir: Path | str | None = None
+) -> Image:
+    """Build `program` for `board` as `build_image` builds an app: from the very objects that the others are linked of.
+
+    Raises:
+        HarkenError: as `build_image`.
+    """
     model_path = Path(model) if model is not None else DEFAULT_MODEL
     if not model_path.is_file():
         raise HarkenError(f"there is no model at {model_path}: train one with `harken train`, or name one by --model")
-    if app == "library" and target.run.runner != "process":
-        raise HarkenError(f"board {target.name} cannot be loaded as a library: use board host")
-    out = Path(out_dir) if out_dir is not None else _default_out_dir(target, model_path)
+    out = Path(out_dir) if out_dir is not None else _default_out_dir(board, model_path)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        return _Build(target, model_path, app, out).run()
+        return _Build(board, model_path, program, out).run()
 
 
 def build_host_library(model: Path | str | None = None) -> Path:
@@ -118,12 +147,12 @@ def _locked(folder: Path) -> Iterator[None]:
 class _Build:
     """One run of the compiler and linker over one output folder."""
 
-    def __init__(self, board: Board, model: Path, app: App, out: Path) -> None:
+    def __init__(self, board: Board, model: Path, program: Program, out: Path) -> None:
         self.board = board
         self.model = model
-        self.app = app
+        self.program = program
         self.out = out
-        self.is_library = app == "library"
+        self.is_library = program.name == "library"
         self.cc = _find_tool(board.toolchain.compiler, board)
 
     def run(self) -> Image:
@@ -142,11 +171,8 @@ class _Build:
 
     def _sources(self, core_dir: Path, model_dir: Path) -> list[Path]:
         board_sources: Sequence[Path] = () if self.is_library else self.board.sources
-        app_sources = [CORE / "apps" / f"{self.app}.c"]
-        if self.is_library:
-            app_sources += sorted((CORE / "host").glob("*.c"))
         generated = [*sorted(core_dir.glob("*.c")), *sorted(model_dir.glob("*.c"))]
-        return [*app_sources, *sorted((CORE / "src").glob("*.c")), *board_sources, *generated]
+        return [*self.program.sources, *sorted((CORE / "src").glob("*.c")), *board_sources, *generated]
 
     def _compile_model(self, model_dir: Path) -> None:
         """Run the model compiler where the model, its manifest or the compiler itself changed."""
@@ -183,8 +209,8 @@ class _Build:
 
     def _link(self, objects: Sequence[Path]) -> Image:
         suffix = ".so" if self.is_library else ("" if self.board.memory is None else ".elf")
-        elf = self.out / ("libharken.so" if self.is_library else f"{self.app}{suffix}")
-        report = self.out / f"{self.app}.json"
+        elf = self.out / ("libharken.so" if self.is_library else f"{self.program.name}{suffix}")
+        report = self.out / f"{self.program.name}.json"
         command = [self.cc, *self.board.toolchain.flags, *self._link_flags(self.board.memory)]
         scripts = [path for folder in self.board.include_dirs for path in sorted(folder.glob("*.ld"))]
         key = _digest([*objects, *scripts], [_version(self.cc), *command])
@@ -212,7 +238,7 @@ class _Build:
             flags = ["-shared", "-fPIC"]
         if memory is not None:
             flags += linker_script_flags(self.board, memory)
-        return flags
+        return [*flags, *self.program.link_flags]
 
     def _image(self, elf: Path, sections: dict[str, int]) -> Image:
         memory = self.board.memory
@@ -232,7 +258,7 @@ class _Build:
             return HarkenError(f"the image for {self.board.name} does not link: {_first_error(message)}")
         # Link once more with room for everything, to say how much there is and what it is.
         roomy = dataclasses.replace(memory, flash_bytes=1 << 28, ram_address=1 << 30, ram_bytes=1 << 28)
-        elf = self.out / f".{self.app}.oversize"
+        elf = self.out / f".{self.program.name}.oversize"
         command = [self.cc, *self.board.toolchain.flags, *self._link_flags(roomy), *map(str, objects), "-o", str(elf)]
         if _run(command).returncode != 0:
             return HarkenError(f"the image for {self.board.name} does not fit: {_first_error(message)}")

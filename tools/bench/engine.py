@@ -20,6 +20,7 @@ from firmware_gen.compiler import CompiledModel, compile_whole
 Int8Array = npt.NDArray[np.int8]
 
 RUNTIME = Path(__file__).parent / "engine_runtime"
+CLOCK = Path(__file__).parent / "instruction_clock" / "hk_bench_clock.c"
 CORE_INCLUDE = Path(build_core.__file__).parent / "core" / "include"
 
 DEFAULT_STEPS = 500
@@ -204,7 +205,7 @@ def build(
     (folder / "inputs.c").write_text(data, encoding="utf-8")
     engine = next(path for path in compiled.sources if path.name == "hk_model.c")
     include = [f"-I{path}" for path in (CORE_INCLUDE, _generated_include(), engine.parent, RUNTIME)]
-    runtime = [RUNTIME / "main.c", RUNTIME / target.startup, folder / "inputs.c"]
+    runtime = [RUNTIME / "main.c", RUNTIME / target.startup, CLOCK, folder / "inputs.c"]
     objects = []
     for source, speed in [(engine, (optimisation,)), *((source, _RUNTIME_FLAGS) for source in runtime)]:
         objects.append(folder / f"{source.stem}.o")

@@ -1,4 +1,4 @@
-"""`harken bench`: measures what engines take of the cores they run on."""
+"""`harken bench`: measures what engines and devices take of the cores they run on."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the group `bench` and its commands."""
-    group = subparsers.add_parser("bench", help="measure engines on emulated cores").add_subparsers(
+    group = subparsers.add_parser("bench", help="measure engines and devices on emulated cores").add_subparsers(
         dest="bench_command", required=True
     )
     engine = group.add_parser("engine", help="instructions, code, constants, RAM and stack of one step of a model")
@@ -18,6 +18,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     engine.add_argument("--split", action="store_true", help="also say what each kind of operator takes of a step")
     engine.add_argument("--json", action="store_true", help="end with one line of JSON")
     engine.set_defaults(func=_engine)
+    device = group.add_parser("device", help="instructions of the whole audio path for a second of audio, by part")
+    device.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
+    device.add_argument("--boards", nargs="+", metavar="BOARD", help="default: every one that can be emulated here")
+    device.add_argument("--json", action="store_true", help="end with one line of JSON")
+    device.add_argument(
+        "--write-baseline", action="store_true", help="make the figures the ones that a test lets none outgrow"
+    )
+    device.set_defaults(func=_device)
 
 
 def _engine(args: argparse.Namespace) -> int:
@@ -49,3 +57,46 @@ def _engine(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"model": str(model), "boards": {board: asdict(item) for board, item in figures.items()}}))
     return 0 if all(item.differing_bytes == 0 for item in figures.values()) else 1
+
+
+def _device(args: argparse.Namespace) -> int:
+    from edge.errors import HarkenError
+    from firmware_gen.build import DEFAULT_MODEL
+    from tools.bench.device import countable_boards, measure, write_baseline
+
+    if args.write_baseline and args.model is not None:
+        raise HarkenError("the baseline is the committed detector's: leave out --model")
+    boards, reasons = countable_boards(args.boards)
+    for name, reason in reasons.items():
+        print(f"{name}: left out, {reason}", file=sys.stderr)
+    figures = {}
+    print("instructions for a second of audio, in thousands")
+    for board in boards:
+        item = figures[board.name] = measure(board, args.model)
+        if len(figures) == 1:
+            names = [*item.split, "total", "worst"]
+            widths = [max(6, len(name)) for name in names]
+            row = " ".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
+            print(f"{'board':<13} {row}  {'flash B':>7} {'RAM B':>6}")
+        counts = [*item.split.values(), item.instructions_per_audio_second, item.worst_audio_second]
+        row = " ".join(f"{round(count / 1000):>{width},}" for count, width in zip(counts, widths, strict=True))
+        print(f"{board.name:<13} {row}  {item.flash_bytes:>7,} {item.ram_bytes:>6,}")
+    print("a cadence analysis, five a second while an event is suspected: they are in the worst second only")
+    for name, item in figures.items():
+        cadence = item.cadence_analysis
+        print(
+            f"{name:<13} {cadence.instructions:,} instructions in the mean of {cadence.analyses}, "
+            f"{cadence.worst_instructions:,} at most"
+        )
+    if args.write_baseline:
+        write_baseline(figures)
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "model": str(args.model or DEFAULT_MODEL),
+                    "boards": {board: asdict(item) for board, item in figures.items()},
+                }
+            )
+        )
+    return 0

@@ -90,25 +90,39 @@ def replay(
     with TemporaryDirectory(prefix="harken-replay-") as name:
         folder = Path(name)
         (folder / "in.pcm").write_bytes(pcm.astype("<i2").tobytes())
-        files = ["in.pcm", "out.bin"]
-        if board.run.runner == "process":
-            command = [str(image.elf.resolve()), *files]
-        else:
-            command = [*_qemu(board, image, files), "-serial", "none"]
-        try:
-            result = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise HarkenError(f"replay on {board.name} took over {timeout_s:.0f} s: give it less audio") from None
-        if result.returncode != 0:
-            said = (result.stderr + result.stdout).strip().replace("\n", "; ")
-            raise HarkenError(f"replay on {board.name} failed (exit {result.returncode}): {said or 'no message'}")
+        run_to_end(board, image, ["in.pcm", "out.bin"], folder, timeout_s)
         rows = np.fromfile(folder / "out.bin", np.uint8)
     if len(rows) % steps or len(rows) // steps <= STEP_FEATURES:
         raise HarkenError(f"replay on {board.name} wrote {len(rows)} bytes for {steps} steps: build the image again")
     table = rows.reshape(steps, -1)
     return table[:, :STEP_FEATURES].view(np.int8), table[:, STEP_FEATURES:]
+
+
+def run_to_end(
+    board: Board,
+    image: Image,
+    arguments: Sequence[str],
+    folder: Path,
+    timeout_s: float = 600.0,
+    emulator_options: Sequence[str] = (),
+) -> None:
+    """Run a program that takes `arguments`, none of which holds a space, and ends by itself; its folder is `folder`.
+
+    Raises:
+        HarkenError: the image cannot be run, fails, or takes longer than `timeout_s`.
+    """
+    name = image.elf.stem
+    if board.run.runner == "process":
+        command = [str(image.elf.resolve()), *arguments]
+    else:
+        command = [*_qemu(board, image, arguments), *emulator_options, "-serial", "none"]
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise HarkenError(f"{name} on {board.name} took over {timeout_s:.0f} s: give it less audio") from None
+    if result.returncode != 0:
+        said = (result.stderr + result.stdout).strip().replace("\n", "; ")
+        raise HarkenError(f"{name} on {board.name} failed (exit {result.returncode}): {said or 'no message'}")
 
 
 def _qemu(board: Board, image: Image, arguments: Sequence[str]) -> list[str]:

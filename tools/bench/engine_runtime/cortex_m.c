@@ -1,4 +1,4 @@
-/* Start-up of a Cortex-M: vector table, vector unit on, SysTick counting the core's clock. */
+/* Start-up of a Cortex-M: vector table, vector unit on. */
 #include <stddef.h>
 
 #include "runtime.h"
@@ -8,26 +8,7 @@ extern uint32_t hk_bss_start[], hk_bss_end[];
 
 enum { SYS_EXIT = 0x18, RUN_TIME_ERROR = 0x20023 };
 
-static volatile uint32_t *const systick_control = (volatile uint32_t *)0xE000E010;
-static volatile uint32_t *const systick_reload = (volatile uint32_t *)0xE000E014;
-static volatile uint32_t *const systick_value = (volatile uint32_t *)0xE000E018;
 static volatile uint32_t *const coprocessor_access = (volatile uint32_t *)0xE000ED88;
-
-const uint32_t hk_bench_tick_mask = 0x00ffffff;
-
-uint32_t hk_bench_ticks(void)
-{
-    return 0x00ffffff - *systick_value;
-}
-
-__attribute__((noinline)) void hk_bench_spin(uint32_t rounds)
-{
-    __asm__ volatile("1: subs %0, #1\n\t"
-                     "bne 1b"
-                     : "+l"(rounds)
-                     :
-                     : "cc");
-}
 
 __attribute__((noinline)) intptr_t hk_bench_semihost(intptr_t operation, const void *argument)
 {
@@ -51,9 +32,7 @@ void hk_bench_reset(void)
     for (volatile uint32_t *word = hk_bss_start; word < hk_bss_end; word++) {
         *word = 0;
     }
-    *systick_reload = 0x00ffffff;
-    *systick_value = 0;
-    *systick_control = 5; /* the core's clock, no interrupt */
+    hk_bench_clock_start();
     hk_bench_main();
     fault();
 }

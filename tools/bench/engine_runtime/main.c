@@ -1,8 +1,5 @@
 /* Runs an engine over inputs linked into the image, and writes the outputs and what they took to files on the machine
- * that runs the emulator.
- *
- * With `-icount shift=0` the emulator's clock advances 1 ns an instruction. Cores whose timer counts slower than that
- * tell how many instructions a tick is by a loop of known length. */
+ * that runs the emulator. */
 #include <stddef.h>
 
 #include "hk_engine.h"

@@ -1,4 +1,4 @@
-/* Start-up of a RISC-V core in machine mode. It counts retired instructions itself. */
+/* Start-up of a RISC-V core in machine mode. */
 #include <stddef.h>
 
 #include "runtime.h"
@@ -6,26 +6,6 @@
 extern uint32_t hk_bss_start[], hk_bss_end[];
 
 enum { SYS_EXIT = 0x18, RUN_TIME_ERROR = 0x20023 };
-
-const uint32_t hk_bench_tick_mask = UINT32_MAX;
-
-uint32_t hk_bench_ticks(void)
-{
-    uint32_t count;
-    __asm__ volatile(".option push\n\t"
-                     ".option arch, +zicsr\n\t"
-                     "csrr %0, minstret\n\t"
-                     ".option pop"
-                     : "=r"(count));
-    return count;
-}
-
-__attribute__((noinline)) void hk_bench_spin(uint32_t rounds)
-{
-    __asm__ volatile("1: addi %0, %0, -1\n\t"
-                     "bnez %0, 1b"
-                     : "+r"(rounds));
-}
 
 /* The three instructions by which RISC-V tells such a call from any other breakpoint; they must not be compressed and
  * must lie in one page. */
@@ -58,6 +38,7 @@ __attribute__((used)) static void start(void)
     for (volatile uint32_t *word = hk_bss_start; word < hk_bss_end; word++) {
         *word = 0;
     }
+    hk_bench_clock_start();
     hk_bench_main();
     fault();
 }

@@ -4,19 +4,14 @@
 
 #include <stdint.h>
 
-/* Runs after start-up, with memory as C wants it. */
-void hk_bench_main(void);
+#include "../instruction_clock/hk_bench_clock.h"
 
-/* Time since some start, in a unit of the core's own; only the bits of the mask count. */
-uint32_t hk_bench_ticks(void);
-extern const uint32_t hk_bench_tick_mask;
+/* Runs after start-up, with memory as C wants it and the clock running. */
+void hk_bench_main(void);
 
 /* What the engine calls after each operator where the image is built to split a step: adds the time since the last call
  * to that of `number`. */
 void hk_bench_operator_done(uint32_t number);
-
-/* Exactly 2 * `rounds` instructions, and a few around them. */
-void hk_bench_spin(uint32_t rounds);
 
 /* Where the caller's stack ends. */
 static inline uintptr_t hk_bench_stack_pointer(void)
