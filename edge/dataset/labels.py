@@ -23,7 +23,7 @@ class LabelTiming:
 
     Attributes:
         bridge_s: gaps up to this are inside the event: its label goes on over them.
-        grace_s: from each onset, no answer is asked for yet.
+        grace_s: from each onset, no answer is asked for yet; what is over before that is no target at all.
         hold_s: the label stays this long after the last sound.
         tail_s: for this long after that, either answer is right.
     """
@@ -35,10 +35,11 @@ class LabelTiming:
 
 
 # alarms: the whole alarm across the gaps of its cadence (T3 pauses 1.5 s, T4 5 s), and it cannot be known that
-# an alarm is over before its pause has passed
+# an alarm is over before its pause has passed. Nor is one beep an alarm: three beeps and the beginning of T3's pause
+# are the least that sets it apart from an appliance, and four pulses are T4 only when they come again after 5 s.
 TIMING: dict[str, LabelTiming] = {
-    "smoke_alarm": LabelTiming(bridge_s=2.3, grace_s=0.6, hold_s=0.3, tail_s=2.0),
-    "co_alarm": LabelTiming(bridge_s=6.0, grace_s=0.7, hold_s=0.3, tail_s=5.8),
+    "smoke_alarm": LabelTiming(bridge_s=2.3, grace_s=3.0, hold_s=0.3, tail_s=2.0),
+    "co_alarm": LabelTiming(bridge_s=6.0, grace_s=6.2, hold_s=0.3, tail_s=5.8),
     "glass_break": LabelTiming(bridge_s=0.3, grace_s=0.06, hold_s=0.4, tail_s=0.6),
     "footsteps": LabelTiming(bridge_s=1.0, grace_s=0.8, hold_s=0.3, tail_s=1.0),
     "door": LabelTiming(bridge_s=0.3, grace_s=0.06, hold_s=0.4, tail_s=0.6),
@@ -59,16 +60,24 @@ def merged(intervals_s: Sequence[tuple[float, float]], bridge_s: float) -> list[
     return spans
 
 
-def paint(labels: np.ndarray, event: str, index: int, intervals_s: Sequence[tuple[float, float]]) -> None:
+def paint(
+    labels: np.ndarray,
+    event: str,
+    index: int,
+    intervals_s: Sequence[tuple[float, float]],
+    grace_s: float | None = None,
+) -> None:
     """Write the label of one event that sounds at `intervals_s` (seconds, sorted) into `labels` uint8[steps, events].
 
-    A target that another sound of the same event has already set is kept.
+    A target that another sound of the same event has already set is kept. `grace_s` replaces the event's own where
+    this sound can be known earlier or later.
     """
     timing = TIMING[event]
+    grace = timing.grace_s if grace_s is None else grace_s
     column = labels[:, index]
     for start_s, end_s in merged(intervals_s, timing.bridge_s):
         start, end = _step(start_s), _step(end_s + timing.hold_s, upwards=True)
-        ready = min(_step(start_s + timing.grace_s), end)
+        ready = min(_step(start_s + grace), end)
         _ignore(column[start:ready])
         column[ready:end] = (column[ready:end] & ~np.uint8(IGNORED)) | TARGET
         _ignore(column[end : end + round(timing.tail_s * STEPS_PER_SECOND)])

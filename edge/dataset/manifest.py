@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,46 @@ def read_audio(recording: Recording) -> np.ndarray:
     if samples.shape[0] == 0 or not np.any(samples):
         raise HarkenError(f"{where} holds no sound: replace the file or drop the row")
     return samples[:, 0].copy()
+
+
+def content_hash(recording: Recording) -> str:
+    """Return the SHA-256 (hex) of the samples of `recording`, whatever format they are kept in.
+
+    Raises:
+        HarkenError: as `read_audio`.
+    """
+    return hashlib.sha256(np.round(read_audio(recording) * 32767).astype("<i2").tobytes()).hexdigest()
+
+
+def check_audio(recordings: Sequence[Recording], skip_bad: bool = False) -> list[Recording]:
+    """Decode every recording and return those that can be used, in order.
+
+    Two recordings of the same samples under different originals would pass a split unseen: the later one is a fault.
+
+    Args:
+        recordings: as `read_manifest` returns them.
+        skip_bad: leave out recordings that are wrong instead of raising.
+
+    Raises:
+        HarkenError: (without `skip_bad`) a recording cannot be decoded, holds no sound, is not 16 kHz mono, or is the
+            sound of another original; with its line.
+    """
+    usable: list[Recording] = []
+    seen: dict[str, Recording] = {}
+    for recording in recordings:
+        try:
+            earlier = seen.setdefault(content_hash(recording), recording)
+            if earlier.original_id != recording.original_id:
+                raise HarkenError(
+                    f"{recording.path} (manifest line {recording.line}) holds the same samples as {earlier.path} "
+                    f"(line {earlier.line}) under another original_id: give both one, or drop a row"
+                )
+        except HarkenError:
+            if not skip_bad:
+                raise
+            continue
+        usable.append(recording)
+    return usable
 
 
 def _fault(row: Mapping[str, str | None], folder: Path, seen: Mapping[str, int]) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import signal
 
 from edge import catalogue
 from edge.dataset import labels as labelling
+from edge.dataset import microphones
 from edge.dataset import rooms as room_model
 from edge.dataset.manifest import SAMPLE_RATE_HZ
 from edge.dataset.rooms import Room
@@ -18,6 +19,7 @@ from edge.dataset.sounds import BACKGROUND_LABELS, BROADCAST, Sound, SoundLibrar
 FULL_SCALE = 32767.0
 _QUIETEST_EVENT_DBFS = -72.0
 _LOUDEST_PEAK = 0.98
+_NEAR_MISS, _EVERYDAY = "near miss", "everyday"
 
 
 @dataclass(frozen=True)
@@ -29,37 +31,49 @@ class MixtureRule:
         snr_db: range of an event's level over the background, each measured where it sounds.
         background_dbfs: range of the background's level.
         floor_dbfs: range of the microphone's own noise.
+        eventless_share: scenes in which no event is placed: household sounds, speech, music and near misses only.
         empty_share: scenes without any foreground.
         silent_share: scenes whose background is only the microphone's noise.
         digital_silence_share: scenes in which even that is missing.
         foregrounds: least and most sounds placed in one scene.
         room_share: scenes heard in a room.
         coloured_share: scenes heard through a microphone that is not flat.
+        worn_share: sounds that come through a narrow line, a cheap recorder or a lossy codec.
         near_miss_weight: how often a near miss is drawn, relative to the events' weights.
-        everyday_weight: how often a household sound or speech is drawn.
-        event_weights: how often each event is drawn; 1 where not named.
+        everyday_weight: how often a household sound, speech or music is drawn.
+        event_weights: how often each event is drawn; 1 where not named. With an alarm at 0, nothing is drawn of which
+            nobody could say whether it is one.
     """
 
     scene_s: int = 40
     snr_db: tuple[float, float] = (-5.0, 27.0)
     background_dbfs: tuple[float, float] = (-72.0, -24.0)
     floor_dbfs: tuple[float, float] = (-92.0, -66.0)
-    empty_share: float = 0.15
+    eventless_share: float = 0.38
+    empty_share: float = 0.06
     silent_share: float = 0.22
     digital_silence_share: float = 0.08
-    foregrounds: tuple[int, int] = (3, 8)
-    room_share: float = 0.6
-    coloured_share: float = 0.6
-    near_miss_weight: float = 2.2
-    everyday_weight: float = 2.6
+    foregrounds: tuple[int, int] = (2, 7)
+    room_share: float = 0.62
+    coloured_share: float = 0.65
+    worn_share: float = 0.15
+    near_miss_weight: float = 3.4
+    everyday_weight: float = 2.0
     event_weights: Mapping[str, float] = field(
-        default_factory=lambda: {"glass_break": 2.0, "door": 2.0, "footsteps": 1.5, "appliance_beep": 1.2}
+        default_factory=lambda: {"glass_break": 2.0, "door": 2.0, "footsteps": 1.5, "smoke_alarm": 1.2, "dog_bark": 1.6}
     )
+
+    def without(self, *events: str) -> MixtureRule:
+        """Return the rule by which no sound of `events` is placed, nor any that might be one."""
+        return replace(self, event_weights={**self.event_weights, **dict.fromkeys(events, 0.0)})
 
 
 @dataclass(frozen=True)
 class PlacedEvent:
-    """An event in a scene: when (seconds), and how loud over the background (dB)."""
+    """An event, or a sound that is none, in a scene: when (seconds), and how loud over the background (dB).
+
+    `name` is the event's, and of a sound that is none, its kind.
+    """
 
     name: str
     start_s: float
@@ -74,12 +88,14 @@ class Scene:
     Attributes:
         pcm: int16[n] at 16 kHz.
         labels: uint8[steps, events] of `labels` bits, events in catalogue order.
-        events: what was placed.
+        events: the events that were placed.
+        others: what else was placed in the foreground: near misses and household sounds.
     """
 
     pcm: np.ndarray
     labels: np.ndarray
     events: tuple[PlacedEvent, ...]
+    others: tuple[PlacedEvent, ...] = ()
 
 
 class SceneMaker:
@@ -91,14 +107,13 @@ class SceneMaker:
         self._rule = rule
         self._names = catalogue.load().names
         self._samples = rule.scene_s * SAMPLE_RATE_HZ
-        kinds = [*self._names, "near_miss", "everyday"]
-        weights = [rule.event_weights.get(name, 1.0) for name in self._names]
-        weights += [rule.near_miss_weight, rule.everyday_weight]
         # an event that this part of the split has no recording of and synthesis cannot make is not drawn
-        able = [library.can_make(kind) if kind in self._names else True for kind in kinds]
-        self._kinds = [kind for kind, is_able in zip(kinds, able, strict=True) if is_able]
-        kept = np.array([weight for weight, is_able in zip(weights, able, strict=True) if is_able])
-        self._probabilities = kept / kept.sum()
+        weights = {name: rule.event_weights.get(name, 1.0) for name in self._names if library.can_make(name)}
+        others = {_NEAR_MISS: rule.near_miss_weight, _EVERYDAY: rule.everyday_weight}
+        self._with_events = _shares(weights | others)
+        self._eventless = _shares(others if any(others.values()) else {_EVERYDAY: 1.0})
+        self._is_alarm_barred = any(weights.get(name) == 0.0 for name in ("smoke_alarm", "co_alarm"))
+        self._barred = {name for name, weight in weights.items() if weight == 0.0}
 
     def make(self, seed: int | Sequence[int]) -> Scene:
         """Return the scene of this seed."""
@@ -109,29 +124,38 @@ class SceneMaker:
         if self._rooms and rng.random() < rule.room_share:
             room = self._rooms[int(rng.integers(len(self._rooms)))]
         mix, background_db = self._background(rng, labels)
-        placed: list[PlacedEvent] = []
+        events: list[PlacedEvent] = []
+        others: list[PlacedEvent] = []
+        has_events = rng.random() >= rule.eventless_share
         if rng.random() >= rule.empty_share:
             for _ in range(int(rng.integers(rule.foregrounds[0], rule.foregrounds[1] + 1))):
-                sound = self._draw(rng)
-                event = self._place(mix, labels, sound, room, background_db, rng)
-                if event:
-                    placed.append(event)
+                sound = self._draw(rng, has_events)
+                placed = self._place(mix, labels, sound, room, background_db, rng)
+                if placed:
+                    (events if sound.event else others).append(placed)
         if rng.random() < rule.coloured_share:
-            mix = _coloured(mix, rng)
+            mix = microphones.coloured(mix, rng)
         peak = float(np.max(np.abs(mix)))
         # one scene in ten overloads the microphone
         if peak > _LOUDEST_PEAK and rng.random() > 0.1:
             mix *= _LOUDEST_PEAK / peak
         pcm = np.clip(np.round(mix * FULL_SCALE), -32768, 32767).astype(np.int16)
-        return Scene(pcm, labels, tuple(placed))
+        return Scene(pcm, labels, tuple(events), tuple(others))
 
-    def _draw(self, rng: np.random.Generator) -> Sound:
-        kind = self._kinds[int(rng.choice(len(self._kinds), p=self._probabilities))]
-        if kind == "near_miss":
-            return self._library.near_miss(rng)
-        if kind == "everyday":
-            return self._library.everyday(rng)
-        return self._library.event(kind, rng)
+    def _draw(self, rng: np.random.Generator, has_events: bool) -> Sound:
+        kinds, shares = self._with_events if has_events else self._eventless
+        while True:
+            kind = kinds[int(rng.choice(len(kinds), p=shares))]
+            if kind == _NEAR_MISS:
+                sound = self._library.near_miss(rng)
+            elif kind == _EVERYDAY:
+                sound = self._library.everyday(rng)
+            else:
+                sound = self._library.event(kind, rng)
+            # a near miss of an alarm may be an appliance's beep, which is an event
+            is_unwanted = sound.event is not None and (not has_events or sound.event in self._barred)
+            if not is_unwanted and not (sound.is_doubtful and self._is_alarm_barred):
+                return sound
 
     def _background(self, rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the background float32[n] and its level in dBFS."""
@@ -178,14 +202,14 @@ class SceneMaker:
         background_db: float,
         rng: np.random.Generator,
     ) -> PlacedEvent | None:
-        """Add a sound to the mixture and to the labels; None if it is no event or fell outside the scene."""
-        wet = sound.pcm
+        """Add a sound to the mixture and to the labels; None if it fell outside the scene."""
+        wet = microphones.worn(sound.pcm, rng) if rng.random() < self._rule.worn_share else sound.pcm
         if room is not None:
             wet = room_model.place(wet, room.responses[int(rng.integers(len(room.responses)))])
         length_s = len(sound.pcm) / SAMPLE_RATE_HZ
         # alarms may have begun before the scene and go on after it
         earliest = -0.3 * length_s if length_s > 6 else 0.0
-        start_s = float(rng.uniform(earliest, max(earliest + 0.1, self._rule.scene_s - min(length_s, 8.0))))
+        start_s = float(rng.uniform(earliest, max(earliest + 0.1, self._rule.scene_s - min(length_s, 14.0))))
         snr_db = float(rng.uniform(*self._rule.snr_db))
         level_db = float(np.clip(background_db + snr_db, _QUIETEST_EVENT_DBFS, -8.0))
         gain = _amplitude(level_db) / (_level_where(sound.pcm, sound.on_s) + 1e-9)
@@ -193,18 +217,26 @@ class SceneMaker:
         cut = wet[max(0, -at) : max(0, self._samples - at)]
         begin = max(0, at)
         mix[begin : begin + len(cut)] += gain * cut
-        shifted = [(start_s + a, start_s + b) for a, b in sound.on_s]
+        # what sounded before the scene began was not heard
+        shifted = [(max(0.0, start_s + a), start_s + b) for a, b in sound.on_s]
         on_s = [(a, b) for a, b in shifted if b > 0 and a < self._rule.scene_s]
         if not on_s:
             return None
+        first_s, last_s = on_s[0][0], on_s[-1][1]
         for name in sound.ignored:
-            labelling.ignore(labels, self._names.index(name), on_s[0][0], on_s[-1][1] + 1.5)
-        for name in sound.early_ignored:
-            labelling.ignore(labels, self._names.index(name), on_s[0][0], on_s[0][0] + sound.early_s)
-        if sound.event is None:
-            return None
-        labelling.paint(labels, sound.event, self._names.index(sound.event), on_s)
-        return PlacedEvent(sound.event, max(0.0, on_s[0][0]), min(on_s[-1][1], float(self._rule.scene_s)), snr_db)
+            labelling.ignore(labels, self._names.index(name), first_s, last_s + 1.5)
+        for unasked in sound.unasked:
+            index = self._names.index(unasked.event)
+            labelling.ignore(labels, index, first_s + unasked.from_s, first_s + unasked.to_s)
+        if sound.event is not None:
+            labelling.paint(labels, sound.event, self._names.index(sound.event), on_s, sound.knowable_s)
+        name = sound.event or sound.kind
+        return PlacedEvent(name, first_s, min(last_s, float(self._rule.scene_s)), snr_db)
+
+
+def _shares(weights: Mapping[str, float]) -> tuple[list[str], np.ndarray]:
+    kept = {name: weight for name, weight in weights.items() if weight > 0.0}
+    return list(kept), np.array(list(kept.values())) / sum(kept.values())
 
 
 def coloured_noise(rng: np.random.Generator, samples: int) -> np.ndarray:
@@ -222,14 +254,6 @@ def coloured_noise(rng: np.random.Generator, samples: int) -> np.ndarray:
             hum = sum(np.sin(2 * np.pi * mains_hz * k * t + rng.uniform(0, 6.28)) / k for k in (1, 2, 3, 5))
             noise = noise / np.std(noise) + float(rng.uniform(0.2, 2.0)) * hum
     return np.asarray(noise / (np.sqrt(np.mean(noise**2)) + 1e-9), dtype=np.float32)
-
-
-def _coloured(mix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hear `mix` through a random microphone and casing: a low cut and a shelf of up to 8 dB either way."""
-    low_cut = signal.butter(1, float(rng.uniform(20, 250)), "highpass", fs=SAMPLE_RATE_HZ, output="sos")
-    corner_hz, shelf = float(rng.uniform(500, 5000)), _amplitude(float(rng.uniform(-8, 8)))
-    low = signal.sosfilt(signal.butter(1, corner_hz, "lowpass", fs=SAMPLE_RATE_HZ, output="sos"), mix)
-    return signal.sosfilt(low_cut, low + shelf * (mix - low)).astype(np.float32)
 
 
 def _level_where(pcm: np.ndarray, on_s: Sequence[tuple[float, float]]) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from edge import build_core, native
 from edge.dataset import mixtures, rooms, splits
 from edge.dataset.manifest import MANIFEST_FILE, Recording, read_manifest
-from edge.dataset.mixtures import MixtureRule, SceneMaker
+from edge.dataset.mixtures import MixtureRule, PlacedEvent, SceneMaker
 from edge.dataset.sounds import SoundLibrary
 from edge.dataset.splits import SplitRule
 
@@ -33,6 +35,8 @@ class Recipe:
         mixture: what scenes are made of.
         split: which originals belong to which part.
         room_count: simulated rooms per part.
+        fold: (index, count) to hold out that fold of `splits.folds` rather than the held-out part of `split`; None for
+            `split` alone. To train on everything, give `split` shares of 0.
         has_codec: whether the audio has gone through the clip codec (IMA-ADPCM), as what the verifier hears has.
         skip_bad: leave out manifest rows that are wrong.
     """
@@ -41,7 +45,8 @@ class Recipe:
     seed: int = 1
     mixture: MixtureRule = field(default_factory=MixtureRule)
     split: SplitRule = field(default_factory=SplitRule)
-    room_count: int = 48
+    room_count: int = 64
+    fold: tuple[int, int] | None = None
     has_codec: bool = False
     skip_bad: bool = False
 
@@ -65,12 +70,14 @@ class Shards:
     Attributes:
         features: int8[scenes, frames, 40].
         labels: uint8[scenes, steps, events], bits of `edge.dataset.labels`.
-        events: what each scene holds.
+        events: the events that each scene holds.
+        others: near misses and other sounds that are none, in each scene.
     """
 
     features: np.ndarray
     labels: np.ndarray
-    events: tuple[tuple[mixtures.PlacedEvent, ...], ...]
+    events: tuple[tuple[PlacedEvent, ...], ...]
+    others: tuple[tuple[PlacedEvent, ...], ...] = ()
 
     @property
     def hours(self) -> float:
@@ -85,7 +92,11 @@ class Shards:
 
 def recordings_of_parts(recipe: Recipe) -> dict[str, list[Recording]]:
     """Return the recordings of every part of the recipe's split."""
-    return splits.split(read_manifest(recipe.data, recipe.skip_bad), recipe.split)
+    recordings = read_manifest(recipe.data, recipe.skip_bad)
+    if recipe.fold is None:
+        return splits.split(recordings, recipe.split)
+    held_out, count = recipe.fold
+    return splits.fold_parts(recordings, count, held_out, recipe.split)
 
 
 def scene_maker(recipe: Recipe, part: str, recordings: Sequence[Recording]) -> SceneMaker:
@@ -109,7 +120,7 @@ def load(recipe: Recipe, part: str, hours: float, cache_dir: Path, say: Callable
     shard_hours = SCENES_PER_SHARD * recipe.mixture.scene_s / 3600
     count = int(np.ceil(hours / shard_hours - 1e-9))
     maker: SceneMaker | None = None
-    features, labels, events = [], [], []
+    features, labels, events, others = [], [], [], []
     for index in range(count):
         path = folder / f"{part}_{index:04d}.npz"
         if not path.exists():
@@ -121,24 +132,50 @@ def load(recipe: Recipe, part: str, hours: float, cache_dir: Path, say: Callable
         with np.load(path) as shard:
             features.append(shard["features"])
             labels.append(shard["labels"])
-            for listed in json.loads(str(shard["events"])):
-                events.append(tuple(mixtures.PlacedEvent(**event) for event in listed))
-    return Shards(np.concatenate(features), np.concatenate(labels), tuple(events))
+            events += _placed(shard["events"])
+            others += _placed(shard["others"])
+    return Shards(np.concatenate(features), np.concatenate(labels), tuple(events), tuple(others))
+
+
+def _placed(stored: np.ndarray) -> list[tuple[PlacedEvent, ...]]:
+    return [tuple(PlacedEvent(**placed) for placed in listed) for listed in json.loads(str(stored))]
 
 
 def _make(maker: SceneMaker, recipe: Recipe, part: str, index: int, path: Path) -> None:
-    features, labels, events = [], [], []
+    features, labels, events, others = [], [], [], []
     for scene_index in range(index * SCENES_PER_SHARD, (index + 1) * SCENES_PER_SHARD):
         scene = maker.make((recipe.seed, _PART_SEED[part], scene_index))
         pcm = through_codec(scene.pcm) if recipe.has_codec else scene.pcm
         features.append(native.features(pcm))
         labels.append(scene.labels)
-        events.append([asdict(event) for event in scene.events])
-    unfinished = path.with_suffix(".part.npz")
+        events.append([asdict(placed) for placed in scene.events])
+        others.append([asdict(placed) for placed in scene.others])
+    # two processes may make the same shard: each writes its own file, and the last one stays
+    unfinished = path.with_suffix(f".{os.getpid()}.part.npz")
     np.savez_compressed(
-        unfinished, features=np.stack(features), labels=np.stack(labels), events=np.array(json.dumps(events))
+        unfinished,
+        features=np.stack(features),
+        labels=np.stack(labels),
+        events=np.array(json.dumps(events)),
+        others=np.array(json.dumps(others)),
     )
     unfinished.replace(path)
+
+
+def scenes_without_alarms(recipe: Recipe, part: str, seed: int) -> Iterator[mixtures.Scene]:
+    """Make scenes without end in which no alarm is, nor any sound that might be one, from one part's recordings.
+
+    For counting false alarms. Everything else is as in training scenes, near misses of alarms among it.
+
+    Args:
+        recipe: its `mixture` without alarms is what scenes are made of.
+        part: one of `splits.PARTS`.
+        seed: of the scenes; their rooms are the part's.
+    """
+    quiet = replace(recipe, mixture=recipe.mixture.without("smoke_alarm", "co_alarm"))
+    maker = scene_maker(quiet, part, recordings_of_parts(quiet)[part])
+    for index in itertools.count():
+        yield maker.make((seed, _PART_SEED[part], index))
 
 
 def through_codec(pcm: np.ndarray) -> np.ndarray:

@@ -18,13 +18,30 @@ def _painted(event: str, intervals_s: list[tuple[float, float]], seconds: int = 
 
 def test_a_co_alarm_is_held_across_its_five_second_pauses() -> None:
     column = _painted("co_alarm", cadences.t4().intervals(26.0, start_s=2.0))
-    assert (column[4 * STEPS_PER_SECOND : 20 * STEPS_PER_SECOND] & TARGET).all()
-    assert not (column[4 * STEPS_PER_SECOND : 7 * STEPS_PER_SECOND] & SOUNDING).any()
+    assert (column[9 * STEPS_PER_SECOND : 20 * STEPS_PER_SECOND] & TARGET).all()
+    assert not (column[9 * STEPS_PER_SECOND : 13 * STEPS_PER_SECOND] & SOUNDING).any()
 
 
 def test_a_smoke_alarm_is_held_across_its_pauses() -> None:
     column = _painted("smoke_alarm", cadences.t3().intervals(20.0))
-    assert (column[STEPS_PER_SECOND : 17 * STEPS_PER_SECOND] & TARGET).all()
+    assert (column[3 * STEPS_PER_SECOND : 17 * STEPS_PER_SECOND] & TARGET).all()
+
+
+def test_a_fragment_of_an_alarm_is_no_target_and_nothing_is_asked_over_it() -> None:
+    for event, intervals_s in (
+        ("smoke_alarm", [(1.0, 1.5), (2.0, 2.5)]),
+        ("co_alarm", cadences.t4().intervals(3.0, 2.0)),
+    ):
+        column = _painted(event, intervals_s)
+        assert not (column & TARGET).any()
+        assert (column[STEPS_PER_SECOND * 2 : round(STEPS_PER_SECOND * 2.5)] & IGNORED).all()
+
+
+def test_a_sound_may_be_known_later_than_others_of_its_event() -> None:
+    painted = np.zeros((20 * STEPS_PER_SECOND, len(catalogue.load())), np.uint8)
+    labels.paint(painted, "smoke_alarm", 0, cadences.even(0.5, 0.5).intervals(20.0), grace_s=8.0)
+    first = int(np.flatnonzero(painted[:, 0] & TARGET)[0])
+    assert first == 8 * STEPS_PER_SECOND
 
 
 def test_two_barks_far_apart_are_two_sounds() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,56 @@ def test_an_original_with_two_labels_goes_with_the_rarer_one() -> None:
     alone = splits.part_of_originals(recordings, splits.SplitRule())
     together = splits.part_of_originals([*recordings, *shared], splits.SplitRule())
     assert all(alone[f"appliance_beep:{index}"] == together[f"appliance_beep:{index}"] for index in range(6))
+
+
+def test_folds_share_no_original_hold_everything_and_spread_each_label() -> None:
+    recordings = _recordings({"glass_break": 8, "door": 23, "siren": 1})
+    folds = splits.folds(recordings, 4)
+    originals = [{recording.original_id for recording in fold} for fold in folds]
+    assert sum(len(fold) for fold in originals) == len(set.union(*originals)) == 32
+    assert sum(len(fold) for fold in folds) == len(recordings)
+    assert [sum(name.startswith("glass_break") for name in fold) for fold in originals] == [2, 2, 2, 2]
+    assert {sum(name.startswith("door") for name in fold) for fold in originals} == {5, 6}
+
+
+def test_folds_do_not_depend_on_the_order_of_the_manifest_and_leave_out_what_is_not_judged() -> None:
+    recordings = _recordings({"door": 12, "speech": 9})
+    doubtful = [replace(recordings[0], original_id="x", use="ambiguous")]
+    names = [{recording.original_id for recording in fold} for fold in splits.folds(recordings, 3)]
+    assert names == [{r.original_id for r in fold} for fold in splits.folds([*doubtful, *recordings[::-1]], 3)]
+    with pytest.raises(HarkenError, match="1 folds"):
+        splits.folds(recordings, 1)
+
+
+def test_a_fold_is_held_out_of_training_and_validation() -> None:
+    recordings = _recordings({"glass_break": 8, "door": 23})
+    for index in range(4):
+        parts = splits.fold_parts(recordings, 4, index, splits.SplitRule())
+        held_out = {recording.original_id for recording in parts[splits.HELD_OUT]}
+        used = {recording.original_id for part in (splits.TRAIN, splits.VALIDATION) for recording in parts[part]}
+        assert held_out
+        assert not held_out & used
+        assert len(held_out | used) == 31
+    with pytest.raises(HarkenError, match="no fold 4"):
+        splits.fold_parts(recordings, 4, 4, splits.SplitRule())
+
+
+def test_the_same_sound_under_another_original_is_named_with_both_lines(tmp_path: Path) -> None:
+    rows = [_row(tmp_path, "one.wav"), _row(tmp_path, "another.wav", original_id="other")]
+    (tmp_path / "another.wav").write_bytes((tmp_path / "one.wav").read_bytes())
+    _write(tmp_path, rows)
+    recordings = manifest.read_manifest(tmp_path)
+    with pytest.raises(HarkenError, match=r"line 3.*same samples.*line 2"):
+        manifest.check_audio(recordings)
+    assert [recording.path.name for recording in manifest.check_audio(recordings, skip_bad=True)] == ["one.wav"]
+    with pytest.raises(HarkenError, match=r"line 3, held_out.*same sound.*line 2, train"):
+        splits.refuse_shared({splits.TRAIN: recordings[:1], splits.HELD_OUT: recordings[1:]})
+
+
+def test_recordings_that_cannot_be_used_are_left_out_only_when_told_to(tmp_path: Path) -> None:
+    _write(tmp_path, [_row(tmp_path, "silent.wav"), _row(tmp_path, "good.wav")])
+    soundfile.write(tmp_path / "silent.wav", np.zeros(1600, np.float32), 16_000)
+    recordings = manifest.read_manifest(tmp_path)
+    with pytest.raises(HarkenError, match=r"line 2.*no sound"):
+        manifest.check_audio(recordings)
+    assert [recording.path.name for recording in manifest.check_audio(recordings, skip_bad=True)] == ["good.wav"]

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from edge import catalogue, native
-from edge.dataset import shards, sounds, splits
-from edge.dataset.labels import SOUNDING, STEP_SAMPLES, TARGET
-from edge.dataset.manifest import read_manifest
+from edge.dataset import clips, made, near_misses, pool, recorded, shards, sounding, sounds, splits
+from edge.dataset.labels import IGNORED, SOUNDING, STEP_SAMPLES, TARGET
+from edge.dataset.manifest import Recording, read_manifest
 from edge.dataset.mixtures import MixtureRule, SceneMaker
 from edge.dataset.shards import Recipe
 from edge.dataset.sounds import SoundLibrary
+from edge.dataset.synthesis import cadences, signals
 from tests import made_recordings
 
 
@@ -38,7 +39,7 @@ def test_a_seed_fixes_its_scene(library: SoundLibrary) -> None:
 def test_a_label_stands_where_its_event_sounds(library: SoundLibrary) -> None:
     rule = MixtureRule(
         scene_s=20, snr_db=(20.0, 27.0), silent_share=1.0, empty_share=0.0, room_share=0.0, coloured_share=0.0,
-        foregrounds=(1, 1), near_miss_weight=0.0, everyday_weight=0.0,
+        foregrounds=(1, 1), near_miss_weight=0.0, everyday_weight=0.0, eventless_share=0.0, worn_share=0.0,
     )  # fmt: skip
     maker = SceneMaker(library, [], rule)
     compared = 0
@@ -112,3 +113,121 @@ def test_another_seed_or_recipe_is_another_set_of_shards(folder: Path) -> None:
         Recipe(data=folder, mixture=MixtureRule(scene_s=10)).digest(),
     }
     assert len(digests) == 4
+
+
+def test_an_even_beat_is_an_alarm_only_once_no_machine_would_go_on() -> None:
+    assert sounding.alarm_knowable_s(cadences.t3().intervals(20.0)) == sounding.KNOWN_AS_T3_S
+    assert sounding.alarm_knowable_s(cadences.even(0.27, 0.06).intervals(20.0)) == sounding.KNOWN_AS_UNBROKEN_S
+    assert sounding.alarm_knowable_s(cadences.unbroken().intervals(20.0)) == sounding.KNOWN_AS_UNBROKEN_S
+    assert sounding.alarm_knowable_s(cadences.even(0.5, 0.5).intervals(20.0)) == sounding.KNOWN_AS_BEAT_S
+
+
+def test_no_machine_beeps_longer_than_an_alarm_needs_to_be_known() -> None:
+    for seed in range(60):
+        made_beeps = signals.end_of_programme(np.random.default_rng(seed))
+        assert made_beeps.on_s[-1][1] <= sounding.KNOWN_AS_BEAT_S + 1.0
+
+
+def test_short_beeps_are_negatives_of_the_alarm_heads_from_the_first_to_the_last(library: SoundLibrary) -> None:
+    rule = MixtureRule(scene_s=20, silent_share=1.0, eventless_share=0.0, empty_share=0.0, foregrounds=(1, 1),
+                       near_miss_weight=0.0, everyday_weight=0.0).without("smoke_alarm", "co_alarm")  # fmt: skip
+    names = catalogue.load().names
+    maker = SceneMaker(library, [], rule)
+    beeps = [scene for scene in map(maker.make, range(60)) if scene.events and scene.events[0].name == "appliance_beep"]
+    assert len(beeps) >= 4
+    for scene in beeps:
+        alarms = scene.labels[:, [names.index("smoke_alarm"), names.index("co_alarm")]]
+        assert not (alarms & (TARGET | SOUNDING)).any()
+        assert (alarms & IGNORED != 0).mean() < 0.5
+
+
+@pytest.mark.parametrize("name", sorted(made.MAKERS))
+def test_made_events_sound_when_they_say(name: str) -> None:
+    for seed in range(5):
+        sound = made.MAKERS[name](np.random.default_rng(seed))
+        again = made.MAKERS[name](np.random.default_rng(seed))
+        assert np.array_equal(sound.pcm, again.pcm)
+        assert sound.event == name
+        assert list(sound.on_s) == sorted(sound.on_s)
+        assert 0 <= sound.on_s[0][0] < sound.on_s[-1][1] <= len(sound.pcm) / 16_000 + 0.021
+        is_on = np.zeros(len(sound.pcm) + 320, bool)
+        for start_s, end_s in sound.on_s:
+            is_on[round(start_s * 16_000) : round(end_s * 16_000)] = True
+        power = np.square(sound.pcm, dtype=np.float64)
+        assert power[is_on[: len(power)]].sum() > 0.6 * power.sum()
+
+
+def test_near_misses_are_of_many_kinds_seeded_and_never_an_alarm(library: SoundLibrary) -> None:
+    kinds = set()
+    for seed in range(150):
+        sound = near_misses.draw(library, np.random.default_rng(seed))
+        kinds.add(sound.kind)
+        assert sound.event in (None, "appliance_beep")
+        assert np.isfinite(sound.pcm).all()
+        if seed < 20:
+            assert np.array_equal(sound.pcm, near_misses.draw(library, np.random.default_rng(seed)).pcm)
+    assert len(kinds) >= 14
+
+
+def test_a_fragment_of_an_alarm_sounds_again_in_an_alarms_cadence() -> None:
+    t = np.arange(8_000) / 16_000
+    beep = (0.3 * np.sin(2 * np.pi * 3_000 * t)).astype(np.float32)
+    for seed in range(6):
+        alarm = recorded.smoke_alarm(beep, np.random.default_rng(seed))
+        assert len(alarm.pcm) >= 10 * 16_000
+        assert alarm.knowable_s is not None
+        spectrum = np.abs(np.fft.rfft(alarm.pcm))
+        assert np.argmax(spectrum) * 16_000 / len(alarm.pcm) == pytest.approx(3_000, rel=0.08)
+
+
+def test_eventless_scenes_are_as_many_as_the_rule_says(library: SoundLibrary) -> None:
+    maker = SceneMaker(library, [], MixtureRule(scene_s=6, eventless_share=1.0))
+    scenes = [maker.make(seed) for seed in range(15)]
+    assert not any(scene.events for scene in scenes)
+    assert not any((scene.labels & TARGET).any() for scene in scenes)
+    assert any(scene.others for scene in scenes)
+
+
+def test_scenes_without_alarms_hold_none_nor_what_may_be_one(folder: Path) -> None:
+    recipe = Recipe(data=folder, mixture=MixtureRule(scene_s=10), room_count=0)
+    endless = shards.scenes_without_alarms(recipe, splits.HELD_OUT, seed=9)
+    for _, scene in zip(range(20), endless, strict=False):
+        assert not {event.name for event in scene.events} & {"smoke_alarm", "co_alarm"}
+        assert "off cadence" not in {other.name for other in scene.others}
+
+
+def test_no_held_out_recording_is_heard_in_a_training_scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(data=folder, mixture=MixtureRule(scene_s=8), room_count=0)
+    parts = shards.recordings_of_parts(recipe)
+    allowed = {recording.path for recording in parts[splits.TRAIN]}
+    heard: set[Path] = set()
+    read = pool.read_audio
+
+    def noting(recording: Recording) -> np.ndarray:
+        heard.add(recording.path)
+        return read(recording)
+
+    monkeypatch.setattr(pool, "read_audio", noting)
+    maker = shards.scene_maker(recipe, splits.TRAIN, parts[splits.TRAIN])
+    for seed in range(25):
+        maker.make(seed)
+    assert len(heard) > 10
+    assert heard <= allowed
+
+
+def test_clips_lie_around_what_sounds_and_say_what_is_in_them(folder: Path, tmp_path: Path) -> None:
+    recipe = Recipe(data=folder, mixture=MixtureRule(scene_s=20, eventless_share=0.2), room_count=0)
+    scenes = shards.load(recipe, splits.VALIDATION, 0.01, tmp_path)
+    cut = clips.around_triggers(scenes, np.random.default_rng(1), 6)
+    again = clips.around_triggers(scenes, np.random.default_rng(1), 6)
+    assert np.array_equal(cut.features, again.features)
+    assert cut.features.shape == (6 * shards.SCENES_PER_SHARD, clips.CLIP_FRAMES, native.MEL_BANDS)
+    assert cut.target.any(axis=1).mean() > 0.2
+    assert not (cut.target & ~cut.asked).any()
+    for row in range(0, len(cut.features), 37):
+        begin = cut.trigger_steps[row] - clips.LEAD_STEPS
+        labels = scenes.labels[cut.scenes[row], begin : begin + clips.CLIP_STEPS]
+        is_untouched = ~labels.any(axis=0)
+        assert not cut.target[row, is_untouched].any()
+        assert cut.asked[row, is_untouched].all()
+        assert (labels[:, cut.target[row]] & SOUNDING).any(axis=0).all()

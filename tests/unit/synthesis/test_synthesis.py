@@ -15,7 +15,10 @@ from edge.dataset.synthesis import (
     cadences,
     impacts,
     noise,
+    signals,
+    sounders,
     tones,
+    tunes,
     voices,
 )
 from edge.dataset.synthesis.tones import SAMPLE_RATE_HZ, Audio
@@ -40,6 +43,26 @@ MAKERS: dict[str, Maker] = {
     "advertisement": lambda rng: advertisement.make(rng, 8.0, 2.0, 4.0).pcm,
     "alarm on television": lambda rng: advertisement.alarm_on_television(rng, 4.0),
     "room": acoustics.random_room,
+    "singing": lambda rng: tunes.singing(rng, 3.0),
+    "bowed string": lambda rng: tunes.bowed_string(rng, 3.0),
+    "whistle": lambda rng: tunes.whistle(rng, 3.0),
+    "bird": lambda rng: tunes.bird(rng, 3.0),
+    "alarm voice": lambda rng: sounders.render(sounders.alarm_voice(rng), [(0.1, 0.6)], 1.0, rng),
+    **{
+        maker.__name__: lambda rng, maker=maker: maker(rng).pcm
+        for maker in (
+            signals.end_of_programme,
+            signals.timer,
+            signals.keypad,
+            signals.melody,
+            signals.door_chime,
+            signals.telephone,
+            signals.monitor,
+            signals.reversing_vehicle,
+            signals.low_battery,
+            signals.emergency_siren,
+        )
+    },
 }
 
 

@@ -1,0 +1,81 @@
+"""Events that synthesis makes: what no recording covers, and more of what few recordings do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edge.dataset import recorded
+from edge.dataset.sounding import Sound, active_intervals, alarm_knowable_s, alarm_not_asked
+from edge.dataset.synthesis import cadences, impacts, signals, sounders
+
+_SIGNALS = (signals.end_of_programme, signals.timer, signals.keypad, signals.melody)
+_SIGNAL_SHARES = (0.5, 0.2, 0.1, 0.2)
+
+
+def smoke_alarm(rng: np.random.Generator) -> Sound:
+    """A smoke alarm of any cadence and voice, 12-40 s."""
+    cadence = recorded.smoke_cadence(rng)
+    duration_s = float(rng.uniform(12, 40))
+    on_s = cadence.intervals(duration_s, start_s=float(rng.uniform(-1.0, 0.5)))
+    pcm = sounders.render(sounders.alarm_voice(rng), on_s, duration_s, rng)
+    return Sound(pcm, "smoke_alarm", tuple(on_s), knowable_s=alarm_knowable_s(on_s), kind="made smoke alarm")
+
+
+def co_alarm(rng: np.random.Generator) -> Sound:
+    """A carbon monoxide alarm: T4 anywhere within its tolerances or at their corners, any voice, 13-40 s."""
+    if rng.random() < 0.4:
+        corners = cadences.t4_corners()
+        cadence = corners[int(rng.integers(len(corners)))]
+    else:
+        cadence = cadences.random_t4(rng)
+    duration_s = float(rng.uniform(13, 40))
+    on_s = cadence.intervals(duration_s, start_s=float(rng.uniform(0.0, 0.5)))
+    pcm = sounders.render(sounders.alarm_voice(rng), on_s, duration_s, rng)
+    return Sound(pcm, "co_alarm", tuple(on_s), kind="made CO alarm")
+
+
+def appliance_beep(rng: np.random.Generator) -> Sound:
+    """Beeps or a tune of a household machine."""
+    maker = _SIGNALS[int(rng.choice(len(_SIGNALS), p=_SIGNAL_SHARES))]
+    made = maker(rng)
+    kind = f"made {maker.__name__}"
+    return Sound(made.pcm, "appliance_beep", made.on_s, unasked=alarm_not_asked(made.on_s), kind=kind)
+
+
+def glass_break(rng: np.random.Generator) -> Sound:
+    """A pane or a bottle that breaks."""
+    pcm = impacts.glass_break(rng, float(rng.uniform(0.8, 2.2)))
+    return Sound(pcm, "glass_break", active_intervals(pcm), kind="made glass")
+
+
+def footsteps(rng: np.random.Generator) -> Sound:
+    """Somebody walks."""
+    pcm = impacts.walk(rng, float(rng.uniform(3.0, 8.0)))
+    return Sound(pcm, "footsteps", active_intervals(pcm), kind="made walk")
+
+
+def door(rng: np.random.Generator) -> Sound:
+    """A door that shuts."""
+    pcm = impacts.door_thump(rng)
+    return Sound(pcm, "door", active_intervals(pcm), kind="made door")
+
+
+MAKERS: dict[str, Callable[[np.random.Generator], Sound]] = {
+    "smoke_alarm": smoke_alarm,
+    "co_alarm": co_alarm,
+    "appliance_beep": appliance_beep,
+    "glass_break": glass_break,
+    "footsteps": footsteps,
+    "door": door,
+}
+# how much of an event is made where there are recordings too: more where originals are few
+SHARES = {
+    "smoke_alarm": 0.5,
+    "co_alarm": 0.7,
+    "appliance_beep": 0.75,
+    "glass_break": 0.5,
+    "footsteps": 0.4,
+    "door": 0.3,
+}

@@ -1,0 +1,138 @@
+"""One sound and when it sounds: what scenes are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import signal
+
+from edge.dataset.manifest import SAMPLE_RATE_HZ
+
+_WINDOW_SAMPLES = 320
+# quieter than the loudest part of a recording by this much is its background, not its sound
+_ACTIVE_RANGE_DB = 18.0
+
+# After how many seconds a sounder that goes on can be told from a household machine. Recorded smoke alarms beat at
+# 0.3-0.8 s on and as much off as often as they follow T3, exactly as machines do that have finished: what tells them
+# apart is that a machine stops. A beat that leaves hardly a gap is no machine's sooner.
+KNOWN_AS_T3_S = 3.0
+KNOWN_AS_UNBROKEN_S = 4.0
+KNOWN_AS_BEAT_S = 8.0
+_UNBROKEN_DUTY = 0.68
+_BEAT_DUTY = 0.3
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """An event whose head is not asked for part of a sound: from and to, seconds after the sound's first onset."""
+
+    event: str
+    from_s: float
+    to_s: float
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One sound, before any room.
+
+    Attributes:
+        pcm: float32[n] at 16 kHz; only its shape counts, the scene sets its level.
+        event: the event of the catalogue that it is, or None.
+        on_s: when it sounds, sorted (start, end) in seconds.
+        ignored: events whose heads are not asked while it sounds.
+        unasked: events whose heads are not asked during a part of it.
+        knowable_s: how long after its onset its event can be known; None for the event's own time.
+        kind: what it is, in words: recorded label or what was made.
+        is_doubtful: whether nobody could say if it is an alarm.
+    """
+
+    pcm: np.ndarray
+    event: str | None
+    on_s: tuple[tuple[float, float], ...]
+    ignored: tuple[str, ...] = ()
+    unasked: tuple[Unasked, ...] = ()
+    knowable_s: float | None = None
+    kind: str = ""
+    is_doubtful: bool = False
+
+
+def active_intervals(pcm: np.ndarray, range_db: float = _ACTIVE_RANGE_DB) -> tuple[tuple[float, float], ...]:
+    """Return when `pcm` float32[n] is loud, as (start, end) seconds at 20 ms, gaps under 60 ms closed."""
+    count = max(1, len(pcm) // _WINDOW_SAMPLES)
+    padded = np.zeros(count * _WINDOW_SAMPLES, np.float32)
+    padded[: min(len(pcm), len(padded))] = pcm[: len(padded)]
+    level_db = 10 * np.log10(np.mean(padded.reshape(count, -1) ** 2, axis=1) + 1e-10)
+    loud = level_db > np.percentile(level_db, 97) - range_db
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(np.int8), [0]])))
+    step_s = _WINDOW_SAMPLES / SAMPLE_RATE_HZ
+    intervals: list[tuple[float, float]] = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if intervals and start * step_s - intervals[-1][1] < 0.06:
+            intervals[-1] = (intervals[-1][0], float(end * step_s))
+        else:
+            intervals.append((float(start * step_s), float(end * step_s)))
+    return tuple(intervals)
+
+
+def tonal_intervals(pcm: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Return when a tone of 0.7-5 kHz stands out of `pcm` float32[n]: the beeps of a recording with a machine's hum.
+
+    Falls back to `active_intervals` where no tone does.
+    """
+    hz, _, power = signal.stft(pcm, SAMPLE_RATE_HZ, nperseg=640, noverlap=320, padded=True, boundary="zeros")
+    band = np.abs(power[(hz > 700) & (hz < 5000)]) ** 2 + 1e-12
+    peak_db = 10 * np.log10(band.max(axis=0))
+    stands_out = (peak_db - 10 * np.log10(np.median(band, axis=0)) > 22) & (peak_db > peak_db.max() - 15)
+    if not stands_out.any():
+        return active_intervals(pcm)
+    gate = np.repeat(stands_out, _WINDOW_SAMPLES).astype(np.float32)
+    return tuple(
+        (start, end) for start, end in active_intervals(gate + 1e-4) if end - start >= 0.04
+    ) or active_intervals(pcm)
+
+
+def respeed(pcm: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    """Return `pcm` played faster or slower by up to the fraction `spread`, pitch and all."""
+    return at_speed(pcm, float(rng.uniform(1 - spread, 1 + spread)))
+
+
+def at_speed(pcm: np.ndarray, factor: float) -> np.ndarray:
+    """Return `pcm` played `factor` times as fast (rounded to a hundredth), pitch and all."""
+    hundredths = round(100 * factor)
+    return pcm if hundredths == 100 else signal.resample_poly(pcm, 100, hundredths).astype(np.float32)
+
+
+def duty(on_s: Sequence[tuple[float, float]]) -> float:
+    """Return which part of the time from the first onset to the last end is sounding, 0-1."""
+    span = on_s[-1][1] - on_s[0][0]
+    return sum(end - start for start, end in on_s) / max(span, 1e-6)
+
+
+def alarm_knowable_s(on_s: Sequence[tuple[float, float]]) -> float:
+    """Return after how many seconds an alarm that sounds at `on_s` (seconds, sorted) can be known as one."""
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise(on_s)]
+    if duty(on_s) >= _UNBROKEN_DUTY:
+        return KNOWN_AS_UNBROKEN_S
+    # a pause that is clearly longer than the gaps between the beeps: groups, as in T3
+    if gaps and max(gaps) > 1.0 and max(gaps) > 1.8 * float(np.median(gaps)):
+        return KNOWN_AS_T3_S
+    return KNOWN_AS_BEAT_S
+
+
+def alarm_not_asked(on_s: Sequence[tuple[float, float]]) -> tuple[Unasked, ...]:
+    """Return when a machine's beeps at `on_s` could be a smoke alarm for all anyone knows."""
+    unasked: list[Unasked] = []
+    lengths = [end - start for start, end in on_s]
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise(on_s)]
+    if 0.4 <= float(np.median(lengths)) <= 0.62 and gaps and 0.38 <= float(np.median(gaps)) <= 0.62:
+        # the pulses of T3: until the fourth comes where the pause should be
+        unasked.append(Unasked("smoke_alarm", 2.4, 3.6))
+    span_s = on_s[-1][1] - on_s[0][0]
+    share = duty(on_s)
+    known_s = KNOWN_AS_UNBROKEN_S if share >= _UNBROKEN_DUTY else KNOWN_AS_BEAT_S
+    if share >= _BEAT_DUTY and span_s > known_s:
+        unasked.append(Unasked("smoke_alarm", known_s, span_s + 2.0))
+    return tuple(unasked)
