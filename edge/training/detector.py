@@ -144,13 +144,13 @@ def train(
         figures = mean.run_with(lambda: validate(network, validation))
         entry = {"loss": float(np.mean([float(loss) for loss in losses])), **figures}
         entry["mean_area"] = mean_area_of(figures["areas"])
+        entry["seconds"] = time.monotonic() - started
         run.epoch_done(entry, entry["mean_area"], mean.run_with(network.weights))
         listed = " ".join(
             f"{name}={area:.3f}/{figures['recalls'][name]:.2f}" for name, area in figures["areas"].items()
         )
-        seconds = time.monotonic() - started
         say(
-            f"epoch {epoch + 1} of {rule.epochs} ({seconds:.0f} s): loss {entry['loss']:.4f}, "
+            f"epoch {epoch + 1} of {rule.epochs} ({entry['seconds']:.0f} s): loss {entry['loss']:.4f}, "
             f"AUC {entry['mean_area']:.4f}: {listed}"
         )
     return runs.load_weights(folder, "detector")

@@ -79,14 +79,15 @@ def pretrain(
         foretold = model.foretold(validation.steps())
         entry = {
             "loss": float(np.mean([float(loss) for loss in losses])),
-            "foretold": dict(zip((str(steps) for steps in rule.ahead_steps), foretold, strict=True)),
+            "foretold": dict(zip((f"{20 * steps} ms" for steps in rule.ahead_steps), foretold, strict=True)),
+            "seconds": time.monotonic() - started,
         }
         run.epoch_done(entry, float(np.mean(foretold)), trunk_weights(model.network.weights()))
-        listed = ", ".join(
-            f"{share:.3f} at {20 * ahead} ms" for ahead, share in zip(rule.ahead_steps, foretold, strict=True)
+        listed = ", ".join(f"{share:.3f} at {ahead}" for ahead, share in entry["foretold"].items())
+        say(
+            f"epoch {epoch + 1} of {rule.epochs} ({entry['seconds']:.0f} s): loss {entry['loss']:.4f}, "
+            f"foretold {listed}"
         )
-        seconds = time.monotonic() - started
-        say(f"epoch {epoch + 1} of {rule.epochs} ({seconds:.0f} s): loss {entry['loss']:.4f}, foretold {listed}")
     return runs.load_weights(folder, "pretrain")
 
 
