@@ -72,13 +72,15 @@ class MixtureRule:
 class PlacedEvent:
     """An event, or a sound that is none, in a scene: when (seconds), and how loud over the background (dB).
 
-    `name` is the event's, and of a sound that is none, its kind.
+    `name` is the event's, and of a sound that is none, its kind. `originals` are those of the recordings that an event
+    was made of; none if it was synthesised, and none given for other sounds.
     """
 
     name: str
     start_s: float
     end_s: float
     snr_db: float
+    originals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ class SceneMaker:
         if sound.event is not None:
             labelling.paint(labels, sound.event, self._names.index(sound.event), on_s, sound.knowable_s)
         name = sound.event or sound.kind
-        return PlacedEvent(name, first_s, min(last_s, float(self._rule.scene_s)), snr_db)
+        return PlacedEvent(name, first_s, min(last_s, float(self._rule.scene_s)), snr_db, sound.originals)
 
 
 def _shares(weights: Mapping[str, float]) -> tuple[list[str], np.ndarray]:

@@ -16,6 +16,7 @@ class RecordingPool:
     def __init__(self, recordings: Iterable[Recording]) -> None:
         """Hold all of `recordings` that may be heard: neither ambiguous ones nor impulse responses."""
         self._audio: dict[str, np.ndarray] = {}
+        self._drawn: set[str] = set()
         self._by_label: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
         self._by_sub: dict[tuple[str, str], list[Recording]] = defaultdict(list)
         for recording in recordings:
@@ -42,13 +43,22 @@ class RecordingPool:
         """Draw a recording: first its original, evenly, so that one with many clips does not prevail."""
         originals = self._by_label[label]
         original = list(originals)[int(rng.integers(len(originals)))]
+        self._drawn.add(original)
         return originals[original][int(rng.integers(len(originals[original])))]
 
     def recording_of(self, label: str, subs: Sequence[str], rng: np.random.Generator) -> Recording:
         """Draw a recording of `label` with one of `subs`, those of which there are any evenly."""
         present = [sub for sub in subs if (label, sub) in self._by_sub]
         listed = self._by_sub[label, present[int(rng.integers(len(present)))]]
-        return listed[int(rng.integers(len(listed)))]
+        recording = listed[int(rng.integers(len(listed)))]
+        self._drawn.add(recording.original_id)
+        return recording
+
+    def drawn_originals(self) -> tuple[str, ...]:
+        """Return the originals drawn from since this was last asked, sorted."""
+        drawn = tuple(sorted(self._drawn))
+        self._drawn.clear()
+        return drawn
 
     def takes(self, recording: Recording) -> list[Recording]:
         """Return the recordings that share label and original with `recording`, itself among them."""

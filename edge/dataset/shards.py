@@ -138,7 +138,10 @@ def load(recipe: Recipe, part: str, hours: float, cache_dir: Path, say: Callable
 
 
 def _placed(stored: np.ndarray) -> list[tuple[PlacedEvent, ...]]:
-    return [tuple(PlacedEvent(**placed) for placed in listed) for listed in json.loads(str(stored))]
+    return [
+        tuple(PlacedEvent(**placed | {"originals": tuple(placed["originals"])}) for placed in listed)
+        for listed in json.loads(str(stored))
+    ]
 
 
 def _make(maker: SceneMaker, recipe: Recipe, part: str, index: int, path: Path) -> None:

@@ -47,6 +47,7 @@ class Sound:
         knowable_s: how long after its onset its event can be known; None for the event's own time.
         kind: what it is, in words: recorded label or what was made.
         is_doubtful: whether nobody could say if it is an alarm.
+        originals: of the recordings that it was made of; none if it was synthesised.
     """
 
     pcm: np.ndarray
@@ -57,6 +58,7 @@ class Sound:
     knowable_s: float | None = None
     kind: str = ""
     is_doubtful: bool = False
+    originals: tuple[str, ...] = ()
 
 
 def active_intervals(pcm: np.ndarray, range_db: float = _ACTIVE_RANGE_DB) -> tuple[tuple[float, float], ...]:

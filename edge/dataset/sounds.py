@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,6 +42,11 @@ class SoundLibrary(RecordingPool):
 
     def event(self, name: str, rng: np.random.Generator) -> Sound:
         """Draw a sound of the event `name`: recorded, or made by the generator of that event."""
+        self.drawn_originals()
+        sound = self._event(name, rng)
+        return replace(sound, originals=self.drawn_originals())
+
+    def _event(self, name: str, rng: np.random.Generator) -> Sound:
         maker = made.MAKERS.get(name)
         share = made.SHARES.get(name, 0.0) if self.synthetic_share is None else self.synthetic_share
         if name == "co_alarm" and self.has("smoke_alarm") and rng.random() >= share:
@@ -48,6 +54,7 @@ class SoundLibrary(RecordingPool):
             sound = recorded.co_alarm(self.audio(self.recording("smoke_alarm", rng)), rng)
             if sound is not None:
                 return sound
+            self.drawn_originals()
         if maker is not None and (not self.has(name) or rng.random() < share):
             return maker(rng)
         return recorded.event(self, name, rng)

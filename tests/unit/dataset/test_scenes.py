@@ -54,6 +54,15 @@ def test_a_label_stands_where_its_event_sounds(library: SoundLibrary) -> None:
     assert compared >= 5
 
 
+def test_an_event_says_which_originals_it_was_made_of(library: SoundLibrary) -> None:
+    rng = np.random.default_rng(4)
+    assert len(library.event("dog_bark", rng).originals) == 1
+    walked = library.event("footsteps", rng).originals
+    assert not walked or walked[0].startswith("footsteps:")
+    made_only = SoundLibrary(library.takes(library.recording("dog_bark", rng)), synthetic_share=1.0)
+    assert made_only.event("glass_break", rng).originals == ()
+
+
 def test_an_empty_scene_has_no_target(library: SoundLibrary) -> None:
     scene = SceneMaker(library, [], MixtureRule(scene_s=10, empty_share=1.0)).make(1)
     assert not (scene.labels & TARGET).any()
