@@ -59,9 +59,7 @@ def pretrain(
         raise HarkenError(f"{scenes} scenes are fewer than one batch of {rule.batch}: train on more hours")
     model = _Foreteller(rule)
     optimizer = tf_keras.optimizers.Adam(
-        runs.rate_schedule(
-            rule.rate, rule.epochs * stretch_count(scenes, scene_steps, rule.batch, rule.stretch_steps)
-        ),
+        runs.rate_schedule(rule.rate, rule.epochs * stretch_count(scenes, scene_steps, rule.batch, rule.stretch_steps)),
         global_clipnorm=1.0,
     )
     optimizer.build(model.learnt)
@@ -77,13 +75,14 @@ def pretrain(
             loss, state = update(tf.constant(x), state)
             losses.append(loss)
         foretold = model.foretold(validation.steps())
-        entry = {
+        by_distance = dict(zip((f"{20 * steps} ms" for steps in rule.ahead_steps), foretold, strict=True))
+        entry: dict[str, Any] = {
             "loss": float(np.mean([float(loss) for loss in losses])),
-            "foretold": dict(zip((f"{20 * steps} ms" for steps in rule.ahead_steps), foretold, strict=True)),
+            "foretold": by_distance,
             "seconds": time.monotonic() - started,
         }
         run.epoch_done(entry, float(np.mean(foretold)), trunk_weights(model.network.weights()))
-        listed = ", ".join(f"{share:.3f} at {ahead}" for ahead, share in entry["foretold"].items())
+        listed = ", ".join(f"{share:.3f} at {ahead}" for ahead, share in by_distance.items())
         say(
             f"epoch {epoch + 1} of {rule.epochs} ({entry['seconds']:.0f} s): loss {entry['loss']:.4f}, "
             f"foretold {listed}"

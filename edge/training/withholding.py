@@ -9,7 +9,6 @@ import numpy as np
 from edge import catalogue
 from edge.dataset.labels import IGNORED, STEPS_PER_SECOND, TARGET, TIMING
 from edge.dataset.mixtures import PlacedEvent
-from edge.errors import HarkenError
 
 
 def withhold(
@@ -37,16 +36,9 @@ def withhold(
 
 
 def originals_in(events: Sequence[Sequence[PlacedEvent]], name: str) -> list[str]:
-    """Return the originals from which the event `name` was made in the scenes, sorted; synthesised ones have none.
-
-    Raises:
-        HarkenError: the scenes do not say, because they were made before that was kept.
-    """
+    """Return the originals from which the event `name` was made in the scenes, sorted; synthesised ones have none."""
     of_event = [event for placed in events for event in placed if event.name == name]
-    originals = {event.original for event in of_event}
-    if of_event and originals == {""} and name != "co_alarm":
-        raise HarkenError(f"no {name} of these scenes says what it was made of: make them again with --restart")
-    return sorted(originals - {""})
+    return sorted({original for event in of_event for original in event.originals})
 
 
 def folds(originals: Sequence[str], count: int, seed: int) -> list[set[str]]:
