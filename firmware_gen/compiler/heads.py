@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.errors import HarkenError
 from firmware_gen.compiler import ops
@@ -15,11 +16,12 @@ from firmware_gen.compiler.int8_table import compose, tabulate
 from firmware_gen.compiler.lowering import Table
 from firmware_gen.compiler.ops.fully_connected import FullyConnected, read_layer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_BYTES = 2048
 MAX_LAYERS = 4
 MAX_WIDTH = 256
 MAX_SHIFT = 15
+BLOCK_COLUMNS = 16
 NAME_BYTES = 32
 SUM_LIMIT = 2**30
 
@@ -80,7 +82,7 @@ def read_head(graph: Graph, operators: Sequence[Operator]) -> HeadLayers:
 
 
 def encode_head(head: HeadLayers, spec: HeadSpec, trunk_hash: bytes) -> bytes:
-    """Return the blob. Raises HarkenError for a name or thresholds out of range, or a blob over 2 KB."""
+    """Return the blob. Raises HarkenError for a name, thresholds or weights out of range, or a blob over 2 KB."""
     if not _NAME.fullmatch(spec.event):
         raise HarkenError(f"'{spec.event}' is no event name: 1 to 31 characters of a-z, 0-9 and _")
     thresholds = spec.thresholds
@@ -120,5 +122,15 @@ def _encode_layer(layer: FullyConnected) -> bytes:
         + layer.bias.astype("<i4").tobytes()
         + np.array([scale.multiplier for scale in scales], "<i4").tobytes()
         + shifts.tobytes()
-        + np.pad(layer.weights.astype(np.int8), ((0, 0), (0, -columns % 4))).tobytes()
+        + _pair_rows(layer.weights).astype("<i2").tobytes()
     )
+
+
+def _pair_rows(weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return 256 * second + first for every two rows, rows and columns padded with zeros."""
+    rows, columns = weights.shape
+    padded = np.pad(weights, ((0, rows % 2), (0, -columns % BLOCK_COLUMNS)))
+    pairs = 256 * padded[1::2] + padded[::2]
+    if pairs.min(initial=0) < -(2**15):
+        raise HarkenError("a head's weight is -128, which its blob cannot hold: quantise weights to -127 and up")
+    return np.asarray(pairs)

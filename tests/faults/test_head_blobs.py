@@ -101,7 +101,7 @@ def put(at: int, values: bytes) -> Callable[[bytearray], None]:
     ("name", "change", "error"),
     [
         ("another magic", put(0, b"HKHX"), "format"),
-        ("a later format", put(4, b"\x02\x00"), "version"),
+        ("a later format", put(4, b"\x03\x00"), "version"),
         ("an empty name", put(8, bytes(32)), "format"),
         ("a name in capitals", put(8, b"Smoke"), "format"),
         ("a name without end", put(8, b"a" * 32), "format"),

@@ -2,6 +2,7 @@
 
 import ctypes
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ Int8Array = npt.NDArray[np.int8]
 
 CORE = Path(build_core.__file__).parent / "core"
 FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O2", "-shared", "-fPIC")
+HEAD_SOURCES = tuple(CORE / "src" / name for name in ("hk_head.c", "hk_dense.c", "hk_crc32.c"))
 SANITIZERS = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 
 
@@ -26,11 +28,13 @@ def generated_dir() -> Path:
     return folder
 
 
-def build_library(compiled: CompiledModel, folder: Path, *, sanitize: bool = False) -> Path:
-    """Compile the generated files and hk_head.c into a shared library."""
+def build_library(
+    compiled: CompiledModel, folder: Path, *, sanitize: bool = False, more: Sequence[Path] = HEAD_SOURCES
+) -> Path:
+    """Compile the generated files and `more` (default: what scores heads) into a shared library."""
     library = folder / "engine.so"
     include = [CORE / "include", generated_dir(), compiled.files[0].parent]
-    sources = [*compiled.sources, CORE / "src/hk_head.c", CORE / "src/hk_crc32.c"]
+    sources = [*compiled.sources, *more]
     command = ["cc", *FLAGS, *(SANITIZERS if sanitize else ()), *(f"-I{path}" for path in include)]
     subprocess.run([*command, *map(str, sources), "-o", str(library)], check=True)
     return library
@@ -39,9 +43,11 @@ def build_library(compiled: CompiledModel, folder: Path, *, sanitize: bool = Fal
 class HostEngine:
     """A generated engine in this process."""
 
-    def __init__(self, compiled: CompiledModel, folder: Path, *, sanitize: bool = False) -> None:
+    def __init__(
+        self, compiled: CompiledModel, folder: Path, *, sanitize: bool = False, more: Sequence[Path] = HEAD_SOURCES
+    ) -> None:
         self.compiled = compiled
-        self.library = ctypes.CDLL(str(build_library(compiled, folder, sanitize=sanitize)))
+        self.library = ctypes.CDLL(str(build_library(compiled, folder, sanitize=sanitize, more=more)))
         raw = ctypes.create_string_buffer(compiled.state_bytes + 8)
         start = -ctypes.addressof(raw) % 8
         self.state = (ctypes.c_uint8 * compiled.state_bytes).from_buffer(raw, start)
@@ -95,8 +101,13 @@ def open_head(library: ctypes.CDLL, blob: AlignedBytes) -> tuple[int, Head]:
 
 def score_head(library: ctypes.CDLL, head: Head, trunk: Int8Array) -> npt.NDArray[np.uint8]:
     """Score int8[steps, inputs]; return uint8[steps]."""
-    library.hk_head_score.restype = ctypes.c_uint8
     rows = np.ascontiguousarray(trunk, np.int8)
-    return np.array(
-        [library.hk_head_score(ctypes.byref(head), row.ctypes.data_as(ctypes.c_void_p)) for row in rows], np.uint8
-    )
+    scores = np.empty(len(rows), np.uint8)
+    for row, score in zip(rows, scores[:, None], strict=True):
+        library.hk_head_score(
+            ctypes.byref(head),
+            ctypes.c_size_t(1),
+            row.ctypes.data_as(ctypes.c_void_p),
+            score.ctypes.data_as(ctypes.c_void_p),
+        )
+    return scores

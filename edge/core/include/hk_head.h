@@ -17,7 +17,8 @@
  *                   i32 bias[outputs], the input's zero point folded in,
  *                   i32 multiplier[outputs], 0 or 2^30 .. 2^31-1,
  *                   i8 shift[outputs rounded up to a multiple of 4], -31 .. 15, the padding zero,
- *                   i8 weight[outputs][inputs rounded up to a multiple of 4], the padding zero
+ *                   i16 weights[outputs / 2 rounded up][inputs rounded up to a multiple of 16]: of two outputs that
+ *                       follow one another, 256 * second + first; the padding zero
  *        -   256  u8 score[last layer's output + 128]
  *       -4     4  CRC-32 (IEEE 802.3) of all bytes before it
  *
@@ -31,7 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HK_HEAD_FORMAT 1u
+#define HK_HEAD_FORMAT 2u
 #define HK_HEAD_MAX_BYTES 2048u
 #define HK_HEAD_MAX_LAYERS 4u
 #define HK_HEAD_MAX_WIDTH 256u /* outputs of one layer, and outputs of a trunk */
@@ -59,8 +60,9 @@ int hk_head_open(hk_head_t *head, const uint8_t *blob, size_t len);
  * 0, or HK_ERROR_MISMATCH: scoring would give numbers that mean nothing. */
 int hk_head_check_trunk(const hk_head_t *head, const uint8_t trunk_hash[8], size_t trunk_outputs);
 
-/* Scores one step, 0 (surely not) to 255 (surely): TensorFlow Lite Micro's int8 output + 128.
- * `trunk` holds head->inputs values of any alignment. Pure; takes 2 * HK_HEAD_MAX_WIDTH bytes of stack. */
-uint8_t hk_head_score(const hk_head_t *head, const int8_t *trunk);
+/* Scores one step with `count` heads of one trunk (all of the same number of inputs): to scores[i] goes what heads[i]
+ * says, 0 (surely not) to 255 (surely), TensorFlow Lite Micro's int8 output + 128. `trunk` holds their inputs at any
+ * alignment. Pure; takes about 1,000 bytes of stack. */
+void hk_head_score(const hk_head_t *heads, size_t count, const int8_t *trunk, uint8_t *scores);
 
 #endif

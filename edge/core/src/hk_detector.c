@@ -48,9 +48,8 @@ void hk_detector_step(hk_detector_t *detector, const int16_t pcm[HK_STEP_SAMPLES
         }
     }
     hk_engine_step(&detector->engine, detector->features, detector->trunk);
+    hk_head_score(detector->heads, detector->head_count, detector->trunk, detector->head_scores);
     for (uint8_t i = 0; i < detector->head_count; i++) {
-        const uint8_t score = hk_head_score(&detector->heads[i], detector->trunk);
-        detector->head_scores[i] = score;
-        detector->event_scores[detector->head_events[i]] = score;
+        detector->event_scores[detector->head_events[i]] = detector->head_scores[i];
     }
 }

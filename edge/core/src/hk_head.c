@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "hk_crc32.h"
+#include "hk_dense.h"
 #include "hk_error.h"
-#include "hk_fixed_point.h"
 
 enum {
     VERSION_AT = 4,
@@ -23,6 +23,8 @@ enum {
     TRUNK_HASH_BYTES = 8,
     GREATEST_SHIFT = 15,
     LEAST_SHIFT = -31,
+    LEAST_OUTPUT_BYTES = 4 + 4 + 1 + HK_DENSE_BLOCK, /* bias, multiplier, shift and half a block of pairs of weights */
+    HIDDEN_MAX = (HK_HEAD_MAX_BYTES - LEAST_BYTES - 2 * LAYER_HEADER_BYTES) / LEAST_OUTPUT_BYTES,
 };
 
 _Static_assert(NAME_AT + HK_HEAD_NAME_BYTES == HEAD_VERSION_AT, "the name is followed by the head version");
@@ -30,21 +32,7 @@ _Static_assert(TRUNK_HASH_AT + TRUNK_HASH_BYTES == THRESHOLDS_AT, "the hash is f
 _Static_assert((uint32_t)LEAST_BYTES < HK_HEAD_MAX_BYTES, "a head without weights fits");
 _Static_assert(LAYERS_AT % 4 == 0 && LAYER_HEADER_BYTES % 4 == 0, "biases and weights are read in place");
 _Static_assert(HK_HEAD_MAX_BYTES <= UINT16_MAX, "the length field has 16 bits");
-
-/* One layer inside the blob. All arrays lie at multiples of 4. */
-typedef struct {
-    uint32_t inputs;
-    uint32_t outputs;
-    uint32_t stride; /* bytes from one row of weights to the next */
-    int8_t zero_point;
-    int8_t least;
-    int8_t greatest;
-    const uint8_t *bias;
-    const uint8_t *multiplier;
-    const int8_t *shift;
-    const int8_t *weights;
-    const uint8_t *end;
-} layer_t;
+_Static_assert(HK_HEAD_MAX_WIDTH % HK_DENSE_BLOCK == 0, "a trunk's output is whole blocks");
 
 static uint32_t load_u16(const uint8_t *at)
 {
@@ -56,48 +44,50 @@ static uint32_t load_u32(const uint8_t *at)
     return load_u16(at) | load_u16(at + 2) << 16;
 }
 
-static int32_t load_i32(const uint8_t *at)
-{
-    return (int32_t)load_u32(at);
-}
-
 static uint32_t round_up_4(uint32_t value)
 {
     return (value + 3) & ~UINT32_C(3);
 }
 
-/* Reads a layer's header and finds its arrays; says whether all of it lies before `end`. */
-static bool find_layer(const uint8_t *at, const uint8_t *end, layer_t *layer)
+static uint32_t weight_count(uint32_t inputs, uint32_t outputs)
 {
-    if (end - at < LAYER_HEADER_BYTES) {
-        return false;
-    }
+    return (outputs + 1) / 2 * HK_DENSE_ROUND_UP(inputs);
+}
+
+/* Reads a layer's header, finds its arrays and returns where the layer ends. All of them lie at multiples of 4. */
+static const uint8_t *read_layer(const uint8_t *at, hk_dense_t *layer)
+{
     layer->inputs = load_u16(at);
     layer->outputs = load_u16(at + 2);
     layer->zero_point = (int8_t)at[4];
     layer->least = (int8_t)at[5];
     layer->greatest = (int8_t)at[6];
-    if (at[7] != 0 || layer->inputs == 0 || layer->inputs > HK_HEAD_MAX_WIDTH || layer->outputs == 0 ||
-        layer->outputs > HK_HEAD_MAX_WIDTH) {
-        return false;
-    }
-    layer->stride = round_up_4(layer->inputs);
-    const uint32_t body_bytes =
-        layer->outputs * (4 + 4 + layer->stride) + round_up_4(layer->outputs); /* at most 67,840 */
-    at += LAYER_HEADER_BYTES;
-    if ((uint32_t)(end - at) < body_bytes) {
-        return false;
-    }
-    layer->bias = at;
-    layer->multiplier = layer->bias + 4 * layer->outputs;
-    layer->shift = (const int8_t *)(layer->multiplier + 4 * layer->outputs);
-    layer->weights = layer->shift + round_up_4(layer->outputs);
-    layer->end = at + body_bytes;
-    return true;
+    layer->bias = (const int32_t *)(const void *)(at + LAYER_HEADER_BYTES);
+    layer->multiplier = layer->bias + layer->outputs;
+    layer->shift = (const int8_t *)(layer->multiplier + layer->outputs);
+    layer->weights = (const int16_t *)(const void *)(layer->shift + round_up_4(layer->outputs));
+    return (const uint8_t *)(layer->weights + weight_count(layer->inputs, layer->outputs));
 }
 
-static bool is_zero(const int8_t *at, uint32_t count)
+/* Whether a layer begins at `at` and all of it lies before `end`. */
+static bool is_layer_whole(const uint8_t *at, const uint8_t *end)
 {
+    if (end - at < LAYER_HEADER_BYTES) {
+        return false;
+    }
+    const uint32_t inputs = load_u16(at);
+    const uint32_t outputs = load_u16(at + 2);
+    if (at[7] != 0 || inputs == 0 || inputs > HK_HEAD_MAX_WIDTH || outputs == 0 || outputs > HK_HEAD_MAX_WIDTH) {
+        return false;
+    }
+    const uint32_t body_bytes =
+        outputs * (4 + 4) + round_up_4(outputs) + 2 * weight_count(inputs, outputs); /* at most 67,840 */
+    return (uint32_t)(end - at) >= LAYER_HEADER_BYTES + body_bytes;
+}
+
+static bool is_zero(const void *from, uint32_t count)
+{
+    const uint8_t *at = from;
     for (uint32_t i = 0; i < count; i++) {
         if (at[i] != 0) {
             return false;
@@ -106,25 +96,35 @@ static bool is_zero(const int8_t *at, uint32_t count)
     return true;
 }
 
-/* Whether a layer's numbers keep every sum inside 32 bits and its padding is zero. */
-static bool is_layer_sound(const layer_t *layer)
+/* Whether the weights beyond the last column are zero. Others may be anything: two rows in one int16 are between -128
+ * and 128 each. */
+static bool is_padding_zero(const hk_dense_t *layer)
 {
-    if (layer->least > layer->greatest || !is_zero(layer->shift + layer->outputs, round_up_4(layer->outputs) - layer->outputs)) {
+    const uint32_t columns = HK_DENSE_ROUND_UP(layer->inputs);
+    for (uint32_t pair = 0; pair < (layer->outputs + 1) / 2; pair++) {
+        const int16_t *row = layer->weights + pair * columns;
+        if (!is_zero(row + layer->inputs, (columns - layer->inputs) * sizeof *row)) {
+            return false;
+        }
+    }
+    return is_zero(layer->shift + layer->outputs, round_up_4(layer->outputs) - layer->outputs);
+}
+
+/* Whether a layer's numbers keep every sum inside 32 bits and its padding is zero. */
+static bool is_layer_sound(const hk_dense_t *layer)
+{
+    if (layer->least > layer->greatest || !is_padding_zero(layer)) {
         return false;
     }
     for (uint32_t row = 0; row < layer->outputs; row++) {
-        const int64_t bias = load_i32(layer->bias + 4 * row);
-        const int32_t multiplier = load_i32(layer->multiplier + 4 * row);
+        const int64_t bias = layer->bias[row];
+        const int32_t multiplier = layer->multiplier[row];
         const int32_t shift = layer->shift[row];
         if (shift < LEAST_SHIFT || shift > GREATEST_SHIFT || (multiplier != 0 && multiplier < INT32_C(1) << 30)) {
             return false;
         }
         const int64_t greatest_sum = (bias < 0 ? -bias : bias) + (INT64_C(128) * 128) * layer->inputs;
         if (greatest_sum << (shift > 0 ? shift : 0) >= INT64_C(1) << 30) {
-            return false;
-        }
-        const int8_t *weights = layer->weights + row * layer->stride;
-        if (!is_zero(weights + layer->inputs, layer->stride - layer->inputs)) {
             return false;
         }
     }
@@ -140,7 +140,7 @@ static bool is_name(const uint8_t *name)
         length++;
     }
     return length >= 1 && length < HK_HEAD_NAME_BYTES &&
-           is_zero((const int8_t *)name + length, HK_HEAD_NAME_BYTES - length);
+           is_zero(name + length, HK_HEAD_NAME_BYTES - length);
 }
 
 int hk_head_open(hk_head_t *head, const uint8_t *blob, size_t len)
@@ -183,12 +183,15 @@ int hk_head_open(hk_head_t *head, const uint8_t *blob, size_t len)
     const uint8_t *at = blob + LAYERS_AT;
     uint32_t width = 0;
     for (uint32_t i = 0; i < layer_count; i++) {
-        layer_t layer;
-        if (!find_layer(at, scores, &layer) || (i > 0 && layer.inputs != width) || !is_layer_sound(&layer)) {
+        if (!is_layer_whole(at, scores)) {
+            return HK_ERROR_FORMAT;
+        }
+        hk_dense_t layer;
+        at = read_layer(at, &layer);
+        if ((i > 0 && layer.inputs != width) || !is_layer_sound(&layer)) {
             return HK_ERROR_FORMAT;
         }
         width = layer.outputs;
-        at = layer.end;
     }
     if (at != scores || width != 1) {
         return HK_ERROR_FORMAT;
@@ -214,80 +217,49 @@ int hk_head_check_trunk(const hk_head_t *head, const uint8_t trunk_hash[8], size
     return is_fit ? 0 : HK_ERROR_MISMATCH;
 }
 
-static int8_t finish_row(const layer_t *layer, uint32_t row, int32_t sum)
-{
-    const hk_scale_t scale = {load_i32(layer->multiplier + 4 * row), layer->shift[row]};
-    return (int8_t)hk_clamp(hk_requantize(sum, scale) + layer->zero_point, layer->least, layer->greatest);
-}
+enum { HIDDEN_VALUES = HK_DENSE_ROUND_UP((uint32_t)HIDDEN_MAX) };
 
-#if HK_HAS_DSP
+/* Working memory of one head. */
+typedef struct {
+    _Alignas(4) int16_t hidden[2][HIDDEN_VALUES];
+    int32_t sums[HIDDEN_VALUES + 1];
+} work_t;
 
-/* x0*w0 + x1*w1 + ... for four columns at once. */
-static inline int32_t add_four(int32_t sum, const int8_t *weights, uint32_t even, uint32_t odd)
+/* What lies beyond the last value meets weights of zero, and yet must not be what nobody wrote. */
+static void fill_block(int16_t *values, uint32_t count)
 {
-    uint32_t packed;
-    uint32_t w;
-    memcpy(&packed, weights, sizeof packed);
-    __asm__("sxtb16 %0, %1" : "=r"(w) : "r"(packed));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(w), "r"(even));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(w) : "r"(packed));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(w), "r"(odd));
-    return sum;
-}
-
-/* Two rows a round, so that each widening of the input serves both. */
-static void run_layer(const layer_t *layer, const int8_t *in, int8_t *out)
-{
-    for (uint32_t row = 0; row < layer->outputs; row += 2) {
-        const uint32_t pair = row + 1 < layer->outputs ? row + 1 : row;
-        const int8_t *first = layer->weights + row * layer->stride;
-        const int8_t *second = layer->weights + pair * layer->stride;
-        int32_t a = load_i32(layer->bias + 4 * row);
-        int32_t b = load_i32(layer->bias + 4 * pair);
-        for (uint32_t column = 0; column < layer->stride; column += 4) {
-            uint32_t packed;
-            uint32_t even;
-            uint32_t odd;
-            memcpy(&packed, in + column, sizeof packed);
-            __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(packed));
-            __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(packed));
-            a = add_four(a, first + column, even, odd);
-            b = add_four(b, second + column, even, odd);
-        }
-        out[row] = finish_row(layer, row, a);
-        out[pair] = finish_row(layer, pair, b);
+    for (uint32_t i = count; i < HK_DENSE_ROUND_UP(count); i++) {
+        values[i] = 0;
     }
 }
 
-#else
-
-static void run_layer(const layer_t *layer, const int8_t *in, int8_t *out)
+static uint8_t score_head(const hk_head_t *head, const int16_t *trunk, work_t *work)
 {
-    for (uint32_t row = 0; row < layer->outputs; row++) {
-        const int8_t *weights = layer->weights + row * layer->stride;
-        int32_t sum = load_i32(layer->bias + 4 * row);
-        for (uint32_t column = 0; column < layer->inputs; column++) {
-            sum += weights[column] * in[column];
-        }
-        out[row] = finish_row(layer, row, sum);
-    }
-}
-
-#endif
-
-uint8_t hk_head_score(const hk_head_t *head, const int8_t *trunk)
-{
-    /* Whole words are read where a layer's width is no multiple of 4: the weights there are zero. */
-    int8_t values[2][HK_HEAD_MAX_WIDTH] = {{0}};
-    memcpy(values[0], trunk, head->inputs);
+    const int16_t *in = trunk;
     const uint8_t *at = head->blob + LAYERS_AT;
-    uint32_t from = 0;
     for (uint32_t i = 0; i < head->layer_count; i++) {
-        layer_t layer;
-        find_layer(at, head->scores, &layer); /* hk_head_open has seen that it succeeds */
-        run_layer(&layer, values[from], values[1 - from]);
-        from = 1 - from;
-        at = layer.end;
+        hk_dense_t layer;
+        at = read_layer(at, &layer); /* hk_head_open has seen that it is whole */
+        hk_dense_run(&layer, in, work->sums, work->hidden[i % 2]);
+        if (layer.outputs > 1) {
+            fill_block(work->hidden[i % 2], layer.outputs);
+        }
+        in = work->hidden[i % 2];
     }
-    return head->scores[values[from][0] + 128];
+    return head->scores[in[0] + 128];
+}
+
+void hk_head_score(const hk_head_t *heads, size_t count, const int8_t *trunk, uint8_t *scores)
+{
+    if (count == 0) {
+        return;
+    }
+    _Alignas(4) int16_t values[HK_HEAD_MAX_WIDTH];
+    const uint32_t inputs = heads[0].inputs;
+    hk_dense_load(trunk, inputs, values); /* once for all of them */
+    fill_block(values, inputs);
+    work_t work;
+    for (size_t i = 0; i < count; i++) {
+        scores[i] = score_head(&heads[i], values, &work);
+    }
 }
