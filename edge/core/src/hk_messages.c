@@ -15,9 +15,10 @@ _Static_assert(HK_EVENT_ID_BYTES == HK_BOOT_ID_BYTES + 8, "an event id is boot i
 _Static_assert(HK_CONTROL_MAX_BYTES <= HK_LINK_PAYLOAD_MAX_BYTES, "a control message fits into one frame");
 _Static_assert(sizeof HK_TOPIC_PREFIX + HK_DEVICE_ID_MAX_CHARS + 10 <= HK_MQTT_TOPIC_MAX_CHARS,
                "every topic of the longest device id fits");
-_Static_assert(4 * HK_TRIGGER_FINGERPRINT_WORDS + (HK_TRIGGER_FINGERPRINT_WORDS + 7) / 8 + 6 * HK_EVENT_COUNT + 200
+/* A trigger's fingerprint, its scores (4 bytes each with their event's number), and 161 bytes of all the rest. */
+_Static_assert(4 * HK_TRIGGER_FINGERPRINT_WORDS + (HK_TRIGGER_FINGERPRINT_WORDS + 7) / 8 + 4 * HK_SCORES_MAX + 161
                    <= HK_TRIGGER_MAX_BYTES,
-               "a trigger with all its words fits");
+               "the largest trigger fits");
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "fingerprint words are sent from memory as they lie: this core expects a little-endian processor"
 #endif

@@ -54,6 +54,33 @@ def test_any_trigger_is_the_same_bytes_from_c_and_python(core: CoreDriver, trigg
     assert messages.decode("trigger", encoded) == trigger
 
 
+def test_the_largest_trigger_takes_what_the_device_reserves() -> None:
+    """Every number as wide as it can be, all words, and as many scores and as long a name as the schema admits."""
+    fingerprint = messages.Fingerprint(
+        2**64 - 1,
+        2**16 - 1,
+        bytes(4 * limits.TRIGGER_FINGERPRINT_WORDS),
+        bytes((limits.TRIGGER_FINGERPRINT_WORDS + 7) // 8),
+    )
+    largest = messages.Trigger(
+        event_id=bytes(limits.EVENT_ID_BYTES),
+        device_seq=2**32 - 1,
+        event="a" * limits.NAME_MAX_CHARS,
+        event_start_sample=2**64 - 1,
+        trigger_sample=2**64 - 1,
+        score=255,
+        scores={255 - i: 255 for i in range(limits.SCORES_MAX)},
+        sensitivity="high",
+        is_armed=True,
+        cadence=messages.Cadence("continuous", 255, 2**16 - 1, 2**16 - 1, 2**16 - 1, 255),
+        fingerprint=fingerprint,
+        model_hash=bytes(limits.MODEL_HASH_BYTES),
+        head_version=2**32 - 1,
+        clip="always",
+    )
+    assert len(messages.encode(largest)) == 1050 <= limits.TRIGGER_MAX_BYTES
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.one_of(st.integers(0, 300), st.integers(0, limits.CLIP_MAX_BYTES - 255)), _U64, _U32)
 def test_any_clip_prefix_goes_before_its_data(core: CoreDriver, size: int, first: int, count: int) -> None:
