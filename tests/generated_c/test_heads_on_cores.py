@@ -1,5 +1,6 @@
 """The heads on every core that is emulated: the reference's scores byte for byte, and what eight of them take."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def score(layers: HeadLayers, trunk: Int8Array) -> list[int]:
 
 def a_head(widths: tuple[int, ...], seed: int) -> HeadLayers:
     rng = np.random.default_rng(seed)
-    layers = tuple(a_layer(rng, *pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+    layers = tuple(a_layer(rng, *pair) for pair in itertools.pairwise(widths))
     return HeadLayers(layers, tuple(rng.permutation(256).tolist()))
 
 

@@ -79,7 +79,9 @@ WRAP_FUNCTION(HK_BENCH_FINGERPRINT, int, hk_fingerprint_push,
               (fingerprint, frontend, word, is_usable))
 WRAP_PROCEDURE(HK_BENCH_ENGINE, hk_engine_step, (hk_engine_t * engine, const int8_t *in, int8_t *out),
                (engine, in, out))
-WRAP_FUNCTION(HK_BENCH_HEADS, uint8_t, hk_head_score, (const hk_head_t *head, const int8_t *trunk), (head, trunk))
+WRAP_PROCEDURE(HK_BENCH_HEADS, hk_head_score,
+               (const hk_head_t *heads, size_t count, const int8_t *trunk, uint8_t *scores),
+               (heads, count, trunk, scores))
 WRAP_FUNCTION(HK_BENCH_TRACKER, size_t, hk_tracker_step,
               (hk_tracker_t * tracker, const hk_frame_t frames[2], const uint8_t *scores, uint64_t sample,
                hk_event_t out[HK_TRACKER_EVENTS_MAX]),
