@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edge.dataset import recorded
+from edge.dataset import microphones, recorded
 from edge.dataset.sounding import Sound, active_intervals, alarm_knowable_s, alarm_not_asked
-from edge.dataset.synthesis import cadences, impacts, signals, sounders
+from edge.dataset.synthesis import cadences, doors, glass, signals, sounders, steps
 
 _SIGNALS = (signals.end_of_programme, signals.timer, signals.keypad, signals.melody)
 _SIGNAL_SHARES = (0.5, 0.2, 0.1, 0.2)
@@ -45,21 +45,27 @@ def appliance_beep(rng: np.random.Generator) -> Sound:
 
 
 def glass_break(rng: np.random.Generator) -> Sound:
-    """A pane or a bottle that breaks."""
-    pcm = impacts.glass_break(rng, float(rng.uniform(0.8, 2.2)))
+    """A pane, a bottle or a drinking glass that breaks."""
+    pcm = _heard(glass.glass_break(rng), rng)
     return Sound(pcm, "glass_break", active_intervals(pcm), kind="made glass")
 
 
 def footsteps(rng: np.random.Generator) -> Sound:
-    """Somebody walks."""
-    pcm = impacts.walk(rng, float(rng.uniform(3.0, 8.0)))
-    return Sound(pcm, "footsteps", active_intervals(pcm), kind="made walk")
+    """Somebody walks 4 to 18 steps on any floor."""
+    pcm, on_s = steps.walk(rng, int(rng.integers(4, 19)))
+    return Sound(_heard(pcm, rng), "footsteps", on_s, kind="made walk")
 
 
 def door(rng: np.random.Generator) -> Sound:
     """A door that shuts."""
-    pcm = impacts.door_thump(rng)
-    return Sound(pcm, "door", active_intervals(pcm), kind="made door")
+    pcm, blow_s = doors.door(rng)
+    # what rattles after the blow is quieter than a door in a room: the blow is what is labelled
+    return Sound(_heard(pcm, rng), "door", ((blow_s, blow_s + 0.25),), kind="made door")
+
+
+def _heard(pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a made sound with a spectrum of its own: synthesis prefers some pitches, recordings do not."""
+    return microphones.coloured(pcm, rng) if rng.random() < 0.6 else pcm
 
 
 MAKERS: dict[str, Callable[[np.random.Generator], Sound]] = {

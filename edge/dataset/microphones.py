@@ -7,6 +7,9 @@ from scipy import fft, signal
 
 from edge.dataset.manifest import SAMPLE_RATE_HZ
 
+# responses are drawn at this spacing and joined by straight lines
+_GRID_HZ = 10.0
+
 
 def coloured(mix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Hear `mix` float32[n] through a random microphone and casing; float32[n].
@@ -14,20 +17,21 @@ def coloured(mix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     A low cut, a shelf of up to 8 dB either way, two resonances of up to 8 dB, and in one of three a high cut between
     6 and 7.8 kHz; all at once, as one response without delay.
     """
-    hz = fft.rfftfreq(len(mix), 1 / SAMPLE_RATE_HZ)
-    octave = np.log2(np.maximum(hz, 1.0)).astype(np.float32)
+    hz = np.arange(0, SAMPLE_RATE_HZ / 2 + _GRID_HZ, _GRID_HZ)
+    octave = np.log2(np.maximum(hz, 1.0))
     corner_hz, order = float(rng.uniform(20, 250)), int(rng.integers(1, 3))
-    gain_db = -10 * np.log10(1 + (corner_hz / np.maximum(hz, 1.0)) ** (2 * order)).astype(np.float32)
+    gain_db = -10 * np.log10(1 + (corner_hz / np.maximum(hz, 1.0)) ** (2 * order))
     shelf_db, shelf_hz = float(rng.uniform(-8, 8)), float(rng.uniform(500, 5000))
-    gain_db += shelf_db / (1 + np.exp(-2 * (octave - np.float32(np.log2(shelf_hz)))))
+    gain_db += shelf_db / (1 + np.exp(-2 * (octave - np.log2(shelf_hz))))
     for _ in range(2):
         centre_hz = float(np.exp(rng.uniform(np.log(300), np.log(7000))))
         width = float(rng.uniform(0.1, 0.6))
-        gain_db += float(rng.normal(0, 3.5)) * np.exp(-0.5 * ((octave - np.float32(np.log2(centre_hz))) / width) ** 2)
+        gain_db += float(rng.normal(0, 3.5)) * np.exp(-0.5 * ((octave - np.log2(centre_hz)) / width) ** 2)
     if rng.random() < 0.33:
         cut_hz = float(rng.uniform(6000, 7800))
-        gain_db -= 10 * np.log10(1 + (hz / cut_hz) ** 16).astype(np.float32)
-    response = np.exp(gain_db * np.float32(np.log(10) / 20))
+        gain_db -= 10 * np.log10(1 + (hz / cut_hz) ** 16)
+    bins_hz = np.arange(len(mix) // 2 + 1) * (SAMPLE_RATE_HZ / len(mix))
+    response = np.interp(bins_hz, hz, 10 ** (gain_db / 20)).astype(np.float32)
     return fft.irfft(fft.rfft(mix) * response, len(mix)).astype(np.float32)
 
 

@@ -243,7 +243,7 @@ def _shares(weights: Mapping[str, float]) -> tuple[list[str], np.ndarray]:
 
 def coloured_noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     """Return float32[samples] of rms 1 whose spectrum falls by 0 to 9 dB an octave, some with mains hum."""
-    white = rng.standard_normal(samples).astype(np.float32)
+    white = rng.standard_normal(samples, np.float32)
     form = int(rng.integers(3))
     if form == 0:
         noise = white

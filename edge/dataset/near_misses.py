@@ -10,7 +10,7 @@ from edge.dataset import recorded
 from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording
 from edge.dataset.pool import RecordingPool
 from edge.dataset.sounding import Sound, Unasked, active_intervals, alarm_not_asked, at_speed, respeed
-from edge.dataset.synthesis import cadences, impacts, signals, sounders, tunes
+from edge.dataset.synthesis import cadences, clatter, impacts, signals, sounders, steps, tunes
 
 # recordings whose label says one thing and may hold another: events that they are no evidence about, in any figure
 ALSO_HOLDS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -160,8 +160,19 @@ def _knock(rng: np.random.Generator) -> Sound:
 
 
 def _single_step(rng: np.random.Generator) -> Sound:
-    pcm = impacts.footstep(rng)
+    pcm = steps.step(rng)
     return Sound(pcm, None, active_intervals(pcm), kind="made single step")
+
+
+def _dropped(rng: np.random.Generator) -> Sound:
+    pcm = clatter.dropped(rng)
+    return Sound(pcm, None, active_intervals(pcm), kind="made clatter")
+
+
+def _blows(rng: np.random.Generator) -> Sound:
+    """A thud, or hands that clap."""
+    pcm = clatter.thud(rng) if rng.random() < 0.5 else clatter.claps(rng)
+    return Sound(pcm, None, active_intervals(pcm), kind="made blow")
 
 
 def _tune(rng: np.random.Generator) -> Sound:
@@ -181,5 +192,7 @@ _MADE: tuple[tuple[float, Callable[[np.random.Generator], Sound]], ...] = (
     (0.4, _off_cadence),
     (0.4, _knock),
     (0.6, _single_step),
+    (1.6, _dropped),
+    (0.8, _blows),
     (2.2, _tune),
 )

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edge.dataset.manifest import MANIFEST_FILE, Recording, read_manifest
 from edge.dataset.mixtures import MixtureRule, PlacedEvent, SceneMaker
 from edge.dataset.sounds import SoundLibrary
 from edge.dataset.splits import SplitRule
+from edge.errors import HarkenError
 
 SCENES_PER_SHARD = 45
 FRAMES_PER_STEP = 2
@@ -37,7 +38,8 @@ class Recipe:
         room_count: simulated rooms per part.
         fold: (index, count) to hold out that fold of `splits.folds` rather than the held-out part of `split`; None for
             `split` alone. To train on everything, give `split` shares of 0.
-        has_codec: whether the audio has gone through the clip codec (IMA-ADPCM), as what the verifier hears has.
+        has_codec: whether features are those of audio that has gone through the clip codec (IMA-ADPCM), as what the
+            verifier hears has. Shards hold both, so this does not change them.
         skip_bad: leave out manifest rows that are wrong.
     """
 
@@ -53,7 +55,7 @@ class Recipe:
     def digest(self) -> str:
         """Return 16 hex digits of the recipe, the manifest, and the code that follows it."""
         sha = hashlib.sha256((self.data / MANIFEST_FILE).read_bytes())
-        described = asdict(self) | {"data": ""}
+        described = asdict(self) | {"data": "", "has_codec": None, "skip_bad": None}
         sha.update(json.dumps(described, sort_keys=True, default=str).encode())
         dataset_dir = Path(mixtures.__file__).parent
         sources = [*dataset_dir.glob("*.py"), *(dataset_dir / "synthesis").glob("*.py")]
@@ -115,26 +117,53 @@ def load(recipe: Recipe, part: str, hours: float, cache_dir: Path, say: Callable
         cache_dir: a folder for files of any recipe; nothing in it is ever changed.
         say: is told of every shard made.
     """
-    folder = cache_dir / recipe.digest()
-    folder.mkdir(parents=True, exist_ok=True)
     shard_hours = SCENES_PER_SHARD * recipe.mixture.scene_s / 3600
     count = int(np.ceil(hours / shard_hours - 1e-9))
-    maker: SceneMaker | None = None
-    features, labels, events, others = [], [], [], []
-    for index in range(count):
-        path = folder / f"{part}_{index:04d}.npz"
-        if not path.exists():
-            if maker is None:
-                maker = scene_maker(recipe, part, recordings_of_parts(recipe)[part])
-            _make(maker, recipe, part, index, path)
+    folder = make_missing(recipe, part, range(count), cache_dir, say)
+    return read(folder, part, count, recipe.has_codec)
+
+
+def make_missing(
+    recipe: Recipe, part: str, indices: Iterable[int], cache_dir: Path, say: Callable[[str], None] | None = None
+) -> Path:
+    """Make those of a part's shards that are not in `cache_dir` yet, and return the folder of the recipe's shards.
+
+    Shards are independent: processes that are given different `indices` may share the work.
+    """
+    folder = cache_dir / recipe.digest()
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [index for index in indices if not _path(folder, part, index).exists()]
+    if missing:
+        maker = scene_maker(recipe, part, recordings_of_parts(recipe)[part])
+        for made, index in enumerate(missing, 1):
+            _make(maker, recipe, part, index, _path(folder, part, index))
             if say:
-                say(f"{part}: shard {index + 1} of {count} made")
+                say(f"{part}: shard {index} made, {made} of {len(missing)}")
+    return folder
+
+
+def read(folder: Path, part: str, count: int | None = None, has_codec: bool = False) -> Shards:
+    """Return the first `count` shards of one part in `folder`, whatever recipe made them; all where None.
+
+    Raises:
+        HarkenError: there are not so many, or none at all.
+    """
+    paths = [_path(folder, part, index) for index in range(count)] if count else sorted(folder.glob(f"{part}_????.npz"))
+    absent = [path.name for path in paths if not path.exists()]
+    if absent or not paths:
+        raise HarkenError(f"{folder} lacks {', '.join(absent) or f'shards of {part}'}: make them with `harken train`")
+    features, labels, events, others = [], [], [], []
+    for path in paths:
         with np.load(path) as shard:
-            features.append(shard["features"])
+            features.append(shard["coded_features" if has_codec else "features"])
             labels.append(shard["labels"])
             events += _placed(shard["events"])
             others += _placed(shard["others"])
     return Shards(np.concatenate(features), np.concatenate(labels), tuple(events), tuple(others))
+
+
+def _path(folder: Path, part: str, index: int) -> Path:
+    return folder / f"{part}_{index:04d}.npz"
 
 
 def _placed(stored: np.ndarray) -> list[tuple[PlacedEvent, ...]]:
@@ -145,11 +174,11 @@ def _placed(stored: np.ndarray) -> list[tuple[PlacedEvent, ...]]:
 
 
 def _make(maker: SceneMaker, recipe: Recipe, part: str, index: int, path: Path) -> None:
-    features, labels, events, others = [], [], [], []
+    features, coded, labels, events, others = [], [], [], [], []
     for scene_index in range(index * SCENES_PER_SHARD, (index + 1) * SCENES_PER_SHARD):
         scene = maker.make((recipe.seed, _PART_SEED[part], scene_index))
-        pcm = through_codec(scene.pcm) if recipe.has_codec else scene.pcm
-        features.append(native.features(pcm))
+        features.append(native.features(scene.pcm))
+        coded.append(native.features(through_codec(scene.pcm)))
         labels.append(scene.labels)
         events.append([asdict(placed) for placed in scene.events])
         others.append([asdict(placed) for placed in scene.others])
@@ -158,6 +187,7 @@ def _make(maker: SceneMaker, recipe: Recipe, part: str, index: int, path: Path) 
     np.savez_compressed(
         unfinished,
         features=np.stack(features),
+        coded_features=np.stack(coded),
         labels=np.stack(labels),
         events=np.array(json.dumps(events)),
         others=np.array(json.dumps(others)),

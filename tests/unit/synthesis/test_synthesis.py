@@ -13,10 +13,14 @@ from edge.dataset.synthesis import (
     alarms,
     appliances,
     cadences,
+    clatter,
+    doors,
+    glass,
     impacts,
     noise,
     signals,
     sounders,
+    steps,
     tones,
     tunes,
     voices,
@@ -43,6 +47,13 @@ MAKERS: dict[str, Maker] = {
     "advertisement": lambda rng: advertisement.make(rng, 8.0, 2.0, 4.0).pcm,
     "alarm on television": lambda rng: advertisement.alarm_on_television(rng, 4.0),
     "room": acoustics.random_room,
+    "glass of any kind": glass.glass_break,
+    "step": steps.step,
+    "walk on any floor": lambda rng: steps.walk(rng, 6)[0],
+    "door in layers": lambda rng: doors.door(rng)[0],
+    "clatter": clatter.dropped,
+    "thud": clatter.thud,
+    "claps": clatter.claps,
     "singing": lambda rng: tunes.singing(rng, 3.0),
     "bowed string": lambda rng: tunes.bowed_string(rng, 3.0),
     "whistle": lambda rng: tunes.whistle(rng, 3.0),
@@ -193,3 +204,38 @@ def test_the_alarm_in_an_advertisement_lies_outside_the_fingerprints_bands() -> 
     hz = np.fft.rfftfreq(end - start, 1.0 / SAMPLE_RATE_HZ)
     music = np.sum(during[(hz > 300) & (hz < 2000)])
     assert music > 0.05 * np.sum(during)  # what surrounds the tone is there to be recognised
+
+
+def high_band_share(pcm: Audio) -> float:
+    """Part of the energy above 1.5 kHz."""
+    power = np.abs(np.fft.rfft(pcm)) ** 2
+    return float(power[np.fft.rfftfreq(len(pcm), 1 / SAMPLE_RATE_HZ) > 1500.0].sum() / power.sum())
+
+
+def test_glass_is_bright_and_doors_are_dull() -> None:
+    glasses = [high_band_share(glass.glass_break(np.random.default_rng(seed))) for seed in range(20)]
+    leaves = [high_band_share(doors.door(np.random.default_rng(seed))[0]) for seed in range(20)]
+    assert np.median(glasses) > 0.6
+    assert np.median(leaves) < 0.1
+
+
+def test_a_walk_has_its_steps_where_it_says_at_a_walking_pace() -> None:
+    for seed in range(6):
+        pcm, times = steps.walk(np.random.default_rng(seed), 8)
+        onsets = np.array([start for start, _ in times])
+        assert len(onsets) == 8
+        assert 1.3 <= 1.0 / np.median(np.diff(onsets)) <= 2.5
+        power = np.square(pcm, dtype=np.float64)
+        near = sum(power[round(s * SAMPLE_RATE_HZ) : round((s + 0.25) * SAMPLE_RATE_HZ)].sum() for s in onsets)
+        assert near > 0.8 * power.sum()
+
+
+@pytest.mark.parametrize("maker", [signals.end_of_programme, signals.timer, signals.monitor, signals.telephone])
+def test_a_signal_is_loud_when_it_says_and_only_then(maker: Callable[[np.random.Generator], signals.Signal]) -> None:
+    for seed in range(6):
+        made = maker(np.random.default_rng(seed))
+        is_on = np.zeros(len(made.pcm) + SAMPLE_RATE_HZ, bool)
+        for start_s, end_s in made.on_s:
+            is_on[round(start_s * SAMPLE_RATE_HZ) : round((end_s + 0.1) * SAMPLE_RATE_HZ)] = True
+        power = np.square(made.pcm, dtype=np.float64)
+        assert power[is_on[: len(power)]].sum() > 0.95 * power.sum()
