@@ -14,6 +14,7 @@ from edge.dataset import microphones
 from edge.dataset import rooms as room_model
 from edge.dataset.manifest import SAMPLE_RATE_HZ
 from edge.dataset.rooms import Room
+from edge.dataset.sounding import Unasked
 from edge.dataset.sounds import BACKGROUND_LABELS, BROADCAST, Sound, SoundLibrary
 
 FULL_SCALE = 32767.0
@@ -177,16 +178,17 @@ class SceneMaker:
                 continue
             label = self._background_label(rng)
             level_db = float(rng.uniform(*rule.background_dbfs))
-            ignored: tuple[str, ...] = ()
+            unasked: tuple[Unasked, ...] = ()
             if label == "noise":
                 stretch = coloured_noise(rng, end - start)
             else:
-                stretch, ignored = self._library.background(label, end - start, rng)
+                stretch, unasked = self._library.background(label, end - start, rng)
             mix[start:end] += _amplitude(level_db) * stretch
             loudest_db = max(loudest_db, level_db)
-            for name in ignored:
-                seconds = (start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ)
-                labelling.ignore(labels, self._names.index(name), *seconds)
+            begin_s, end_s = start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ
+            for one in unasked:
+                index = self._names.index(one.event)
+                labelling.ignore(labels, index, begin_s + one.from_s, min(begin_s + one.to_s, end_s))
         return mix, max(loudest_db, -90.0)
 
     def _background_label(self, rng: np.random.Generator) -> str:

@@ -81,8 +81,11 @@ def _labelled(pool: RecordingPool, label: str, rng: np.random.Generator) -> Soun
 
 def _household(pool: RecordingPool, subs: tuple[str, ...], rng: np.random.Generator) -> Sound:
     recording = pool.recording_of("household", subs, rng)
-    pcm = respeed(pool.audio(recording), rng, 0.15)
-    return Sound(pcm, None, active_intervals(pcm), not_asked_of(recording), kind=recording.sub)
+    whole = pool.audio(recording)
+    pcm = respeed(whole, rng, 0.15)
+    on_s = active_intervals(pcm)
+    unasked = pool.also_heard(recording, 0.0, len(whole) / SAMPLE_RATE_HZ, len(whole) / len(pcm), on_s[0][0])
+    return Sound(pcm, None, on_s, not_asked_of(recording), unasked, kind=recording.sub)
 
 
 def _high_speech(pool: RecordingPool, rng: np.random.Generator) -> Sound:

@@ -8,13 +8,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from edge.dataset.manifest import Recording, read_audio
+from edge.dataset.pseudo_labels import PseudoLabels
+from edge.dataset.sounding import Unasked
 
 
 class RecordingPool:
     """Draws recordings by label, and keeps their audio."""
 
-    def __init__(self, recordings: Iterable[Recording]) -> None:
+    def __init__(self, recordings: Iterable[Recording], pseudo_labels: PseudoLabels | None = None) -> None:
         """Hold all of `recordings` that may be heard: neither ambiguous ones nor impulse responses."""
+        self._pseudo_labels = pseudo_labels or PseudoLabels()
         self._audio: dict[str, np.ndarray] = {}
         self._drawn: set[str] = set()
         self._by_label: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
@@ -59,6 +62,28 @@ class RecordingPool:
         drawn = tuple(sorted(self._drawn))
         self._drawn.clear()
         return drawn
+
+    def also_heard(
+        self, recording: Recording, start_s: float, end_s: float, rate: float = 1.0, onset_s: float = 0.0
+    ) -> tuple[Unasked, ...]:
+        """Return what a teacher heard in a cut of a recording.
+
+        Args:
+            recording: of the pool.
+            start_s: where it is cut.
+            end_s: where the cut ends.
+            rate: by which the cut is then played faster.
+            onset_s: when it sounds first, as played; times are told from there.
+        """
+        return tuple(
+            Unasked(
+                one.event,
+                (max(one.start_s, start_s) - start_s) / rate - onset_s,
+                (min(one.end_s, end_s) - start_s) / rate - onset_s,
+            )
+            for one in self._pseudo_labels.of(recording.path)
+            if one.start_s < end_s and one.end_s > start_s
+        )
 
     def takes(self, recording: Recording) -> list[Recording]:
         """Return the recordings that share label and original with `recording`, itself among them."""

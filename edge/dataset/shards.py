@@ -16,6 +16,7 @@ from edge import build_core, native
 from edge.dataset import mixtures, rooms, splits
 from edge.dataset.manifest import MANIFEST_FILE, Recording, read_manifest
 from edge.dataset.mixtures import MixtureRule, PlacedEvent, SceneMaker
+from edge.dataset.pseudo_labels import PseudoLabels
 from edge.dataset.sounds import SoundLibrary
 from edge.dataset.splits import SplitRule
 from edge.errors import HarkenError
@@ -41,6 +42,7 @@ class Recipe:
         has_codec: whether features are those of audio that has gone through the clip codec (IMA-ADPCM), as what the
             verifier hears has. Shards hold both, so this does not change them.
         skip_bad: leave out manifest rows that are wrong.
+        pseudo_labels: what a teacher heard in the recordings of the training part; heads are not asked there.
     """
 
     data: Path
@@ -51,11 +53,13 @@ class Recipe:
     fold: tuple[int, int] | None = None
     has_codec: bool = False
     skip_bad: bool = False
+    pseudo_labels: PseudoLabels = field(default_factory=PseudoLabels)
 
     def digest(self) -> str:
         """Return 16 hex digits of the recipe, the manifest, and the code that follows it."""
         sha = hashlib.sha256((self.data / MANIFEST_FILE).read_bytes())
         described = asdict(self) | {"data": "", "has_codec": None, "skip_bad": None}
+        described["pseudo_labels"] = self.pseudo_labels.digest
         sha.update(json.dumps(described, sort_keys=True, default=str).encode())
         dataset_dir = Path(mixtures.__file__).parent
         sources = [*dataset_dir.glob("*.py"), *(dataset_dir / "synthesis").glob("*.py")]
@@ -103,8 +107,9 @@ def recordings_of_parts(recipe: Recipe) -> dict[str, list[Recording]]:
 
 def scene_maker(recipe: Recipe, part: str, recordings: Sequence[Recording]) -> SceneMaker:
     """Return the maker of one part's scenes, from its own recordings and its own rooms."""
+    library = SoundLibrary(recordings, pseudo_labels=recipe.pseudo_labels)
     part_rooms = rooms.simulated_rooms(recipe.seed * 100 + _PART_SEED[part], recipe.room_count)
-    return SceneMaker(SoundLibrary(recordings), [*part_rooms, *rooms.measured_rooms(recordings)], recipe.mixture)
+    return SceneMaker(library, [*part_rooms, *rooms.measured_rooms(recordings)], recipe.mixture)
 
 
 def load(recipe: Recipe, part: str, hours: float, cache_dir: Path, say: Callable[[str], None] | None = None) -> Shards:

@@ -11,8 +11,9 @@ from edge.dataset import made, near_misses, recorded
 from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording
 from edge.dataset.near_misses import ALSO_HOLDS
 from edge.dataset.pool import RecordingPool
+from edge.dataset.pseudo_labels import PseudoLabels
 from edge.dataset.recorded import walk
-from edge.dataset.sounding import Sound, active_intervals, respeed, tonal_intervals
+from edge.dataset.sounding import Sound, Unasked, active_intervals, respeed, tonal_intervals
 from edge.dataset.synthesis import advertisement, tunes, voices
 
 __all__ = [
@@ -32,8 +33,13 @@ class SoundLibrary(RecordingPool):
         synthetic_share: overrides how much of each event is made rather than recorded; None for the usual shares.
     """
 
-    def __init__(self, recordings: Iterable[Recording], synthetic_share: float | None = None) -> None:
-        super().__init__(recordings)
+    def __init__(
+        self,
+        recordings: Iterable[Recording],
+        synthetic_share: float | None = None,
+        pseudo_labels: PseudoLabels | None = None,
+    ) -> None:
+        super().__init__(recordings, pseudo_labels)
         self.synthetic_share = synthetic_share
 
     def can_make(self, name: str) -> bool:
@@ -73,15 +79,21 @@ class SoundLibrary(RecordingPool):
             return Sound(pcm, None, active_intervals(pcm), kind="made broadcast")
         recording = self.recording(label, rng)
         pcm = self.audio(recording)
-        longest = int(rng.uniform(4.0, 15.0) * SAMPLE_RATE_HZ)
+        longest, start = int(rng.uniform(4.0, 15.0) * SAMPLE_RATE_HZ), 0
         if len(pcm) > longest:
             start = int(rng.integers(len(pcm) - longest))
             pcm = pcm[start : start + longest]
-        pcm = respeed(pcm, rng, 0.12)
-        return Sound(pcm, None, active_intervals(pcm), near_misses.not_asked_of(recording), kind=recording.sub or label)
+        ends_s = start / SAMPLE_RATE_HZ, (start + len(pcm)) / SAMPLE_RATE_HZ
+        played = respeed(pcm, rng, 0.12)
+        on_s = active_intervals(played)
+        unasked = self.also_heard(recording, *ends_s, len(pcm) / len(played), on_s[0][0])
+        ignored = near_misses.not_asked_of(recording)
+        return Sound(played, None, on_s, ignored, unasked, kind=recording.sub or label)
 
-    def background(self, label: str, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return `samples` of float32 background of one label, rms 1, and the events not to be asked over it.
+    def background(
+        self, label: str, samples: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, tuple[Unasked, ...]]:
+        """Return `samples` of float32 background of one label, rms 1, and the events not to be asked, and when.
 
         `BROADCAST` is made, music or speech-like; all others are labels of recordings.
 
@@ -93,17 +105,25 @@ class SoundLibrary(RecordingPool):
             return out / (np.sqrt(np.mean(out**2)) + 1e-6), ()
         fade = 800
         out = np.zeros(samples + fade, np.float32)
-        ignored: set[str] = set()
+        unasked: list[Unasked] = []
         at = 0
         while at < samples:
             recording = self.recording(label, rng)
-            ignored.update(near_misses.not_asked_of(recording))
             pcm = self.audio(recording)
+            start, rounds, length_s = 0, 1, len(pcm) / SAMPLE_RATE_HZ
             if len(pcm) > 2 * (samples - at):
                 start = int(rng.integers(len(pcm) - (samples - at)))
                 pcm = pcm[start : start + samples - at + fade]
             elif label == "household":
-                pcm = np.tile(pcm, int(rng.integers(1, 4)))
+                rounds = int(rng.integers(1, 4))
+                pcm = np.tile(pcm, rounds)
+            begin_s = at / SAMPLE_RATE_HZ
+            for name in near_misses.not_asked_of(recording):
+                unasked.append(Unasked(name, 0.0, samples / SAMPLE_RATE_HZ))
+            heard = self.also_heard(recording, start / SAMPLE_RATE_HZ, start / SAMPLE_RATE_HZ + length_s)
+            for one in heard:
+                for repeat_s in (begin_s + length_s * repeat for repeat in range(rounds)):
+                    unasked.append(Unasked(one.event, repeat_s + one.from_s, repeat_s + one.to_s + 0.5))
             piece = pcm[: len(out) - at] / (np.sqrt(np.mean(pcm**2)) + 1e-6)
             if len(piece) > 2 * fade:
                 piece = piece.copy()
@@ -115,7 +135,7 @@ class SoundLibrary(RecordingPool):
             if label == "speech":
                 at += int(rng.uniform(0, 1.0) * SAMPLE_RATE_HZ)
         out = out[:samples]
-        return out / (np.sqrt(np.mean(out**2)) + 1e-6), tuple(sorted(ignored))
+        return out / (np.sqrt(np.mean(out**2)) + 1e-6), tuple(unasked)
 
 
 def _broadcast(rng: np.random.Generator, duration_s: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from edge.dataset import clips, made, near_misses, pool, recorded, shards, sound
 from edge.dataset.labels import IGNORED, SOUNDING, STEP_SAMPLES, TARGET
 from edge.dataset.manifest import Recording, read_manifest
 from edge.dataset.mixtures import MixtureRule, SceneMaker
+from edge.dataset.pseudo_labels import SURE, Heard, PseudoLabels
 from edge.dataset.shards import Recipe
 from edge.dataset.sounds import SoundLibrary
 from edge.dataset.synthesis import cadences, signals
@@ -63,6 +64,23 @@ def test_an_event_says_which_originals_it_was_made_of(library: SoundLibrary) -> 
     assert not walked or walked[0].startswith("footsteps:")
     made_only = SoundLibrary(library.takes(library.recording("dog_bark", rng)), synthetic_share=1.0)
     assert made_only.event("glass_break", rng).originals == ()
+
+
+def test_nothing_is_asked_where_a_teacher_heard_an_event(folder: Path) -> None:
+    recordings = [one for one in read_manifest(folder) if one.label == "household"]
+    path = recordings[0].path
+    heard = {f"{path.parent.name}/{path.name}": (Heard("dog_bark", 0.5, 1.0, SURE),)}
+    library = SoundLibrary(recordings[:1], pseudo_labels=PseudoLabels(heard, "0"))
+    _, unasked = library.background("household", 5 * 16_000, np.random.default_rng(2))
+    assert {one.event for one in unasked} == {"dog_bark"}
+    assert unasked[0].from_s == 0.5
+    assert len(unasked) >= 3  # a recording of 1.5 s fills 5 s
+    rule = MixtureRule(scene_s=10, silent_share=0.0, empty_share=1.0)
+    rule = replace(rule, digital_silence_share=1.0)
+    column = catalogue.load().index("dog_bark")
+    asked = [(SceneMaker(library, [], rule).make(seed).labels[:, column] & IGNORED) != 0 for seed in range(12)]
+    assert any(one.any() for one in asked)
+    assert not all(one.all() for one in asked)
 
 
 def test_an_empty_scene_has_no_target(library: SoundLibrary) -> None:
