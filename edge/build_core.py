@@ -26,6 +26,7 @@ HOST_FLAGS = (*WARNING_FLAGS, "-O2", "-fPIC", "-shared", "-fvisibility=default")
 LIBRARY_SOURCES = (
     SOURCE_DIR / "hk_log2.c",
     SOURCE_DIR / "hk_frontend.c",
+    SOURCE_DIR / "hk_spectrum.c",
     SOURCE_DIR / "hk_fingerprint.c",
     SOURCE_DIR / "hk_adpcm.c",
     SOURCE_DIR / "hk_clip_ring.c",

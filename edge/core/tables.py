@@ -100,19 +100,44 @@ def mel_segments(config: FrontEndConfig) -> tuple[np.ndarray, np.ndarray]:
     return first_bins, np.where(inside, np.round(rise * (1 << MEL_FRACTION_BITS)), 0).astype(int)
 
 
-def digit_reversal(points: int) -> np.ndarray:
-    """Return where a radix-4 decimation-in-time FFT of `points` wants each input, int[points]."""
+def first_stage_places(points: int) -> np.ndarray:
+    """Return where the first stage of a radix-4 FFT, decimating in time, leaves its results, int[points / 4].
+
+    Its butterfly over inputs n, n + points/4, n + points/2 and n + 3/4 points writes four bins from places[n] on.
+    """
     order = np.zeros(1, dtype=int)
-    while len(order) < points:
+    while len(order) < points // 4:
         order = (4 * order[None, :] + np.arange(4)[:, None]).reshape(-1)
-    return np.argsort(order)
+    return 4 * order
 
 
-def twiddles(config: FrontEndConfig) -> np.ndarray:
-    """Return exp(-2 pi i k / fft_size) in Q30 for three quarters of the circle, int[3/4 fft_size, 2]."""
-    angle = -2 * np.pi * np.arange(config.fft_size * 3 // 4) / config.fft_size
+def _rotation(numerators: np.ndarray, denominator: int) -> np.ndarray:
+    """Return exp(-2 pi i numerators / denominator) in Q30, int[len, 2]: real and imaginary parts."""
+    angle = -2 * np.pi * numerators / denominator
     one = 1 << TWIDDLE_FRACTION_BITS
     return np.round(np.stack([np.cos(angle), np.sin(angle)], axis=1) * one).astype(np.int64)
+
+
+def stage_twiddles(config: FrontEndConfig) -> np.ndarray:
+    """Return the Q30 twiddles of the FFT's later stages in the order of their use, int[n, 2].
+
+    A stage of butterflies `span` apart has 3 * span of them. Two neighbouring butterflies j and j + 1 follow one
+    another as w(j), w(j + 1), w(2j), w(2j + 2), w(3j), w(3j + 3), w(k) = exp(-2 pi i k / (4 span)): an even j comes
+    first, so that a vector of two twiddles loads at once.
+    """
+    points = config.fft_size // 2
+    stages = []
+    span = 4
+    while span < points:
+        pairs = np.arange(span).reshape(-1, 1, 2)
+        stages.append((pairs * np.array([[1], [2], [3]])).reshape(-1) * (points // (4 * span)))
+        span *= 4
+    return _rotation(np.concatenate(stages), points)
+
+
+def split_twiddles(config: FrontEndConfig) -> np.ndarray:
+    """Return exp(-2 pi i k / fft_size) in Q30 for a quarter of the circle and one more, int[fft_size / 4 + 1, 2]."""
+    return _rotation(np.arange(config.fft_size // 4 + 1), config.fft_size)
 
 
 def log2_table() -> np.ndarray:
@@ -152,7 +177,7 @@ def generate(gen_dir: Path) -> list[Path]:
     """Write `hk_frontend_tables.h` and `.c` into `gen_dir`; files that would not change are left alone."""
     config = load_config()
     first_bins, rise = mel_segments(config)
-    half_window = hann_window(config)[: config.window_samples // 2]
+    first_bin = int(fingerprint_edges_q8(config)[0]) >> 8
     head = banner("edge/core/tables.py", [CONFIG_PATH.read_bytes(), Path(__file__).read_bytes()])
     sizes = {
         "HK_SAMPLE_RATE_HZ": config.sample_rate_hz,
@@ -169,7 +194,8 @@ def generate(gen_dir: Path) -> list[Path]:
         "HK_FEATURE_OFFSET": config.feature_offset,
         "HK_LOG2_TABLE_BITS": LOG2_TABLE_BITS,
         "HK_FINGERPRINT_BANDS": config.fingerprint_bands,
-        "HK_FINGERPRINT_BINS": (int(fingerprint_edges_q8(config)[-1]) >> 8) + 1,
+        "HK_FINGERPRINT_FIRST_BIN": first_bin,
+        "HK_FINGERPRINT_BINS": (int(fingerprint_edges_q8(config)[-1]) >> 8) + 1 - first_bin,
         "HK_FINGERPRINT_SLOPE_STEPS": config.fingerprint_smoothing_steps + 1,
         "HK_FINGERPRINT_SLOPE_MAX": FINGERPRINT_SLOPE_MAX,
         "HK_FINGERPRINT_SILENCE_POWER": fingerprint_silence_power(config),
@@ -177,11 +203,13 @@ def generate(gen_dir: Path) -> list[Path]:
         "HK_FINGERPRINT_STEADY_LAG_STEPS": config.fingerprint_steady_lag_steps,
         "HK_FINGERPRINT_STEADY_MIN_PERCENT": config.fingerprint_steady_min_percent,
     }
-    window_q31 = np.round(half_window * 2**WINDOW_FRACTION_BITS)
+    window_q31 = np.round(hann_window(config) * 2**WINDOW_FRACTION_BITS)
+    stages = stage_twiddles(config)
     declarations = {
-        "const int32_t hk_half_window_q31[HK_WINDOW_SAMPLES / 2]": window_q31,
-        "const uint8_t hk_fft_order[HK_FFT_SIZE / 2]": digit_reversal(config.fft_size // 2),
-        "const int32_t hk_twiddles_q30[HK_FFT_SIZE * 3 / 2]": twiddles(config).reshape(-1),
+        "const int32_t hk_window_q31[HK_WINDOW_SAMPLES]": window_q31,
+        "const uint8_t hk_fft_places[HK_FFT_SIZE / 8]": first_stage_places(config.fft_size // 2),
+        f"const int32_t hk_fft_twiddles_q30[{stages.size}]": stages.reshape(-1),
+        "const int32_t hk_split_twiddles_q30[HK_FFT_SIZE / 2 + 2]": split_twiddles(config).reshape(-1),
         "const uint16_t hk_mel_first_bins[HK_MEL_BANDS + 2]": first_bins,
         "const uint16_t hk_mel_rise_q12[HK_SPECTRUM_BINS]": rise,
         "const uint16_t hk_fingerprint_edges_q8[HK_FINGERPRINT_BANDS + 1]": fingerprint_edges_q8(config),

@@ -18,7 +18,7 @@ from firmware_gen.build import linker_script_flags
 from tests.golden.make_core_vectors import FOLDER, adpcm_cases, decode, fingerprint_cases, frontend_cases
 
 INSTRUCTIONS_PER_TICK = 40  # QEMU -icount shift=0 runs one instruction a nanosecond; the board's clock is 25 MHz
-SOURCES = ("hk_log2", "hk_frontend", "hk_fingerprint", "hk_adpcm", "hk_clip_ring")
+SOURCES = ("hk_log2", "hk_frontend", "hk_spectrum", "hk_spectrum_mve", "hk_fingerprint", "hk_adpcm", "hk_clip_ring")
 
 
 def read_cases(name: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@
 #ifndef HK_ADPCM_H
 #define HK_ADPCM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "hk_limits.h"
@@ -27,6 +28,9 @@ void hk_adpcm_begin_block(hk_adpcm_t *coder, int16_t sample, uint8_t header[HK_A
 
 /* Codes the next sample of a block: 0 .. 15. */
 uint8_t hk_adpcm_encode(hk_adpcm_t *coder, int16_t sample);
+
+/* Codes 2 * `pairs` samples into `pairs` bytes, the first sample of each byte in its low nibble. */
+void hk_adpcm_encode_pairs(hk_adpcm_t *coder, const int16_t *pcm, size_t pairs, uint8_t *bytes);
 
 /* The sample that a nibble (0 .. 15) stands for. */
 int16_t hk_adpcm_decode(hk_adpcm_t *decoder, uint8_t nibble);

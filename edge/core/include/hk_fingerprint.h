@@ -26,7 +26,7 @@ typedef struct {
 
 typedef struct {
     hk_fingerprint_step_t steps[HK_FINGERPRINT_SLOPE_STEPS]; /* a ring */
-    uint64_t power[HK_FINGERPRINT_BINS];                     /* of the step so far, up to the highest band */
+    uint64_t power[HK_FINGERPRINT_BINS];                     /* of the step so far, in the bands' bins */
     uint64_t all;                                            /* of the step so far, whole spectrum */
     uint32_t steps_heard;                                    /* saturates */
     uint8_t newest;                                          /* place of the last step in the ring */

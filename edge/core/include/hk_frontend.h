@@ -9,21 +9,14 @@
 #include <stdint.h>
 
 #include "hk_frontend_tables.h"
-
-/* A complex FFT bin that turns, in place, into its power. */
-typedef union {
-    struct {
-        int32_t re;
-        int32_t im;
-    } z;
-    uint64_t power;
-} hk_bin_t;
+#include "hk_spectrum.h"
 
 typedef struct {
     int32_t history[HK_WINDOW_SAMPLES]; /* the last window after the DC blocker, Q12 of an int16 step, oldest first */
     int32_t dc_output;                  /* the DC blocker's last output, Q12 */
     int16_t dc_input;                   /* the DC blocker's last input */
     hk_bin_t bins[HK_SPECTRUM_BINS];    /* after a push: the power spectrum of that frame */
+    uint64_t total_power;               /* and the sum of its bins */
 } hk_frontend_t;
 
 /* One frame. log_mel_q8: log2 of a band's energy in (int16 steps)^2 of the windowed DFT, Q8, 0 .. 12800; what is below

@@ -22,10 +22,10 @@ typedef struct {
     hk_fingerprint_t fingerprint;
     hk_tracker_t tracker;
     hk_clip_ring_t ring;
-    /* The latest words, oldest first: words[HK_TRIGGER_FINGERPRINT_WORDS - word_count] and on. */
-    uint32_t words[HK_TRIGGER_FINGERPRINT_WORDS];
-    uint8_t is_usable[HK_TRIGGER_FINGERPRINT_WORDS];
+    uint32_t words[HK_TRIGGER_FINGERPRINT_WORDS]; /* the latest ones, a ring */
+    uint8_t usable[HK_FINGERPRINT_MASK_BYTES];    /* bit i % 8 of byte i / 8: whether the word at place i is evidence */
     uint16_t word_count;
+    uint16_t next_word; /* the place of the next word: that of the oldest one where all places are taken */
 } hk_listener_t;
 
 /* Starts a stream with the defaults of the catalogue, the thresholds of the heads, and disarmed.
@@ -36,10 +36,10 @@ int hk_listener_init(hk_listener_t *listener);
 size_t hk_listener_step(hk_listener_t *listener, const int16_t pcm[HK_STEP_SAMPLES],
                         hk_event_t events[HK_TRACKER_EVENTS_MAX]);
 
-/* The latest fingerprint words: *words points into the listener until the next step, bit i % 8 of mask[i / 8] says
- * whether word i may count as evidence of media, *first_sample is where the first word's step began.
+/* The latest fingerprint words, oldest first: *words points into the listener until the next step, bit i % 8 of
+ * mask[i / 8] says whether word i may count as evidence of media, *first_sample is where the first word's step began.
  * Returns how many words there are. */
-uint16_t hk_listener_fingerprint(const hk_listener_t *listener, const uint32_t **words,
+uint16_t hk_listener_fingerprint(hk_listener_t *listener, const uint32_t **words,
                                  uint8_t mask[HK_FINGERPRINT_MASK_BYTES], uint64_t *first_sample);
 
 /* Version of the head that scores an event of the catalogue; 0 where there is none. */

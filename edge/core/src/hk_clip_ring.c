@@ -12,20 +12,50 @@ void hk_clip_ring_init(hk_clip_ring_t *ring)
     memset(ring, 0, sizeof *ring);
 }
 
+static void begin_block(hk_clip_ring_t *ring, int16_t sample)
+{
+    enum { CLEARED_AT_ONCE = 28 }; /* a length that the compiler writes out: C libraries may go byte by byte */
+    _Static_assert((HK_CLIP_BLOCK_BYTES - HK_ADPCM_HEADER_BYTES) % CLEARED_AT_ONCE == 0, "a block is cleared in whole");
+    uint8_t *block = ring->blocks[ring->open_block];
+    hk_adpcm_begin_block(&ring->coder, sample, block);
+    for (uint32_t n = HK_ADPCM_HEADER_BYTES; n < HK_CLIP_BLOCK_BYTES; n += CLEARED_AT_ONCE) {
+        memset(block + n, 0, CLEARED_AT_ONCE);
+    }
+}
+
+/* Codes samples into the rest of the open block, at least one and at most what it has room for. */
+static void fill_block(hk_clip_ring_t *ring, const int16_t *pcm, uint32_t count)
+{
+    const uint32_t nibble_index = ring->open_samples - 1u;
+    uint8_t *byte = ring->blocks[ring->open_block] + HK_ADPCM_HEADER_BYTES + nibble_index / 2;
+    if (nibble_index % 2 == 1) {
+        const uint8_t high = hk_adpcm_encode(&ring->coder, *pcm++);
+        *byte = (uint8_t)(*byte | (high << 4));
+        byte++;
+        count--;
+    }
+    hk_adpcm_encode_pairs(&ring->coder, pcm, count / 2, byte);
+    if (count % 2 == 1) {
+        byte[count / 2] = hk_adpcm_encode(&ring->coder, pcm[count - 1]);
+    }
+}
+
 void hk_clip_ring_push(hk_clip_ring_t *ring, const int16_t *pcm, size_t count)
 {
-    for (size_t n = 0; n < count; n++) {
-        uint8_t *block = ring->blocks[ring->open_block];
+    ring->samples_heard += count;
+    while (count > 0) {
+        uint32_t taken = 1;
         if (ring->open_samples == 0) {
-            hk_adpcm_begin_block(&ring->coder, pcm[n], block);
-            memset(block + HK_ADPCM_HEADER_BYTES, 0, HK_CLIP_BLOCK_BYTES - HK_ADPCM_HEADER_BYTES);
+            begin_block(ring, *pcm);
         } else {
-            const uint32_t nibble_index = ring->open_samples - 1u;
-            const uint8_t nibble = hk_adpcm_encode(&ring->coder, pcm[n]);
-            block[HK_ADPCM_HEADER_BYTES + nibble_index / 2] |= (uint8_t)(nibble << (4 * (nibble_index % 2)));
+            const uint32_t room = HK_CLIP_BLOCK_SAMPLES - (uint32_t)ring->open_samples;
+            taken = count < room ? (uint32_t)count : room;
+            fill_block(ring, pcm, taken);
         }
-        ring->samples_heard++;
-        if (++ring->open_samples == HK_CLIP_BLOCK_SAMPLES) {
+        pcm += taken;
+        count -= taken;
+        ring->open_samples = (uint16_t)(ring->open_samples + taken);
+        if (ring->open_samples == HK_CLIP_BLOCK_SAMPLES) {
             ring->open_samples = 0;
             ring->open_block = (uint16_t)((ring->open_block + 1) % HK_CLIP_RING_BLOCKS);
         }

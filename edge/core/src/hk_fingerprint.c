@@ -4,17 +4,22 @@
 #include <string.h>
 
 #include "hk_error.h"
+#include "hk_fixed_point.h"
 
 /* Band energies of a step keep 20 bits below the loudest one (60 dB): times the slope, they sum within 32 bits. */
 enum {
     MANTISSA_BITS = 20,
     SHAPE_BITS = 11, /* are enough to compare the shapes of two spectra */
+    BANDS_AT_ONCE = 8,
 };
 
 _Static_assert(HK_FINGERPRINT_BANDS == HK_FINGERPRINT_BITS + 1, "a bit compares two neighbouring bands");
 _Static_assert((int64_t)HK_FINGERPRINT_SLOPE_STEPS * HK_FINGERPRINT_SLOPE_MAX * (1 << MANTISSA_BITS) < INT32_MAX,
                "a slope of mantissas fits 32 bits");
-_Static_assert(2 * SHAPE_BITS + 6 <= 28 && HK_FINGERPRINT_BANDS <= 64, "a hundred squared sums of squares fit 64 bits");
+_Static_assert(2 * SHAPE_BITS + 6 <= 28 && HK_FINGERPRINT_BANDS <= 64,
+               "sums of squares fit 32 bits, and a hundred of their squares 64");
+_Static_assert(HK_FINGERPRINT_BANDS == 4 * BANDS_AT_ONCE + 1, "slopes are summed in groups, and for one band more");
+_Static_assert(HK_FINGERPRINT_MIN_IN_BAND_PERCENT == 1, "in_band > all / 100 is found out without division");
 _Static_assert(HK_FINGERPRINT_STEADY_LAG_STEPS < HK_FINGERPRINT_SLOPE_STEPS, "the ring holds the step to compare with");
 _Static_assert(HK_FRAMES_PER_STEP == 2, "a step is two frames");
 
@@ -29,18 +34,18 @@ static uint8_t bit_length(uint64_t value)
     return value == 0 ? 0 : (uint8_t)(64 - __builtin_clzll(value));
 }
 
-/* Energy of the spectrum from its start to each edge, then between edges. */
-static void sum_bands(const uint64_t *power, uint64_t bands[HK_FINGERPRINT_BANDS])
+/* Energy between edges: from the lowest edge's bin to each edge, then differences. */
+static void sum_bands(const uint64_t power[HK_FINGERPRINT_BINS], uint64_t bands[HK_FINGERPRINT_BANDS])
 {
-    uint32_t bin = hk_fingerprint_edges_q8[0] >> 8;
+    uint32_t bin = HK_FINGERPRINT_FIRST_BIN;
     uint64_t whole = 0; /* bins below the one that the edge lies in */
     uint64_t before = 0;
     for (uint32_t edge = 0; edge <= HK_FINGERPRINT_BANDS; edge++) {
         const uint32_t position_q8 = hk_fingerprint_edges_q8[edge];
-        while (bin < position_q8 >> 8) {
-            whole += power[bin++];
+        for (; bin < position_q8 >> 8; bin++) {
+            whole += *power++;
         }
-        const uint64_t until = whole + ((power[bin] * (position_q8 & 0xFFu)) >> 8);
+        const uint64_t until = whole + ((*power * (position_q8 & 0xFFu)) >> 8);
         if (edge > 0) {
             bands[edge - 1] = until - before;
         }
@@ -51,24 +56,37 @@ static void sum_bands(const uint64_t *power, uint64_t bands[HK_FINGERPRINT_BANDS
 /* Whether two spectra have one shape, whatever their levels: the squared cosine between them. */
 static bool have_one_shape(const hk_fingerprint_step_t *a, const hk_fingerprint_step_t *b)
 {
-    uint64_t aa = 0;
-    uint64_t bb = 0;
-    uint64_t ab = 0;
+    uint32_t aa = 0;
+    uint32_t bb = 0;
+    uint32_t ab = 0;
     for (uint32_t band = 0; band < HK_FINGERPRINT_BANDS; band++) {
-        const uint64_t of_a = a->mantissas[band] >> (MANTISSA_BITS - SHAPE_BITS);
-        const uint64_t of_b = b->mantissas[band] >> (MANTISSA_BITS - SHAPE_BITS);
+        const uint32_t of_a = a->mantissas[band] >> (MANTISSA_BITS - SHAPE_BITS);
+        const uint32_t of_b = b->mantissas[band] >> (MANTISSA_BITS - SHAPE_BITS);
         aa += of_a * of_a;
         bb += of_b * of_b;
         ab += of_a * of_b;
     }
-    return ab * ab * 100 > aa * bb * HK_FINGERPRINT_STEADY_MIN_PERCENT;
+    return (uint64_t)ab * ab * 100 > (uint64_t)aa * bb * HK_FINGERPRINT_STEADY_MIN_PERCENT;
 }
 
 /* The step `age` steps ago. */
 static const hk_fingerprint_step_t *step_of_age(const hk_fingerprint_t *fingerprint, uint32_t age)
 {
-    const uint32_t place = fingerprint->newest + HK_FINGERPRINT_SLOPE_STEPS - age;
-    return &fingerprint->steps[place % HK_FINGERPRINT_SLOPE_STEPS];
+    const uint32_t newest = fingerprint->newest;
+    return &fingerprint->steps[age <= newest ? newest - age : newest + HK_FINGERPRINT_SLOPE_STEPS - age];
+}
+
+/* Shifts by words of 32 bits, which takes 32-bit cores half of what a shift of 64 bits takes. */
+static void keep_mantissas(hk_fingerprint_step_t *step, const uint64_t bands[HK_FINGERPRINT_BANDS])
+{
+    const uint32_t shift = step->exponent % 32u;
+    const uint32_t words = step->exponent / 32u;
+    for (uint32_t band = 0; band < HK_FINGERPRINT_BANDS; band++) {
+        const uint32_t high = (uint32_t)(bands[band] >> 32);
+        const uint32_t low = words == 0 ? (uint32_t)bands[band] : high;
+        const uint32_t above = words == 0 ? high : 0;
+        step->mantissas[band] = low >> shift | above << 1 << (31 - shift);
+    }
 }
 
 static void finish_step(hk_fingerprint_t *fingerprint, hk_fingerprint_step_t *step)
@@ -83,29 +101,75 @@ static void finish_step(hk_fingerprint_t *fingerprint, hk_fingerprint_step_t *st
     }
     const uint8_t length = bit_length(loudest);
     step->exponent = length > MANTISSA_BITS ? (uint8_t)(length - MANTISSA_BITS) : 0;
-    for (uint32_t band = 0; band < HK_FINGERPRINT_BANDS; band++) {
-        step->mantissas[band] = (uint32_t)(bands[band] >> step->exponent);
-    }
+    keep_mantissas(step, bands);
     step->all = fingerprint->all;
     step->is_steady = have_one_shape(step, step_of_age(fingerprint, HK_FINGERPRINT_STEADY_LAG_STEPS));
 }
 
-static uint32_t compute_word(const hk_fingerprint_t *fingerprint)
+/* What a step of the past adds to the slopes. */
+typedef struct {
+    const uint32_t *mantissas;
+    uint32_t shift; /* to the exponent that all are summed with */
+    int32_t weight;
+} term_t;
+
+/* Lists the steps that are audible beside the loudest; returns how many. */
+static uint32_t list_terms(const hk_fingerprint_t *fingerprint, term_t terms[HK_FINGERPRINT_SLOPE_STEPS])
 {
-    uint8_t exponent = 0;
+    uint32_t exponent = 0;
     for (uint32_t n = 0; n < HK_FINGERPRINT_SLOPE_STEPS; n++) {
         exponent = fingerprint->steps[n].exponent > exponent ? fingerprint->steps[n].exponent : exponent;
     }
-    int32_t slopes[HK_FINGERPRINT_BANDS] = {0};
+    uint32_t count = 0;
     for (uint32_t age = 0; age < HK_FINGERPRINT_SLOPE_STEPS; age++) {
         const hk_fingerprint_step_t *step = step_of_age(fingerprint, age);
-        const uint32_t shift = (uint32_t)(exponent - step->exponent);
-        if (shift >= MANTISSA_BITS) {
-            continue; /* inaudible beside the loudest */
+        const uint32_t shift = exponent - step->exponent;
+        if (shift < MANTISSA_BITS && hk_fingerprint_slope[age] != 0) {
+            terms[count++] = (term_t){step->mantissas, shift, hk_fingerprint_slope[age]};
         }
-        for (uint32_t band = 0; band < HK_FINGERPRINT_BANDS; band++) {
-            slopes[band] += hk_fingerprint_slope[age] * (int32_t)(step->mantissas[band] >> shift);
+    }
+    return count;
+}
+
+/* The slopes of BANDS_AT_ONCE bands, whose sums stay in registers. */
+static inline void sum_group(const term_t *terms, uint32_t count, uint32_t first_band, int32_t *slopes)
+{
+#if HK_HAS_MVE
+    int32x4_t low = vdupq_n_s32(0);
+    int32x4_t high = vdupq_n_s32(0);
+    for (const term_t *term = terms; term < terms + count; term++) {
+        const uint32_t *mantissas = term->mantissas + first_band;
+        const int32_t shift = -(int32_t)term->shift;
+        low = vmlaq_n_s32(low, vreinterpretq_s32_u32(vshlq_r_u32(vldrwq_u32(mantissas), shift)), term->weight);
+        high = vmlaq_n_s32(high, vreinterpretq_s32_u32(vshlq_r_u32(vldrwq_u32(mantissas + 4), shift)), term->weight);
+    }
+    vstrwq_s32(slopes + first_band, low);
+    vstrwq_s32(slopes + first_band + 4, high);
+#else
+    int32_t sums[BANDS_AT_ONCE] = {0};
+    for (const term_t *term = terms; term < terms + count; term++) {
+        const uint32_t *mantissas = term->mantissas + first_band;
+#pragma GCC unroll 8
+        for (uint32_t n = 0; n < BANDS_AT_ONCE; n++) {
+            sums[n] += term->weight * (int32_t)(mantissas[n] >> term->shift);
         }
+    }
+    memcpy(slopes + first_band, sums, sizeof sums);
+#endif
+}
+
+static uint32_t compute_word(const hk_fingerprint_t *fingerprint)
+{
+    enum { LAST = HK_FINGERPRINT_BANDS - 1 };
+    term_t terms[HK_FINGERPRINT_SLOPE_STEPS];
+    const uint32_t count = list_terms(fingerprint, terms);
+    int32_t slopes[HK_FINGERPRINT_BANDS];
+    for (uint32_t band = 0; band < LAST; band += BANDS_AT_ONCE) {
+        sum_group(terms, count, band, slopes);
+    }
+    slopes[LAST] = 0;
+    for (const term_t *term = terms; term < terms + count; term++) {
+        slopes[LAST] += term->weight * (int32_t)(term->mantissas[LAST] >> term->shift);
     }
     uint32_t word = 0;
     for (uint32_t bit = 0; bit < HK_FINGERPRINT_BITS; bit++) {
@@ -127,23 +191,30 @@ static bool is_evidence(const hk_fingerprint_t *fingerprint)
     }
     return fingerprint->steps_heard >= HK_FINGERPRINT_SLOPE_STEPS
            && in_band > (uint64_t)HK_FINGERPRINT_SLOPE_STEPS * HK_FINGERPRINT_SILENCE_POWER
-           && in_band > all / 100 * HK_FINGERPRINT_MIN_IN_BAND_PERCENT && steady < in_band / 2;
+           && all < 100 * in_band && steady < in_band / 2;
+}
+
+static void add_frame(hk_fingerprint_t *fingerprint, const hk_frontend_t *frontend)
+{
+    const hk_bin_t *bins = frontend->bins + HK_FINGERPRINT_FIRST_BIN;
+    uint64_t *power = fingerprint->power;
+    if (fingerprint->frames_in_step == 0) {
+        for (uint32_t bin = 0; bin < HK_FINGERPRINT_BINS; bin++) {
+            power[bin] = bins[bin].power;
+        }
+        fingerprint->all = frontend->total_power;
+    } else {
+        for (uint32_t bin = 0; bin < HK_FINGERPRINT_BINS; bin++) {
+            power[bin] += bins[bin].power;
+        }
+        fingerprint->all += frontend->total_power;
+    }
 }
 
 int hk_fingerprint_push(hk_fingerprint_t *fingerprint, const hk_frontend_t *frontend, uint32_t *word,
                         uint8_t *is_usable)
 {
-    if (fingerprint->frames_in_step == 0) {
-        memset(fingerprint->power, 0, sizeof fingerprint->power);
-        fingerprint->all = 0;
-    }
-    for (uint32_t bin = 0; bin < HK_SPECTRUM_BINS; bin++) {
-        const uint64_t power = hk_frontend_power(frontend, bin);
-        fingerprint->all += power;
-        if (bin < HK_FINGERPRINT_BINS) {
-            fingerprint->power[bin] += power;
-        }
-    }
+    add_frame(fingerprint, frontend);
     if (++fingerprint->frames_in_step < HK_FRAMES_PER_STEP) {
         return 0;
     }

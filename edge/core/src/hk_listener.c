@@ -1,21 +1,60 @@
 #include "hk_listener.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "hk_tracker_params.h"
 
 _Static_assert(HK_EVENT_COUNT <= HK_TRACKER_EVENTS_MAX, "the tracker follows every event of the catalogue");
 
-static void remember_word(hk_listener_t *listener, uint32_t word, uint8_t is_usable)
+static bool is_usable_at(const uint8_t *mask, uint32_t place)
 {
-    enum { LAST = HK_TRIGGER_FINGERPRINT_WORDS - 1 };
-    memmove(listener->words, listener->words + 1, LAST * sizeof listener->words[0]);
-    memmove(listener->is_usable, listener->is_usable + 1, LAST);
-    listener->words[LAST] = word;
-    listener->is_usable[LAST] = is_usable;
+    return ((mask[place / 8] >> (place % 8)) & 1u) != 0;
+}
+
+static void set_usable_at(uint8_t *mask, uint32_t place, bool is_usable)
+{
+    const uint32_t bit = 1u << (place % 8);
+    mask[place / 8] = (uint8_t)((mask[place / 8] & ~bit) | (is_usable ? bit : 0));
+}
+
+static void remember_word(hk_listener_t *listener, uint32_t word, bool is_usable)
+{
+    const uint32_t place = listener->next_word;
+    listener->words[place] = word;
+    set_usable_at(listener->usable, place, is_usable);
+    listener->next_word = (uint16_t)(place + 1 < HK_TRIGGER_FINGERPRINT_WORDS ? place + 1 : 0);
     if (listener->word_count < HK_TRIGGER_FINGERPRINT_WORDS) {
         listener->word_count++;
     }
+}
+
+static void reverse(uint32_t *words, uint32_t count)
+{
+    for (uint32_t i = 0, j = count; i + 1 < j; i++) {
+        const uint32_t word = words[i];
+        words[i] = words[--j];
+        words[j] = word;
+    }
+}
+
+/* Turns a full ring so that it begins with the oldest word. A trigger asks for that, and those are seldom: moving all
+ * words every step would cost more than making them. */
+static void lay_straight(hk_listener_t *listener)
+{
+    const uint32_t oldest = listener->next_word;
+    if (listener->word_count < HK_TRIGGER_FINGERPRINT_WORDS || oldest == 0) {
+        return;
+    }
+    uint8_t turned[HK_FINGERPRINT_MASK_BYTES] = {0};
+    for (uint32_t i = 0; i < HK_TRIGGER_FINGERPRINT_WORDS; i++) {
+        set_usable_at(turned, i, is_usable_at(listener->usable, (oldest + i) % HK_TRIGGER_FINGERPRINT_WORDS));
+    }
+    memcpy(listener->usable, turned, sizeof turned);
+    reverse(listener->words, oldest);
+    reverse(listener->words + oldest, HK_TRIGGER_FINGERPRINT_WORDS - oldest);
+    reverse(listener->words, HK_TRIGGER_FINGERPRINT_WORDS);
+    listener->next_word = 0;
 }
 
 static void fingerprint_frame(void *context, const hk_frontend_t *frontend, const hk_frame_t *frame)
@@ -25,7 +64,7 @@ static void fingerprint_frame(void *context, const hk_frontend_t *frontend, cons
     uint32_t word;
     uint8_t is_usable;
     if (hk_fingerprint_push(&listener->fingerprint, frontend, &word, &is_usable) == 1) {
-        remember_word(listener, word, is_usable);
+        remember_word(listener, word, is_usable != 0);
     }
 }
 
@@ -60,20 +99,14 @@ size_t hk_listener_step(hk_listener_t *listener, const int16_t pcm[HK_STEP_SAMPL
                            listener->samples_heard, events);
 }
 
-uint16_t hk_listener_fingerprint(const hk_listener_t *listener, const uint32_t **words,
+uint16_t hk_listener_fingerprint(hk_listener_t *listener, const uint32_t **words,
                                  uint8_t mask[HK_FINGERPRINT_MASK_BYTES], uint64_t *first_sample)
 {
-    const uint16_t count = listener->word_count;
-    const uint16_t first = (uint16_t)(HK_TRIGGER_FINGERPRINT_WORDS - count);
-    memset(mask, 0, HK_FINGERPRINT_MASK_BYTES);
-    for (uint16_t i = 0; i < count; i++) {
-        if (listener->is_usable[first + i]) {
-            mask[i / 8] = (uint8_t)(mask[i / 8] | (1u << (i % 8)));
-        }
-    }
-    *words = listener->words + first;
-    *first_sample = listener->samples_heard - (uint64_t)count * HK_STEP_SAMPLES;
-    return count;
+    lay_straight(listener);
+    memcpy(mask, listener->usable, HK_FINGERPRINT_MASK_BYTES); /* bits of words not heard yet are 0 */
+    *words = listener->words;
+    *first_sample = listener->samples_heard - (uint64_t)listener->word_count * HK_STEP_SAMPLES;
+    return listener->word_count;
 }
 
 uint32_t hk_listener_head_version(const hk_listener_t *listener, uint8_t event)

@@ -14,13 +14,18 @@ int32_t hk_log2_q8(uint64_t value)
     if (value == 0) {
         return 0;
     }
-    const int leading_zeros = __builtin_clzll(value);
-    /* The leading one goes to bit 63; the 16 bits below it are the mantissa. */
-    const uint32_t mantissa = (uint32_t)((value << leading_zeros) >> (63 - FRACTION_BITS)) & 0xFFFFu;
+    /* The 32 bits from the leading one on, of words that shift by themselves: 32-bit cores do that faster. */
+    const uint32_t high = (uint32_t)(value >> 32);
+    const uint32_t low = (uint32_t)value;
+    const int leading_zeros = __builtin_clz(high != 0 ? high : low);
+    const uint32_t leading =
+        high != 0 ? high << leading_zeros | low >> 1 >> (31 - leading_zeros) : low << leading_zeros;
+    const int32_t whole = (high != 0 ? 63 : 31) - leading_zeros;
+    const uint32_t mantissa = (leading >> (31 - FRACTION_BITS)) & 0xFFFFu; /* the 16 bits below the leading one */
     const uint32_t index = mantissa >> STEP_BITS;
     const uint32_t rest = mantissa & ((1u << STEP_BITS) - 1u);
-    const uint32_t low = hk_log2_q16[index];
-    const uint32_t fraction = low + (((hk_log2_q16[index + 1] - low) * rest) >> STEP_BITS);
-    const uint32_t log2_q16 = ((uint32_t)(63 - leading_zeros) << FRACTION_BITS) + fraction;
+    const uint32_t below = hk_log2_q16[index];
+    const uint32_t fraction = below + (((hk_log2_q16[index + 1] - below) * rest) >> STEP_BITS);
+    const uint32_t log2_q16 = ((uint32_t)whole << FRACTION_BITS) + fraction;
     return (int32_t)((log2_q16 + 128u) >> 8);
 }

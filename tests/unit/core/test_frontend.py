@@ -123,9 +123,21 @@ def test_every_bin_between_the_outer_corners_is_heard_once():
     assert rise.max() < 1 << tables.MEL_FRACTION_BITS
 
 
-def test_the_fft_order_is_a_permutation_that_undoes_itself():
-    order = tables.digit_reversal(256)
-    assert np.array_equal(order[order], np.arange(256))
+def test_the_first_stage_leaves_every_bin_where_the_later_ones_want_it():
+    places = tables.first_stage_places(256)
+    assert sorted(places.tolist()) == list(range(0, 256, 4))
+    digits = [[n // 16 % 4, n // 4 % 4, n % 4] for n in range(64)]
+    assert places.tolist() == [4 * (16 * low + 4 * middle + high) for high, middle, low in digits]
+
+
+def test_the_stages_twiddles_lie_in_the_order_of_their_use():
+    used = []
+    for span in (4, 16, 64):
+        for j in range(0, span, 2):
+            used += [turn * butterfly / (4 * span) for turn in (1, 2, 3) for butterfly in (j, j + 1)]
+    exact = np.exp(-2j * np.pi * np.array(used))
+    parts = np.stack([exact.real, exact.imag], axis=1) * 2**30
+    assert np.abs(tables.stage_twiddles(CONFIG) - parts).max() <= 0.5 + 1e-6
 
 
 def test_the_slope_filter_is_blind_to_what_does_not_change():
