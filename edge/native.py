@@ -451,30 +451,43 @@ class Detector:
                 self.scores[first:].ctypes.data,
                 buffer,
             )
-            events += [self._event(buffer[n]) for n in range(count)]
+            events += [_detected(buffer[n]) for n in range(count)]
         return events
 
-    def _event(self, found: _CEvent) -> DetectedEvent:
-        levels = {value: name for name, value in _SENSITIVITIES.items()}
-        return DetectedEvent(
-            name=self._names[found.event],
-            start_sample=found.start_sample,
-            trigger_sample=found.trigger_sample,
-            score=found.score,
-            scores=dict(zip(self._names, found.scores, strict=False)),
-            sensitivity=levels[found.sensitivity],
-            cadence=Cadence(
-                kind=_CADENCES[found.cadence],
-                periods=found.periods,
-                on_ms=found.on_ms,
-                off_ms=found.off_ms,
-                pause_ms=found.pause_ms,
-                confidence=found.confidence,
-            ),
-            is_armed=bool(found.is_armed),
-            is_repeat=bool(found.is_repeat),
-            is_renamed=bool(found.is_renamed),
-        )
+
+def _detected(found: _CEvent) -> DetectedEvent:
+    names = catalogue.load().names
+    levels = {value: name for name, value in _SENSITIVITIES.items()}
+    return DetectedEvent(
+        name=names[found.event],
+        start_sample=found.start_sample,
+        trigger_sample=found.trigger_sample,
+        score=found.score,
+        scores=dict(zip(names, found.scores, strict=False)),
+        sensitivity=levels[found.sensitivity],
+        cadence=Cadence(
+            kind=_CADENCES[found.cadence],
+            periods=found.periods,
+            on_ms=found.on_ms,
+            off_ms=found.off_ms,
+            pause_ms=found.pause_ms,
+            confidence=found.confidence,
+        ),
+        is_armed=bool(found.is_armed),
+        is_repeat=bool(found.is_repeat),
+        is_renamed=bool(found.is_renamed),
+    )
+
+
+def events_of_records(data: bytes) -> list[DetectedEvent]:
+    """Return the events that a replay wrote, from the bytes of its file.
+
+    Raises HarkenError where they are no whole records.
+    """
+    if len(data) % ctypes.sizeof(_CEvent):
+        raise HarkenError(f"{len(data)} bytes are no whole events of {ctypes.sizeof(_CEvent)}: replay again")
+    count = len(data) // ctypes.sizeof(_CEvent)
+    return [_detected(record) for record in (_CEvent * count).from_buffer_copy(data)] if count else []
 
 
 def load(library_path: Path | str) -> Detector:

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,18 +68,22 @@ def data_folder(given: str | Path | None) -> Path:
     return folder
 
 
-def read_manifest(folder: Path, skip_bad: bool = False) -> list[Recording]:
+def read_manifest(
+    folder: Path, skip_bad: bool = False, on_fault: Callable[[int, str], None] | None = None
+) -> list[Recording]:
     """Read every row of `folder`/MANIFEST.csv, in file order.
 
     Args:
-        folder: a folder as returned by `data_folder`.
+        folder: a folder as returned by `data_folder`, or a manifest file whose paths are relative to its folder.
         skip_bad: leave out rows that are wrong instead of raising.
+        on_fault: is told the line and the fault of every row that is left out.
 
     Raises:
         HarkenError: a column is missing, or (without `skip_bad`) a row has an empty label, an
             unknown use, a bad length, no original, or names a file that is not there or named before.
     """
-    manifest_path = folder / MANIFEST_FILE
+    manifest_path = folder if folder.is_file() else folder / MANIFEST_FILE
+    folder = manifest_path.parent
     with manifest_path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
@@ -93,6 +97,8 @@ def read_manifest(folder: Path, skip_bad: bool = False) -> list[Recording]:
             if fault and not skip_bad:
                 raise HarkenError(f"{manifest_path} line {line}: {fault}; mend the row, or pass --skip-bad")
             seen[row["path"] or ""] = line
+            if fault and on_fault:
+                on_fault(line, fault)
             if not fault:
                 recordings.append(_recording(row, folder, line))
     if not recordings:

@@ -1,29 +1,49 @@
-"""The clips on which a detector or verifier is judged: one part's recordings, and what no recording covers."""
+"""The clips on which a detector or verifier is judged: recordings as a device would hear them.
+
+Nothing about how a clip is prepared depends on its label, except what the label itself asks for: alarms are looped, and
+single footsteps are put into walks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage, signal
 
 from edge import catalogue, native
+from edge.audio import read_wav
 from edge.dataset import rooms as room_model
-from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording, read_audio
+from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording
+from edge.dataset.mixtures import coloured_noise
 from edge.dataset.rooms import Room
-from edge.dataset.sounds import ALSO_HOLDS, Sound, SoundLibrary, walk
+from edge.dataset.sounds import Sound, SoundLibrary, active_intervals, walk
 from edge.dataset.synthesis import alarms
+from edge.errors import HarkenError
 
+ALARMS = ("smoke_alarm", "co_alarm")
 ALARM_CLIP_S = 20.0
-# before every clip a device has heard faint noise for a while. An event breaks into it, as events do; any other
-# recording is faded in by its own beginning played backwards, since a background that starts at once is an impact
+# before and after every clip a device hears what the clip itself sounds like where nothing happens in it, so that a
+# background does not start at once (which is an impact) and an event breaks into it, as events do
 LEAD_IN_S = 3.6
-_NOISE_S = 2.0
-_FADE_S = 1.2
-_NOISE_RMS = 10 ** (-76 / 20)
+LEAD_OUT_S = 2.6
+_FLOOR_SHARE = 15  # percentile of the levels over time that is a clip's floor, in every frequency bin
+_FLOOR_WINDOW = 512
+_FLOOR_SMOOTHING_BINS = 33  # 1 kHz: a tone that goes through a whole clip is its sound, not its floor
+_FLOOR_LEAST_RMS = 10 ** (-76 / 20)
+_JOINT_SAMPLES = 64
 # alarms that nothing was recorded of: how many are made, and how loud over a household background
 SYNTHESISED_CO_ALARMS = 60
 _SYNTHESISED_SNR_DB = (0.0, 20.0)
+# labels outside the catalogue that are not held against an event: a knock is on a door
+NOT_AGAINST: dict[str, tuple[str, ...]] = {"door_knock": ("door",)}
+# recordings of labels that say nothing about any event, whatever their notes say
+_SILENT_LABELS = ("rir",)
+# a recording of footsteps that holds at least so many sounds, over so long, is a walk as it is
+_WALK_SOUNDS = 4
+_WALK_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +55,9 @@ class EvaluationClip:
         label: the manifest's label.
         event: the event of the catalogue that it holds, or None.
         excluded: events for which it is neither a hit nor a false alarm.
-        pcm: int16[n], lead-in included.
+        pcm: int16[n], lead-in and lead-out included.
         is_synthesised: whether the event in it was made.
+        unranked: events for which it may be a false alarm, but does not stand in the area under the curve.
     """
 
     name: str
@@ -45,58 +66,139 @@ class EvaluationClip:
     excluded: tuple[str, ...]
     pcm: np.ndarray
     is_synthesised: bool = False
+    unranked: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """Length without the lead-in."""
-        return len(self.pcm) / SAMPLE_RATE_HZ - LEAD_IN_S
+        """Length without lead-in and lead-out."""
+        return len(self.pcm) / SAMPLE_RATE_HZ - LEAD_IN_S - LEAD_OUT_S
+
+    @property
+    def sound(self) -> np.ndarray:
+        """The clip without lead-in and lead-out, int16[n], a view."""
+        return self.pcm[round(LEAD_IN_S * SAMPLE_RATE_HZ) : len(self.pcm) - round(LEAD_OUT_S * SAMPLE_RATE_HZ)]
 
     def steps(self) -> np.ndarray:
-        """Return the clip's features as the detector takes them, int8[steps, 80], lead-in included."""
+        """Return the clip's features as the detector takes them, int8[steps, 80], lead-in and lead-out included."""
         frames = native.features(self.pcm)
         return frames[: len(frames) // 2 * 2].reshape(-1, 2 * frames.shape[1])
 
 
 def evaluation_clips(recordings: Sequence[Recording], rooms: Sequence[Room], seed: int) -> list[EvaluationClip]:
-    """Return the clips of one part of the split.
+    """Return the clips of one part of the split, as `iterate_clips` makes them."""
+    return list(iterate_clips(recordings, rooms, seed))
 
-    Every recording whose use is positive or negative is one clip as it was recorded, with two exceptions: smoke
-    alarms shorter than 20 s are looped to that, and single footsteps are put into walks (one for each
-    original). CO alarms, of which there is no recording, are synthesised in `rooms` over backgrounds of the same part.
+
+def iterate_clips(
+    recordings: Sequence[Recording],
+    rooms: Sequence[Room],
+    seed: int,
+    synthesised_co_alarms: int = SYNTHESISED_CO_ALARMS,
+) -> Iterator[EvaluationClip]:
+    """Yield the clips of some recordings, each read when its turn comes.
+
+    Every recording is one clip as it was recorded, with these exceptions: alarms shorter than 20 s are looped to that;
+    single footsteps are put into walks, one for each original, and are clips without an event on their own; ambiguous
+    recordings and impulse responses are left out.
+    CO alarms, if there is no recording of one, are synthesised in `rooms` over backgrounds of the same part.
 
     Args:
         recordings: of the part.
-        rooms: of the part.
-        seed: fixes walks and CO alarms.
+        rooms: of the part; needed for synthesis only.
+        seed: fixes walks and CO alarms, each on its own: what else is in the part does not change them.
+        synthesised_co_alarms: how many CO alarms to make.
+
+    Raises:
+        HarkenError: a recording cannot be read or holds no sound.
     """
     names = set(catalogue.load().names)
-    library = SoundLibrary(recordings, synthetic_share=0.0)
-    rng = np.random.default_rng((seed, 11))
-    clips: list[EvaluationClip] = []
+    asked = [one for one in recordings if one.use in ("positive", "negative") and one.label not in _SILENT_LABELS]
+    library = SoundLibrary(asked, synthetic_share=0.0)
     walked: set[str] = set()
-    for recording in recordings:
-        if recording.use not in ("positive", "negative"):
-            continue
-        excluded = ALSO_HOLDS.get((recording.label, recording.sub), ())
+    for recording in asked:
         name = f"{recording.path.parent.name}/{recording.path.name}"
-        if recording.label == "footsteps":
+        pcm = read_sound(recording)
+        # of the samples, so that a recording is the same clip whatever it is called or labelled
+        rng = np.random.default_rng((seed, *hashlib.sha256(pcm.tobytes()).digest()[:8]))
+        event = recording.label if recording.label in names and recording.use == "positive" else None
+        excluded = NOT_AGAINST.get(recording.label, ())
+        unranked: tuple[str, ...] = ()
+        if event == "footsteps" and not _is_walk(pcm):
             if recording.original_id not in walked:
                 walked.add(recording.original_id)
-                pcm = walk(library, recording, rng).pcm
-                clips.append(EvaluationClip(name, "footsteps", "footsteps", (), _led_in(pcm, rng, is_event=True)))
-            continue
-        pcm = read_audio(recording)
-        event = recording.label if recording.label in names else None
-        if recording.label == "smoke_alarm":
-            wanted = int(ALARM_CLIP_S * SAMPLE_RATE_HZ)
-            pcm = np.tile(pcm, -(-wanted // len(pcm)))[: max(wanted, len(pcm))] if len(pcm) < wanted else pcm
-            excluded = (*excluded, "co_alarm")
-        clips.append(
-            EvaluationClip(name, recording.label, event, excluded, _led_in(pcm, rng, is_event=event is not None))
-        )
-    for index in range(SYNTHESISED_CO_ALARMS):
-        clips.append(_co_alarm(index, library, rooms, np.random.default_rng((seed, 12, index))))
-    return clips
+                made = _as_int16(walk(library, recording, rng).pcm)
+                yield EvaluationClip(f"walk of {name}", "footsteps", event, (), with_leads(made, rng))
+            event, unranked = None, ("footsteps",)
+        if event in ALARMS:
+            pcm = looped(pcm, ALARM_CLIP_S)
+            excluded = (*excluded, *(other for other in ALARMS if other != event))
+        yield EvaluationClip(name, recording.label, event, excluded, with_leads(pcm, rng), unranked=unranked)
+    if not any(one.label == "co_alarm" and one.use == "positive" for one in asked):
+        for index in range(synthesised_co_alarms):
+            yield _co_alarm(index, library, rooms, np.random.default_rng((seed, 12, index)))
+
+
+def looped(pcm: np.ndarray, seconds: float) -> np.ndarray:
+    """Return `pcm` int16[n] repeated up to `seconds`, unless it is that long."""
+    wanted = int(seconds * SAMPLE_RATE_HZ)
+    return np.tile(pcm, -(-wanted // len(pcm)))[:wanted] if len(pcm) < wanted else pcm
+
+
+def with_leads(pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return `pcm` int16[n] with leads before and after it: noise like its own quietest moments."""
+    before, after = round(LEAD_IN_S * SAMPLE_RATE_HZ), round(LEAD_OUT_S * SAMPLE_RATE_HZ)
+    joint = min(_JOINT_SAMPLES, len(pcm) // 2)
+    floor = _floor_noise(pcm, before + after + 2 * joint, rng)
+    rise = np.sin(np.linspace(0, np.pi / 2, joint))  # 4 ms of equal power: no click, and no impact lost
+    sound = pcm / 32768
+    sound[:joint] *= rise
+    sound[len(sound) - joint :] *= rise[::-1]
+    whole = np.concatenate([np.zeros(before), sound, np.zeros(after)])
+    lead_in, lead_out = floor[: before + joint], floor[before + joint :]
+    lead_in[before:] *= rise[::-1]
+    lead_out[:joint] *= rise
+    whole[: before + joint] += lead_in
+    whole[len(whole) - after - joint :] += lead_out
+    return np.clip(np.rint(whole * 32768), -32768, 32767).astype(np.int16)
+
+
+def _floor_noise(pcm: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return float64[samples] of stationary noise with the spectrum of the quietest moments of `pcm` int16[n]."""
+    padded = np.pad(pcm / 32768, (0, max(0, 2 * _FLOOR_WINDOW - len(pcm))), mode="symmetric")
+    _, _, bins = signal.stft(padded, nperseg=_FLOOR_WINDOW, boundary=None, padded=False)
+    level = np.percentile(np.abs(bins), _FLOOR_SHARE, axis=1)
+    level = ndimage.median_filter(level, _FLOOR_SMOOTHING_BINS, mode="nearest")
+    # exponentially distributed powers: their 15th percentile lies at 0.16 of the mean
+    level = level / np.sqrt(-np.log(1 - _FLOOR_SHARE / 100))
+    white = rng.standard_normal(samples)
+    _, _, noise = signal.stft(white, nperseg=_FLOOR_WINDOW)
+    noise = noise / np.sqrt(np.mean(np.abs(noise) ** 2))
+    _, shaped = signal.istft(noise * level[:, None], nperseg=_FLOOR_WINDOW)
+    return np.resize(shaped, samples) + _FLOOR_LEAST_RMS * rng.standard_normal(samples)
+
+
+def read_sound(recording: Recording) -> np.ndarray:
+    """Return a recording as a device hears it, int16[n] at 16 kHz.
+
+    Raises:
+        HarkenError: it cannot be read or holds no sound; said with its line.
+    """
+    try:
+        pcm = read_wav(recording.path)
+    except HarkenError as error:
+        raise HarkenError(f"manifest line {recording.line}: {error}") from None
+    if not np.any(pcm):
+        raise HarkenError(f"manifest line {recording.line}: {recording.path} holds no sound: replace the file")
+    return pcm
+
+
+def _is_walk(pcm: np.ndarray) -> bool:
+    is_long = len(pcm) >= _WALK_S * SAMPLE_RATE_HZ
+    return is_long and len(active_intervals((pcm / 32768).astype(np.float32))) >= _WALK_SOUNDS
+
+
+def _as_int16(pcm: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(pcm * 32767), -32768, 32767).astype(np.int16)
 
 
 def _co_alarm(index: int, library: SoundLibrary, rooms: Sequence[Room], rng: np.random.Generator) -> EvaluationClip:
@@ -104,27 +206,16 @@ def _co_alarm(index: int, library: SoundLibrary, rooms: Sequence[Room], rng: np.
     sound = Sound(alarm.pcm, "co_alarm", tuple(alarm.on_s))
     room = rooms[int(rng.integers(len(rooms)))]
     wet = room_model.place(sound.pcm, room.responses[int(rng.integers(len(room.responses)))])[: len(sound.pcm)]
-    background, _ = library.background("household", len(wet), rng)
+    if library.has("household"):
+        background, _ = library.background("household", len(wet), rng)
+    else:
+        background = coloured_noise(rng, len(wet))
     level_db = float(rng.uniform(-60, -35))
     on = np.zeros(len(wet), bool)
     for start_s, end_s in alarm.on_s:
         on[int(start_s * SAMPLE_RATE_HZ) : int(end_s * SAMPLE_RATE_HZ)] = True
     snr_db = float(rng.uniform(*_SYNTHESISED_SNR_DB))
     gain = 10 ** ((level_db + snr_db) / 20) / (np.sqrt(np.mean(sound.pcm[on] ** 2)) + 1e-9)
-    pcm = 10 ** (level_db / 20) * background + gain * wet
+    pcm = _as_int16(10 ** (level_db / 20) * background + gain * wet)
     name = f"synthesised CO alarm {index}"
-    return EvaluationClip(
-        name, "co_alarm", "co_alarm", ("smoke_alarm",), _led_in(pcm, rng, is_event=False), is_synthesised=True
-    )
-
-
-def _led_in(pcm: np.ndarray, rng: np.random.Generator, is_event: bool) -> np.ndarray:
-    """Return float `pcm` as int16 with `LEAD_IN_S` before it: noise, and its mirrored beginning if it is no event."""
-    samples = int(LEAD_IN_S * SAMPLE_RATE_HZ)
-    lead = (_NOISE_RMS * rng.standard_normal(samples)).astype(np.float32)
-    if not is_event:
-        mirrored = np.resize(pcm, samples - int(_NOISE_S * SAMPLE_RATE_HZ))[::-1].copy()
-        fade = int(_FADE_S * SAMPLE_RATE_HZ)
-        mirrored[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
-        lead[-len(mirrored) :] += mirrored
-    return np.clip(np.round(np.concatenate([lead, pcm]) * 32767), -32768, 32767).astype(np.int16)
+    return EvaluationClip(name, "co_alarm", "co_alarm", ("smoke_alarm",), with_leads(pcm, rng), is_synthesised=True)

@@ -11,29 +11,29 @@ from edge import catalogue
 from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.shards import Shards
 from edge.evaluation import operating_points
-from edge.evaluation.clips import LEAD_IN_S, EvaluationClip
+from edge.evaluation.clips import ALARMS, LEAD_IN_S, LEAD_OUT_S, EvaluationClip
 from edge.evaluation.metrics import area_under_curve, count_interval, rate_interval
 from edge.evaluation.operating_points import SENSITIVITIES, STEP_S, TRIGGER_RULES, ScoredStretch
 
 # an engine from rest: int8[steps, 80] to scores float32 or uint8 [steps, events] of 0–255
 Scorer = Callable[[np.ndarray], np.ndarray]
 
-# their heads fire on each other's tone
-ALARMS = ("smoke_alarm", "co_alarm")
 _LEAD_IN_STEPS = round(LEAD_IN_S / STEP_S)
+_LEAD_OUT_STEPS = round(LEAD_OUT_S / STEP_S)
 # a trigger belongs to an event of a scene if it comes before this long after the event's end
 _LATEST_TRIGGER_S = 2.5
 
 
 def clip_stretches(clips: Sequence[EvaluationClip], scores: Sequence[np.ndarray], event: str) -> list[ScoredStretch]:
-    """Return one event's scores over all clips that say something about it, without the lead-in."""
+    """Return one event's scores over all clips that say something about it, without lead-in and lead-out."""
     index = catalogue.load().index(event)
     stretches = []
     for clip, score in zip(clips, scores, strict=True):
         if event in clip.excluded:
             continue
         is_positive = clip.event == event
-        stretches.append(ScoredStretch(score[_LEAD_IN_STEPS:, index], is_positive))
+        heard = score[_LEAD_IN_STEPS : len(score) - _LEAD_OUT_STEPS, index]
+        stretches.append(ScoredStretch(heard, is_positive, is_ranked=event not in clip.unranked))
     return stretches
 
 
@@ -54,8 +54,9 @@ def scene_stretches(shards: Shards, scores: Sequence[np.ndarray], event: str) ->
 def clip_area(stretches: Sequence[ScoredStretch], event: str) -> float:
     """Return the area under the curve over clips, each scored by its highest smoothed score; NaN without positives."""
     shift = TRIGGER_RULES[event].smoothing_shift
-    highest = [float(operating_points.smoothed(stretch.scores, shift).max()) for stretch in stretches]
-    return area_under_curve(np.array(highest), np.array([stretch.is_positive for stretch in stretches]))
+    ranked = [stretch for stretch in stretches if stretch.is_ranked]
+    highest = [float(operating_points.smoothed(stretch.scores, shift).max()) for stretch in ranked]
+    return area_under_curve(np.array(highest), np.array([stretch.is_positive for stretch in ranked]))
 
 
 def choose_operating_points(

@@ -102,11 +102,13 @@ class ScoredStretch:
         scores: uint8[steps].
         is_positive: whether the event is in it at all.
         is_counted: bool[steps], where a trigger is false; None: everywhere.
+        is_ranked: whether it stands in the area under the curve.
     """
 
     scores: np.ndarray
     is_positive: bool
     is_counted: np.ndarray | None = None
+    is_ranked: bool = True
 
     @property
     def negative_hours(self) -> float:

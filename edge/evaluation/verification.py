@@ -12,12 +12,11 @@ import numpy as np
 from edge import catalogue, native
 from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.shards import Shards, through_codec
-from edge.errors import HarkenError
 from edge.evaluation import operating_points
-from edge.evaluation.clips import LEAD_IN_S, EvaluationClip
-from edge.evaluation.judge import ALARMS
+from edge.evaluation.clips import ALARMS, LEAD_IN_S, EvaluationClip
 from edge.evaluation.metrics import area_under_curve, rate_interval
 from edge.evaluation.operating_points import STEP_S, TRIGGER_RULES
+from edge.evaluation.tflite_runtime import open_interpreter
 
 CLIP_FRAMES = 400
 _FRAMES_PER_STEP = 2
@@ -44,8 +43,7 @@ class TfliteClipScorer:
     """
 
     def __init__(self, model_path: Path) -> None:
-        self._interpreter = _interpreter(model_path)
-        self._interpreter.allocate_tensors()
+        self._interpreter = open_interpreter(model_path)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
 
@@ -66,8 +64,8 @@ class Suspect:
 
 
 def clip_frames(clip: EvaluationClip) -> np.ndarray:
-    """Return the features of a clip as the cloud gets them, int8[frames, 40], without lead-in, through the codec."""
-    return native.features(through_codec(clip.pcm[round(LEAD_IN_S * native.SAMPLE_RATE_HZ) :]))
+    """Return the features of a clip as the cloud gets them, int8[frames, 40], without its leads, through the codec."""
+    return native.features(through_codec(clip.sound))
 
 
 def window(frames: np.ndarray, start: int) -> np.ndarray:
@@ -92,7 +90,7 @@ def areas(clips: Sequence[EvaluationClip], highest: np.ndarray) -> dict[str, flo
     """Return each event's area under the curve over the clips that say something about it, None without positives."""
     figures: dict[str, float | None] = {}
     for index, event in enumerate(catalogue.load().names):
-        asked = np.array([event not in clip.excluded for clip in clips])
+        asked = np.array([event not in (*clip.excluded, *clip.unranked) for clip in clips])
         is_positive = np.array([clip.event == event for clip in clips])
         area = area_under_curve(highest[asked, index], is_positive[asked])
         figures[event] = None if np.isnan(area) else round(area, 4)
@@ -194,18 +192,3 @@ def _is_other_alarm(labels: np.ndarray, event: str) -> bool:
 def _triggers(scores: np.ndarray, event: str, threshold: int) -> list[int]:
     rule = TRIGGER_RULES[event]
     return operating_points.trigger_steps(operating_points.smoothed(scores, rule.smoothing_shift), threshold, rule)
-
-
-def _interpreter(model_path: Path) -> Any:
-    for module in ("tflite_runtime.interpreter", "ai_edge_litert.interpreter"):
-        try:
-            runtime = __import__(module, fromlist=["Interpreter"])
-        except ImportError:
-            continue
-        try:
-            return runtime.Interpreter(model_path=str(model_path), num_threads=1)
-        except (RuntimeError, ValueError) as error:
-            raise HarkenError(
-                f"{module.partition('.')[0]} does not take {model_path} ({error}): convert it with older operators"
-            ) from error
-    raise HarkenError("judging the verifier needs tflite-runtime or ai-edge-litert: pip install 'harken[cloud]'")

@@ -16,6 +16,8 @@ import numpy as np
 from edge.errors import HarkenError
 
 _LONGEST_S = 1200
+# steps of 20 ms that the float detector hears at a time: a call costs more than a step
+FLOAT_STEPS = 50
 
 
 def convert_detector(
@@ -37,6 +39,20 @@ def convert_detector(
         np.save(Path(folder) / "calibration.npy", calibration)
         (Path(folder) / "events.json").write_text(json.dumps(list(events)))
         _run("detector", Path(folder), output_path)
+
+
+def convert_float_detector(weights: dict[str, np.ndarray], events: Sequence[str], output_path: Path) -> None:
+    """Write the same network in float to `output_path`: float32[1, 50, 80] → float32[1, 50, events], its state kept.
+
+    It is what the int8 detector is compared with; no device runs it.
+
+    Raises:
+        HarkenError: the converter failed or crashed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "weights.npz", **weights)
+        (Path(folder) / "events.json").write_text(json.dumps(list(events)))
+        _run("float detector", Path(folder), output_path)
 
 
 def convert_verifier(model_path: Path, output_path: Path) -> None:
@@ -100,6 +116,16 @@ def _detector_process(folder: Path, output_path: Path) -> None:
     output_path.write_bytes(_with_scores_in_one_scale(converter.convert()))
 
 
+def _float_detector_process(folder: Path, output_path: Path) -> None:
+    import tensorflow as tf
+
+    from edge.quantization.one_step import one_step_model
+
+    events = json.loads((folder / "events.json").read_text())
+    model = one_step_model(dict(np.load(folder / "weights.npz")), events, FLOAT_STEPS)
+    output_path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
 def _with_scores_in_one_scale(model: bytes) -> bytes:
     """Return the model with its scores joined as LOGISTIC gives them, 1/256 a step.
 
@@ -144,4 +170,9 @@ def _verifier_process(folder: Path, output_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"detector": _detector_process, "verifier": _verifier_process}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
+    processes = {
+        "detector": _detector_process,
+        "float detector": _float_detector_process,
+        "verifier": _verifier_process,
+    }
+    processes[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from edge import catalogue
-from edge.dataset import rooms, shards, splits
+from edge.dataset import heard, rooms, shards, splits
 from edge.dataset.shards import Recipe, Shards
 from edge.errors import HarkenError
 from edge.evaluation import judge, verification
 from edge.evaluation.clips import EvaluationClip, evaluation_clips
-from edge.quantization.convert import convert_verifier
+from edge.evaluation.float_detector import FLOAT_DETECTOR_FILE
+from edge.quantization.convert import convert_float_detector, convert_verifier
 from edge.quantization.detector import TflmScorer, agreement, quantize
 from edge.training import detector, report, verifier
 
@@ -47,6 +48,7 @@ def deliver_detector(
     model_path.parent.mkdir(parents=True, exist_ok=True)
     say(f"converting, calibrated over {len(calibration)} steps")
     quantisation = quantize(weights, calibration, model_path)
+    convert_float_detector(weights, catalogue.load().names, model_path.with_name(FLOAT_DETECTOR_FILE))
     scorer = TflmScorer(model_path)
     parts = shards.recordings_of_parts(recipe)
     judged: dict[str, tuple[list[EvaluationClip], Shards]] = {}
@@ -83,6 +85,7 @@ def deliver_detector(
             "int8_against_float": agreement(list(float_scenes), scene_scores[:_COMPARED_SCENES]),
         },
     }
+    heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION]])
     report.write(model_path, content, report.detector_card(content))
     return content
 
@@ -118,9 +121,9 @@ def deliver_verifier(
 
     def suspects(part: str, sensitivity: str, clips: Sequence[EvaluationClip]) -> list[verification.Suspect]:
         say(f"{part}: judging the detector's triggers")
-        heard = shards.load(replace(recipe, has_codec=False), part, judged_hours, cache_dir, say)
+        plain = shards.load(replace(recipe, has_codec=False), part, judged_hours, cache_dir, say)
         coded = shards.load(replace(recipe, has_codec=True), part, judged_hours, cache_dir, say)
-        scene_scores = [device(scene) for scene in heard.steps()]
+        scene_scores = [device(scene) for scene in plain.steps()]
         clip_scores = [device(clip.steps()) for clip in clips]
         return [
             *verification.clip_suspects(clips, clip_scores, points, sensitivity, scorer),
@@ -145,6 +148,7 @@ def deliver_verifier(
             "triggers": triggers,
         },
     }
+    heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION]])
     report.write(model_path, content, report.verifier_card(content))
     return content
 

@@ -12,8 +12,10 @@ TRUNK_UNITS = 64
 HEAD_UNITS = 16
 
 
-def one_step_model(weights: Mapping[str, np.ndarray], events: Sequence[str]) -> tf_keras.Model:
+def one_step_model(weights: Mapping[str, np.ndarray], events: Sequence[str], steps: int = 1) -> tf_keras.Model:
     """Return the float model float32[1, 1, 80] → float32[1, events], with the weights of a training.
+
+    With more than one step at a time it is float32[1, steps, 80] → float32[1, steps, events].
 
     Its layers are those that the converter turns into UNIDIRECTIONAL_SEQUENCE_LSTM, FULLY_CONNECTED, LOGISTIC and
     CONCATENATION; heads are named by their events.
@@ -21,16 +23,17 @@ def one_step_model(weights: Mapping[str, np.ndarray], events: Sequence[str]) -> 
     Args:
         weights: as `edge.training.detector.DetectorNetwork.weights` returns them.
         events: names in catalogue order, one for each head.
+        steps: heard at a time.
     """
     layers = tf_keras.layers
-    features = layers.Input(batch_shape=(1, 1, STEP_INPUTS), name="features")
+    features = layers.Input(batch_shape=(1, steps, STEP_INPUTS), name="features")
     trunk = features
     lstms = []
     for index in range(2):
         lstm = layers.LSTM(TRUNK_UNITS, return_sequences=True, name=f"trunk_{index}")
         trunk = lstm(trunk)
         lstms.append(lstm)
-    trunk = layers.Reshape((TRUNK_UNITS,), name="trunk")(trunk)
+    trunk = layers.Reshape((TRUNK_UNITS,) if steps == 1 else (steps, TRUNK_UNITS), name="trunk")(trunk)
     hidden_layers, output_layers, scores = [], [], []
     for event in events:
         hidden = layers.Dense(HEAD_UNITS, activation="relu", name=f"{event}_hidden")

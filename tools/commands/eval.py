@@ -20,6 +20,36 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parity.add_argument("--json", action="store_true", help="end with one line of JSON")
     parity.set_defaults(func=_parity)
+    detector = group.add_parser(
+        "detector",
+        help="judge device and cloud on a folder of recordings",
+        description="Let the device's own code hear every recording of a manifest that the models were not trained "
+        "on, and the verifier judge what it would send. Labels outside the catalogue are sounds without an event; "
+        "use=ambiguous and rir are left out; false triggers count at most once in 5 s; one alarm's tone is not held "
+        "against the other.",
+    )
+    detector.add_argument("--manifest", type=Path, required=True, help="a file in the form of MANIFEST.csv")
+    detector.add_argument(
+        "--stage", choices=("1", "2", "both"), default="both", help="1: device, 2: after the verifier"
+    )
+    detector.add_argument("--engine", choices=("host", "qemu"), default="host", help="where the device's code runs")
+    detector.add_argument(
+        "--subset",
+        choices=("held-out", "all"),
+        default="held-out",
+        help="held-out: rows that no model has heard (default); all: every row",
+    )
+    detector.add_argument("--baseline", type=Path, metavar="FILE", help="YAMNet's .tflite, to stand beside ours")
+    detector.add_argument("--synthesised-co", action="store_true", help="make CO alarms where the manifest holds none")
+    detector.add_argument(
+        "--mixtures-hours", type=float, default=0.0, metavar="H", help="also watch H hours of mixtures without alarms"
+    )
+    detector.add_argument("--skip-bad", action="store_true", help="leave out manifest rows that are wrong")
+    detector.add_argument("--threads", type=int, default=2, help="clips judged at a time (default: 2)")
+    detector.add_argument("--pictures", type=Path, metavar="DIR", help="write DET curves and confusion as PNG")
+    detector.add_argument("--worst", type=Path, metavar="DIR", help="write the worst cases as sounds with a page")
+    detector.add_argument("--json", action="store_true", help="end with one line of JSON")
+    detector.set_defaults(func=_detector)
 
 
 def _parity(args: argparse.Namespace) -> int:
@@ -56,3 +86,40 @@ def _parity(args: argparse.Namespace) -> int:
             )
         )
     return 0 if result.differing_bytes == 0 else 1
+
+
+def _detector(args: argparse.Namespace) -> int:
+    from edge.errors import HarkenError
+    from tools.bench.detector_evaluation import Request, describe, evaluate
+
+    if args.threads < 1:
+        raise HarkenError(f"--threads {args.threads} judges nothing: give at least 1")
+    if args.mixtures_hours < 0:
+        raise HarkenError(f"--mixtures-hours {args.mixtures_hours:g}: give 0 or more")
+    request = Request(
+        manifest=args.manifest,
+        stage=args.stage,
+        engine=args.engine,
+        subset=args.subset,
+        baseline=args.baseline,
+        is_co_synthesised=args.synthesised_co,
+        mixtures_hours=args.mixtures_hours,
+        skip_bad=args.skip_bad,
+        threads=args.threads,
+    )
+    evaluation = evaluate(request, lambda line: print(line, flush=True))
+    for line in describe(evaluation):
+        print(line)
+    if args.pictures is not None:
+        from edge.evaluation import pictures
+
+        pictures.write(evaluation.results, args.pictures, request.stages)
+        print(f"DET curves and confusion: {args.pictures}")
+    if args.worst is not None:
+        from edge.evaluation import worst
+
+        cases = worst.worst_cases(evaluation.results, request.stages[-1])
+        print(f"{len(cases)} worst cases: {worst.write(cases, evaluation.clips(), args.worst)}")
+    if args.json:
+        print(json.dumps(evaluation.printed()))
+    return 0

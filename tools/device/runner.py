@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge.audio import Int16Array
 from edge.errors import HarkenError
+from edge.native import DetectedEvent, events_of_records
 from firmware_gen.board import Board
 from firmware_gen.build import Image
 
@@ -84,18 +85,41 @@ def replay(
     Raises:
         HarkenError: the image cannot be run, fails, or takes longer than `timeout_s`.
     """
+    features, scores, _ = _replay(board, image, pcm, ["in.pcm", "out.bin"], timeout_s)
+    return features, scores
+
+
+def replay_events(
+    board: Board, image: Image, pcm: Int16Array, timeout_s: float = 600.0
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8], list[DetectedEvent]]:
+    """Run the replay image over `pcm` as `replay` does, the tracker listening too, armed and with every event on.
+
+    Returns:
+        features int8[n // 320, 80], scores uint8[n // 320, heads] and what the tracker reported, in order.
+
+    Raises:
+        HarkenError: the image cannot be run, fails, or takes longer than `timeout_s`.
+    """
+    features, scores, events = _replay(board, image, pcm, ["in.pcm", "out.bin", "events.bin"], timeout_s)
+    return features, scores, events_of_records(events)
+
+
+def _replay(
+    board: Board, image: Image, pcm: Int16Array, files: list[str], timeout_s: float
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8], bytes]:
     steps = len(pcm) // STEP_SAMPLES
     if steps == 0:
         raise HarkenError(f"{len(pcm)} samples are less than one step of {STEP_SAMPLES}: replay a longer recording")
     with TemporaryDirectory(prefix="harken-replay-") as name:
         folder = Path(name)
         (folder / "in.pcm").write_bytes(pcm.astype("<i2").tobytes())
-        run_to_end(board, image, ["in.pcm", "out.bin"], folder, timeout_s)
+        run_to_end(board, image, files, folder, timeout_s)
         rows = np.fromfile(folder / "out.bin", np.uint8)
+        events = (folder / files[2]).read_bytes() if len(files) > 2 else b""
     if len(rows) % steps or len(rows) // steps <= STEP_FEATURES:
         raise HarkenError(f"replay on {board.name} wrote {len(rows)} bytes for {steps} steps: build the image again")
     table = rows.reshape(steps, -1)
-    return table[:, :STEP_FEATURES].view(np.int8), table[:, STEP_FEATURES:]
+    return table[:, :STEP_FEATURES].view(np.int8), table[:, STEP_FEATURES:], events
 
 
 def run_to_end(

@@ -36,30 +36,8 @@ int hk_library_listener_set_event(void *listener, uint8_t event, int is_enabled,
     return hk_tracker_set_event(&ears->tracker, event, is_enabled != 0, sensitivity);
 }
 
-static hk_library_event_t flatten(const hk_event_t *event)
-{
-    hk_library_event_t flat = {
-        .start_sample = event->start_sample,
-        .trigger_sample = event->trigger_sample,
-        .on_ms = event->cadence.on_ms,
-        .off_ms = event->cadence.off_ms,
-        .pause_ms = event->cadence.pause_ms,
-        .cadence = event->cadence.kind,
-        .periods = event->cadence.periods,
-        .confidence = event->cadence.confidence,
-        .event = event->event,
-        .score = event->score,
-        .sensitivity = event->sensitivity,
-        .is_armed = event->is_armed,
-        .is_repeat = event->is_repeat,
-        .is_renamed = event->is_renamed,
-    };
-    memcpy(flat.scores, event->scores, sizeof flat.scores);
-    return flat;
-}
-
 size_t hk_library_listener_run(void *listener, const int16_t *pcm, size_t steps, int8_t *features, uint8_t *scores,
-                               hk_library_event_t *events)
+                               hk_event_record_t *events)
 {
     hk_listener_t *ears = listener;
     size_t written = 0;
@@ -69,7 +47,7 @@ size_t hk_library_listener_run(void *listener, const int16_t *pcm, size_t steps,
         memcpy(features + step * HK_STEP_FEATURES, ears->detector.features, HK_STEP_FEATURES);
         memcpy(scores + step * HK_EVENT_COUNT, ears->detector.event_scores, HK_EVENT_COUNT);
         for (size_t n = 0; n < count; n++) {
-            events[written++] = flatten(&found[n]);
+            events[written++] = hk_event_record(&found[n]);
         }
     }
     return written;
