@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edge import catalogue
 from edge.dataset.labels import IGNORED, STEP_SAMPLES, TARGET
-from edge.dataset.mixtures import MixtureRule, Scene
+from edge.dataset.mixtures import Scene
 from edge.evaluation.clips import ALARMS
 from edge.evaluation.detector_figures import FALSE_TRIGGER_GAP_S, STAGES
 from edge.evaluation.stages import Scorers, SentClips, judge_trigger
@@ -27,11 +27,6 @@ class Stretch:
 
     pcm: np.ndarray
     labels: np.ndarray
-
-
-def rule_without_alarms(rule: MixtureRule) -> MixtureRule:
-    """Return the rule with no smoke or CO alarm ever drawn; everything else, near misses among it, stays."""
-    return replace(rule, event_weights={**rule.event_weights, **dict.fromkeys(ALARMS, 0.0)})
 
 
 def stretches(make: Callable[[int], Scene], hours: float, scene_s: int) -> Iterator[Stretch]:

@@ -14,7 +14,7 @@ from edge.dataset.rooms import Room
 from edge.dataset.sounds import SoundLibrary
 from edge.errors import HarkenError
 from edge.evaluation import mixture_watch, selection, stages
-from edge.evaluation.clips import SYNTHESISED_CO_ALARMS, EvaluationClip, iterate_clips
+from edge.evaluation.clips import ALARMS, SYNTHESISED_CO_ALARMS, EvaluationClip, iterate_clips
 from edge.evaluation.detector_figures import STAGES, bound_per_hour, event_figures, rate_per_hour
 from edge.evaluation.float_detector import FLOAT_DETECTOR_FILE, FloatDetector
 from edge.evaluation.selection import Selection, Subset
@@ -127,7 +127,7 @@ def _rooms(count: int) -> list[Room]:
 
 
 def _watch_mixtures(request: Request, chosen: Selection, say: Callable[[str], None]) -> dict[str, Any]:
-    rule = mixture_watch.rule_without_alarms(MixtureRule())
+    rule = MixtureRule().without(*ALARMS)
     maker = SceneMaker(SoundLibrary(chosen.recordings), _rooms(_MIXTURE_ROOMS), rule)
     judges = scorers(replace(request, baseline=None))
     watched: list[mixture_watch.Watched] = []
