@@ -29,7 +29,7 @@ from edge.training.network import (
     load_network,
     scores,
 )
-from edge.training.streams import AugmentationRule, stretch_count, stretches
+from edge.training.streams import AugmentationRule, prepared_ahead, stretch_count, stretches
 
 __all__ = [
     "FEATURE_SCALE",
@@ -138,7 +138,8 @@ def train(
             update_functions[kind] = _update_function(network, optimizer, mean, weights, rule, steps, is_quantised)
         state = network.zero_state(rule.batch)
         losses = []
-        for x, bits in stretches(features, labels, rule.batch, steps, rng, rule.augmentation):
+        changed = stretches(features, labels, rule.batch, steps, rng, rule.augmentation)
+        for x, bits in prepared_ahead(changed):
             loss, state = update_functions[kind](tf.constant(x), tf.constant(bits), state)
             losses.append(loss)
         figures = mean.run_with(lambda: validate(network, validation))

@@ -26,8 +26,8 @@ class LossRule:
     """
 
     positive_weight_limit: float = 4.0
-    hard_negatives: float = 1.0
-    peak_share: float = 0.4
+    hard_negatives: float = 0.0
+    peak_share: float = 0.3
 
 
 def positive_weights(labels: np.ndarray, limit: float) -> np.ndarray:

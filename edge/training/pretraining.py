@@ -16,7 +16,7 @@ from edge.dataset.shards import Shards
 from edge.errors import HarkenError
 from edge.training import runs
 from edge.training.network import FEATURE_SCALE, STEP_INPUTS, TRUNK_UNITS, DetectorNetwork, trunk_weights
-from edge.training.streams import AugmentationRule, stretch_count, stretches
+from edge.training.streams import AugmentationRule, prepared_ahead, stretch_count, stretches
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def pretrain(
         rng = np.random.default_rng((rule.seed, epoch, 1))
         state = model.network.zero_state(rule.batch)
         losses = []
-        for x, _ in stretches(features, unasked, rule.batch, rule.stretch_steps, rng, rule.augmentation):
+        changed = stretches(features, unasked, rule.batch, rule.stretch_steps, rng, rule.augmentation)
+        for x, _ in prepared_ahead(changed):
             loss, state = update(tf.constant(x), state)
             losses.append(loss)
         foretold = model.foretold(validation.steps())

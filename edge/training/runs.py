@@ -119,6 +119,11 @@ def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
     unfinished.replace(folder / _WEIGHTS_FILE)
 
 
+def has_weights(folder: Path) -> bool:
+    """Say whether an epoch of a training has been finished in a folder."""
+    return (folder / _WEIGHTS_FILE).exists()
+
+
 def load_weights(folder: Path, stage: str) -> dict[str, np.ndarray]:
     """Return the best weights of a training folder.
 

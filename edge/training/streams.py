@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from edge.dataset.labels import IGNORED, TARGET
 from edge.training.network import FEATURE_SCALE, STEP_INPUTS
+
+_Item = TypeVar("_Item")
 
 _BANDS = STEP_INPUTS // 2
 # a feature is 8 * log2 of a band's energy
@@ -118,6 +122,15 @@ def stretches(
         change = _Change(chosen, scenes, rng, rule)
         for start in range(0, scene_steps - steps + 1, steps):
             yield change(features, labels, chosen, slice(start, start + steps))
+
+
+def prepared_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield the same items, each of them prepared in a thread while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as preparing:
+        pending = preparing.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = preparing.submit(next, items, None)
+            yield item
 
 
 def stretch_count(scenes: int, scene_steps: int, batch: int, steps: int) -> int:

@@ -8,14 +8,15 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge.dataset.shards import Recipe
 
-STAGES = ("detector", "verifier")
-_HOURS = {"detector": 24.0, "verifier": 12.0}
-_EPOCHS = {"detector": 24, "verifier": 12}
+STAGES = ("pseudo", "pretrain", "detector", "verifier", "folds", "curve", "ablation")
+MODELS = ("detector", "verifier")
+_HOURS = {"pretrain": 30.0, "detector": 60.0, "verifier": 12.0, "folds": 10.0, "curve": 10.0, "ablation": 10.0}
+_EPOCHS = {"pretrain": 6, "detector": 30, "verifier": 12, "folds": 12, "curve": 12, "ablation": 8}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,13 +24,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train = subparsers.add_parser(
         "train",
         help="train the detector or the verifier on a folder of recordings",
-        description="Mix scenes from a folder of recordings with a MANIFEST.csv, and train on them. Goes on where it "
-        "was interrupted. The result is put into the project by `harken quantize`.",
+        description="Train in stages, each of which goes on where it was interrupted. pseudo: a teacher listens to "
+        "what nobody labelled. pretrain: the trunk learns to foretell sound. detector, verifier: from labelled scenes; "
+        "`harken quantize` puts the result into the project. folds: figures of every event over all of its originals. "
+        "curve: what few labels are worth, with and without the first two stages. ablation: what synthesis is worth.",
     )
-    train.add_argument("--stage", choices=STAGES, required=True, help="which model")
-    train.add_argument("--hours", type=float, help="hours of scenes (default: 24 detector, 12 verifier)")
-    train.add_argument("--epochs", type=int, help="passes over them (default: 24 detector, 12 verifier)")
-    train.add_argument("--restart", action="store_true", help="forget an earlier training and begin anew")
+    train.add_argument("--stage", choices=STAGES, required=True)
+    train.add_argument("--hours", type=float, help=f"of scenes (default: {_listed(_HOURS)})")
+    train.add_argument("--epochs", type=int, help=f"passes over them (default: {_listed(_EPOCHS)})")
+    train.add_argument("--teacher", type=Path, help="YAMNet's .tflite, for pseudo and curve")
+    train.add_argument("--folds", type=int, default=4, help="into how many parts the originals go (default: 4)")
+    train.add_argument("--events", help="events of ablation, with commas between (default: glass_break,footsteps)")
+    train.add_argument("--restart", action="store_true", help="forget what the stage did earlier and begin anew")
+    train.add_argument("--json", action="store_true", help="print the figures of folds, curve or ablation as JSON")
     train.set_defaults(func=run_train)
 
     quantize = subparsers.add_parser(
@@ -38,7 +45,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Convert to int8 (detector) or 16-bit float weights (verifier), check it in the runtime it is for, "
         "choose thresholds on the validation part, and take figures on the held-out part.",
     )
-    quantize.add_argument("--model", choices=STAGES, required=True, help="which model")
+    quantize.add_argument("--model", choices=MODELS, required=True, help="which model")
     quantize.add_argument("--judged-hours", type=float, default=2.0, help="hours of scenes in each judged part")
     quantize.add_argument("--json", action="store_true", help="print the figures as one JSON object on the last line")
     quantize.set_defaults(func=run_quantize)
@@ -51,35 +58,60 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run_train(args: argparse.Namespace) -> int:
-    """Make the scenes that are missing, train, and say where the weights are."""
+    """Run one stage and say where its result is."""
     recipe, work_dir = _recipe_and_work_dir(args)
     _limit_threads(args.threads)
-    from edge.dataset import shards, splits
-    from edge.training import report
-
-    run_dir = work_dir / args.stage
-    if args.restart and run_dir.exists():
-        shutil.rmtree(run_dir)
-    hours = args.hours or _HOURS[args.stage]
-    epochs = args.epochs or _EPOCHS[args.stage]
+    if args.restart and (work_dir / args.stage).exists():
+        shutil.rmtree(work_dir / args.stage)
     started = time.monotonic()
+    if args.stage == "verifier":
+        _train_verifier(args, recipe, work_dir)
+    else:
+        _train_stage(args, recipe, work_dir)
+    minutes = (time.monotonic() - started) / 60
+    _say(f"{args.stage} took {minutes:.0f} min: {work_dir / args.stage}")
+    if args.stage in MODELS:
+        _say(f"`harken quantize --model {args.stage}` puts it into the project")
+    return 0
+
+
+def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> None:
+    from edge.errors import HarkenError
+    from edge.training import stages, studies
+    from edge.training.detector import DetectorRule
+    from edge.training.pretraining import PretrainingRule
+
+    work = stages.Work(recipe, work_dir, args.threads, _say)
+    hours, epochs = args.hours or _HOURS.get(args.stage, 0.0), args.epochs or _EPOCHS.get(args.stage, 0)
+    if args.stage in ("pseudo", "curve") and args.teacher is None:
+        raise HarkenError(f"the stage {args.stage} needs a teacher: name YAMNet's .tflite with --teacher")
+    if args.stage == "pseudo":
+        stages.label_by_teacher(work, args.teacher)
+    elif args.stage == "pretrain":
+        stages.pretrain(work, hours, PretrainingRule(seed=args.seed, epochs=epochs))
+    elif args.stage == "detector":
+        stages.train_detector(work, hours, DetectorRule(seed=args.seed, epochs=epochs))
+    else:
+        if args.stage == "folds":
+            figures = studies.folds(work, hours, epochs, args.folds)
+        elif args.stage == "curve":
+            figures = studies.label_curve(work, hours, epochs, args.teacher)
+        else:
+            events = (args.events or "glass_break,footsteps").split(",")
+            figures = studies.synthesis_ablation(work, hours, epochs, events)
+        print(json.dumps({args.stage: figures}) if args.json else studies.as_table(figures))
+
+
+def _train_verifier(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> None:
+    from edge.dataset import shards, splits
+    from edge.training import report, verifier
+
+    hours = args.hours or _HOURS["verifier"]
     validation = shards.load(recipe, splits.VALIDATION, min(2.0, hours), work_dir / "scenes", _say)
     training = shards.load(recipe, splits.TRAIN, hours, work_dir / "scenes", _say)
-    if args.stage == "detector":
-        from edge.training import detector
-
-        detector_rule = detector.DetectorRule(seed=args.seed, epochs=epochs)
-        report.save_provenance(run_dir, report.provenance(recipe, training.hours, detector_rule))
-        detector.train(training, validation, detector_rule, run_dir, _say)
-    else:
-        from edge.training import verifier
-
-        verifier_rule = verifier.VerifierRule(seed=args.seed, epochs=epochs)
-        report.save_provenance(run_dir, report.provenance(recipe, training.hours, verifier_rule))
-        verifier.train(training, validation, verifier_rule, run_dir, _say)
-    minutes = (time.monotonic() - started) / 60
-    _say(f"trained in {minutes:.0f} min: {run_dir}; `harken quantize --model {args.stage}` puts it into the project")
-    return 0
+    rule = verifier.VerifierRule(seed=args.seed, epochs=args.epochs or _EPOCHS["verifier"])
+    report.save_provenance(work_dir / "verifier", report.provenance(recipe, training.hours, rule))
+    verifier.train(training, validation, rule, work_dir / "verifier", _say)
 
 
 def run_quantize(args: argparse.Namespace) -> int:
@@ -124,6 +156,10 @@ def _limit_threads(count: int) -> None:
         raise HarkenError("training needs TensorFlow: pip install 'harken[train]'") from error
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _listed(defaults: dict[str, Any]) -> str:
+    return ", ".join(f"{stage} {value:g}" for stage, value in defaults.items())
 
 
 def _say(line: str) -> None:

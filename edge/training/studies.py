@@ -1,0 +1,265 @@
+"""What training is worth: figures over all originals by folds, with few labels, and with and without synthesis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import catalogue
+from edge.dataset import rooms, shards, splits
+from edge.dataset.mixtures import PlacedEvent
+from edge.dataset.shards import Recipe, Shards
+from edge.errors import HarkenError
+from edge.evaluation import judge, operating_points
+from edge.evaluation.clips import EvaluationClip, evaluation_clips
+from edge.evaluation.metrics import count_interval, rate_interval
+from edge.evaluation.operating_points import TRIGGER_RULES
+from edge.training import detector, heads, pseudo_labelling, runs
+from edge.training.network import DetectorNetwork, clip_scores, load_network, scores, trunk_outputs
+from edge.training.stages import Work, as_figures, pretrained_trunk
+from edge.training.teacher import Teacher, scores_of
+from edge.training.withholding import withhold
+
+CURVE_EVENTS = ("smoke_alarm", "baby_cry", "dog_bark")
+_LABELLED_SHARE = 0.1
+_FOLD_VALIDATION_HOURS = 1.0
+_ROOMS_OF_CLIPS = 16
+_CLIP_SEED = 23
+
+FOLDS, CURVE, ABLATION = "folds", "curve", "ablation"
+
+
+@dataclass
+class _Tally:
+    """One event's figures over several folds."""
+
+    positives: int = 0
+    hits: int = 0
+    false_triggers: int = 0
+    hours: float = 0.0
+    area_by_positives: float = 0.0
+
+    def add(self, stretches: Sequence[operating_points.ScoredStretch], event: str, threshold: int) -> None:
+        rule = TRIGGER_RULES[event]
+        hits, positives = operating_points.recall(stretches, threshold, rule)
+        self.hits += hits
+        self.positives += positives
+        self.false_triggers += operating_points.false_triggers(stretches, threshold, rule)
+        self.hours += sum(stretch.negative_hours for stretch in stretches)
+        if positives:
+            self.area_by_positives += positives * judge.clip_area(stretches, event)
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "positives": self.positives,
+            "auc": self.area_by_positives / self.positives if self.positives else None,
+            "hits": self.hits,
+            "recall": self.hits / self.positives if self.positives else None,
+            "recall_ci95": [round(end, 3) for end in rate_interval(self.hits, self.positives)],
+            "false_triggers": self.false_triggers,
+            "negative_hours": self.hours,
+            "false_per_hour": self.false_triggers / self.hours if self.hours else None,
+            "false_per_hour_ci95": [
+                round(end / max(self.hours, 1e-9), 2) for end in count_interval(self.false_triggers)
+            ],
+        }
+
+
+def folds(work: Work, hours: float, epochs: int, count: int) -> dict[str, Any]:
+    """Train a detector for every fold on the others' originals, trunk and all, and judge each on its own fold.
+
+    Together the folds judge every original once, each by a network that has not heard it in any way: the trunk
+    begins at random, not pre-trained. Thresholds come from a validation part of the other folds' originals.
+
+    Returns:
+        By event: positives, hits, recall with interval, area under the curve (the folds' mean by positives), and
+        false triggers over the fold's recordings without the event, float network, without cadence.
+    """
+    tallies = {name: _Tally() for name in catalogue.load().names}
+    for index in range(count):
+        recipe, network, _ = _fold_network(work, hours, epochs, index, count)
+        parts = shards.recordings_of_parts(recipe)
+        scenes = shards.load(recipe, splits.VALIDATION, _FOLD_VALIDATION_HOURS, work.scenes_dir, work.say)
+        checked = _clips(recipe, parts[splits.VALIDATION])
+        points = judge.choose_operating_points(
+            checked, _scores(network, checked), scenes, list(scores(network, scenes.steps()) * 255)
+        )
+        clips = _clips(recipe, parts[splits.HELD_OUT])
+        given = _scores(network, clips)
+        for name, tally in tallies.items():
+            tally.add(judge.clip_stretches(clips, given, name), name, points[name]["normal"])
+        work.say(f"fold {index + 1} of {count} judged on {len(clips)} clips")
+    figures = {"folds": count, "events": {name: as_figures(tally.figures()) for name, tally in tallies.items()}}
+    _keep(work, FOLDS, figures)
+    return figures
+
+
+def synthesis_ablation(work: Work, hours: float, epochs: int, events: Sequence[str], count: int = 4) -> dict[str, Any]:
+    """Compare heads taught with and without synthesised sounds of their event, on recordings of every original.
+
+    Heads only: both are trained on the trunks that `folds` left, which had heard synthesised sounds but none of the
+    fold's originals. What synthesis does to the trunk is therefore not seen here.
+
+    Raises:
+        HarkenError: an event is unknown.
+    """
+    unknown = set(events) - set(catalogue.load().names)
+    if unknown:
+        raise HarkenError(f"{', '.join(sorted(unknown))}: no event of the catalogue")
+    tallies = {arm: {name: _Tally() for name in events} for arm in ("recorded and made", "recorded only")}
+    for index in range(count):
+        recipe, network, training = _fold_network(work, hours, 0, index, count)
+        outputs = trunk_outputs(network, training.steps()).astype(np.float16)
+        clips = _clips(recipe, shards.recordings_of_parts(recipe)[splits.HELD_OUT])
+        for arm, by_event in tallies.items():
+            is_withheld = _is_made(events) if arm == "recorded only" else _nothing
+            labels = withhold(training.labels, training.events, is_withheld)
+            heads.train_heads(network, outputs, labels, heads.HeadRule(epochs=epochs))
+            given = _scores(network, clips)
+            for name, tally in by_event.items():
+                # one threshold for both arms says little about either: the area is what is compared
+                tally.add(judge.clip_stretches(clips, given, name), name, 128)
+        work.say(f"fold {index + 1} of {count}: heads trained with and without")
+    figures = {
+        arm: {
+            name: as_figures({"positives": tally.positives, "auc": tally.figures()["auc"]})
+            for name, tally in by_event.items()
+        }
+        for arm, by_event in tallies.items()
+    }
+    _keep(work, ABLATION, figures)
+    return figures
+
+
+def label_curve(work: Work, hours: float, epochs: int, teacher_path: Path) -> dict[str, Any]:
+    """Compare what a tenth of the labels is worth alone, and with pre-training and a teacher's labels for the rest.
+
+    Of the originals of each of `CURVE_EVENTS` a tenth keeps its labels. In the arm "labels alone" nothing is asked
+    where others sound, and the trunk begins at random. In the arm "pre-trained and pseudo-labels" the trunk begins as
+    `pretrain` left it, and an original of which the teacher alone would have said the event keeps its label too. In
+    "all labels" nothing is withheld. Synthesised alarms are withheld from the smoke head in all but the last. Judged
+    on the held-out part.
+    """
+    teacher = Teacher(teacher_path)
+    recordings = shards.recordings_of_parts(work.recipe)[splits.TRAIN]
+    of_events = [recording for recording in recordings if recording.label in CURVE_EVENTS]
+    heard = scores_of(of_events, teacher, work.folder / "teacher")
+    rule = pseudo_labelling.PseudoLabelRule()
+    originals: dict[str, set[str]] = {name: set() for name in CURVE_EVENTS}
+    recognised: dict[str, set[str]] = {name: set() for name in CURVE_EVENTS}
+    for recording in of_events:
+        originals[recording.label].add(recording.original_id)
+        if pseudo_labelling.is_recognised(recording, heard[recording.path], rule):
+            recognised[recording.label].add(recording.original_id)
+    labelled = {name: _some_of(sorted(found), _LABELLED_SHARE, work.recipe.seed) for name, found in originals.items()}
+    training, validation = work.scenes(hours)
+    clips = _clips(work.recipe, shards.recordings_of_parts(work.recipe)[splits.HELD_OUT])
+    judged_scenes = shards.load(work.recipe, splits.HELD_OUT, _FOLD_VALIDATION_HOURS, work.scenes_dir, work.say)
+    arms: dict[str, tuple[Callable[[PlacedEvent], bool], dict[str, np.ndarray]]] = {
+        "labels alone": (_is_not_of(labelled), {}),
+        "pre-trained and pseudo-labels": (
+            _is_not_of({name: labelled[name] | recognised[name] for name in CURVE_EVENTS}),
+            pretrained_trunk(work),
+        ),
+        "all labels": (_nothing, {}),
+    }
+    figures: dict[str, Any] = {
+        "originals": {
+            name: {
+                "of the training part": len(originals[name]),
+                "labelled": len(labelled[name]),
+                "pseudo-labelled": len(recognised[name] - labelled[name]),
+            }
+            for name in CURVE_EVENTS
+        },
+        "arms": {},
+    }
+    for arm, (is_withheld, start_from) in arms.items():
+        labels = withhold(training.labels, training.events, is_withheld)
+        folder = work.folder / CURVE / arm.replace(" ", "_")
+        detector_rule = detector.DetectorRule(seed=work.recipe.seed, epochs=epochs, long_epochs=1)
+        weights = detector.train(
+            replace(training, labels=labels), validation, detector_rule, folder, work.say, start_from
+        )
+        network = load_network(weights)
+        given = _scores(network, clips)
+        in_scenes = detector.validate(network, judged_scenes)
+        figures["arms"][arm] = {}
+        for name in CURVE_EVENTS:
+            stretches = judge.clip_stretches(clips, given, name)
+            figures["arms"][arm][name] = as_figures(
+                {
+                    "positives": sum(stretch.is_positive for stretch in stretches),
+                    "auc": judge.clip_area(stretches, name),
+                    "scenes_auc": in_scenes["areas"][name],
+                    "scenes_recall": in_scenes["recalls"][name],
+                }
+            )
+        _keep(work, CURVE, figures)
+    return figures
+
+
+def as_table(figures: Mapping[str, Any], indent: int = 0) -> str:
+    """Return nested figures as indented lines."""
+    lines = []
+    for name, value in figures.items():
+        if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
+            lines += [f"{'  ' * indent}{name}:", as_table(value, indent + 1)]
+        elif isinstance(value, Mapping):
+            lines.append(f"{'  ' * indent}{name}: " + ", ".join(f"{key} {inner}" for key, inner in value.items()))
+        else:
+            lines.append(f"{'  ' * indent}{name}: {value}")
+    return "\n".join(lines)
+
+
+def _fold_network(
+    work: Work, hours: float, epochs: int, index: int, count: int
+) -> tuple[Recipe, DetectorNetwork, Shards]:
+    """Return a fold's recipe, its trained network and its training scenes; with 0 epochs it must be trained already."""
+    recipe = replace(work.training_recipe(), fold=(index, count))
+    folder = work.folder / FOLDS / f"{index}_of_{count}"
+    training = shards.load(recipe, splits.TRAIN, hours, work.scenes_dir, work.say)
+    if epochs == 0:
+        return recipe, load_network(runs.load_weights(folder, f"folds --folds {count}")), training
+    validation = shards.load(recipe, splits.VALIDATION, _FOLD_VALIDATION_HOURS, work.scenes_dir, work.say)
+    rule = detector.DetectorRule(seed=recipe.seed, epochs=epochs, long_epochs=2)
+    return recipe, load_network(detector.train(training, validation, rule, folder, work.say)), training
+
+
+def _clips(recipe: Recipe, recordings: Sequence[Any]) -> list[EvaluationClip]:
+    seed = recipe.seed * 100 + _CLIP_SEED
+    return evaluation_clips(recordings, rooms.simulated_rooms(seed, _ROOMS_OF_CLIPS), seed)
+
+
+def _scores(network: DetectorNetwork, clips: Sequence[EvaluationClip]) -> list[np.ndarray]:
+    """Return scores of 0–255 as the device gives them, of the float network."""
+    return [np.minimum(given, 255) for given in clip_scores(network, [clip.steps() for clip in clips])]
+
+
+def _some_of(originals: Sequence[str], share: float, seed: int) -> set[str]:
+    count = max(1, round(share * len(originals)))
+    chosen = np.random.default_rng((seed, 41)).permutation(len(originals))[:count]
+    return {originals[index] for index in chosen}
+
+
+def _is_not_of(kept: Mapping[str, set[str]]) -> Callable[[PlacedEvent], bool]:
+    return lambda event: event.name in kept and not (event.originals and set(event.originals) <= kept[event.name])
+
+
+def _is_made(events: Sequence[str]) -> Callable[[PlacedEvent], bool]:
+    return lambda event: event.name in events and not event.originals
+
+
+def _nothing(_: PlacedEvent) -> bool:
+    return False
+
+
+def _keep(work: Work, stage: str, figures: Mapping[str, Any]) -> None:
+    folder = work.folder / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures.json").write_text(json.dumps(figures, indent=1))
