@@ -14,12 +14,14 @@ void hk_clip_ring_init(hk_clip_ring_t *ring)
 
 static void begin_block(hk_clip_ring_t *ring, int16_t sample)
 {
-    enum { CLEARED_AT_ONCE = 28 }; /* a length that the compiler writes out: C libraries may go byte by byte */
+    /* A length that the compiler writes out, by a name that it knows in a freestanding program too: small C libraries
+     * go byte by byte. */
+    enum { CLEARED_AT_ONCE = 28 };
     _Static_assert((HK_CLIP_BLOCK_BYTES - HK_ADPCM_HEADER_BYTES) % CLEARED_AT_ONCE == 0, "a block is cleared in whole");
     uint8_t *block = ring->blocks[ring->open_block];
     hk_adpcm_begin_block(&ring->coder, sample, block);
     for (uint32_t n = HK_ADPCM_HEADER_BYTES; n < HK_CLIP_BLOCK_BYTES; n += CLEARED_AT_ONCE) {
-        memset(block + n, 0, CLEARED_AT_ONCE);
+        __builtin_memset(block + n, 0, CLEARED_AT_ONCE);
     }
 }
 

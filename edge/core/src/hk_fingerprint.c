@@ -10,15 +10,15 @@
 enum {
     MANTISSA_BITS = 20,
     SHAPE_BITS = 11, /* are enough to compare the shapes of two spectra */
-    BANDS_AT_ONCE = 8,
+    BANDS_AT_ONCE = HK_HAS_MVE ? 8 : 4, /* as many sums as registers hold beside the rest */
 };
 
 _Static_assert(HK_FINGERPRINT_BANDS == HK_FINGERPRINT_BITS + 1, "a bit compares two neighbouring bands");
-_Static_assert((int64_t)HK_FINGERPRINT_SLOPE_STEPS * HK_FINGERPRINT_SLOPE_MAX * (1 << MANTISSA_BITS) < INT32_MAX,
-               "a slope of mantissas fits 32 bits");
+_Static_assert((int64_t)2 * HK_FINGERPRINT_SLOPE_STEPS * HK_FINGERPRINT_SLOPE_MAX * (1 << MANTISSA_BITS) < INT32_MAX,
+               "the difference of two slopes of mantissas fits 32 bits");
 _Static_assert(2 * SHAPE_BITS + 6 <= 28 && HK_FINGERPRINT_BANDS <= 64,
                "sums of squares fit 32 bits, and a hundred of their squares 64");
-_Static_assert(HK_FINGERPRINT_BANDS == 4 * BANDS_AT_ONCE + 1, "slopes are summed in groups, and for one band more");
+_Static_assert(HK_FINGERPRINT_BANDS % BANDS_AT_ONCE == 1, "slopes are summed in groups, and for one band more");
 _Static_assert(HK_FINGERPRINT_MIN_IN_BAND_PERCENT == 1, "in_band > all / 100 is found out without division");
 _Static_assert(HK_FINGERPRINT_STEADY_LAG_STEPS < HK_FINGERPRINT_SLOPE_STEPS, "the ring holds the step to compare with");
 _Static_assert(HK_FRAMES_PER_STEP == 2, "a step is two frames");
@@ -93,13 +93,14 @@ static void finish_step(hk_fingerprint_t *fingerprint, hk_fingerprint_step_t *st
 {
     uint64_t bands[HK_FINGERPRINT_BANDS];
     sum_bands(fingerprint->power, bands);
-    uint64_t loudest = 0;
-    step->in_band = 0;
+    uint64_t in_band = 0;
+    uint64_t bits = 0; /* of all bands together: as many as the loudest needs */
     for (uint32_t band = 0; band < HK_FINGERPRINT_BANDS; band++) {
-        step->in_band += bands[band];
-        loudest = bands[band] > loudest ? bands[band] : loudest;
+        in_band += bands[band];
+        bits |= bands[band];
     }
-    const uint8_t length = bit_length(loudest);
+    step->in_band = in_band;
+    const uint8_t length = bit_length(bits);
     step->exponent = length > MANTISSA_BITS ? (uint8_t)(length - MANTISSA_BITS) : 0;
     keep_mantissas(step, bands);
     step->all = fingerprint->all;
@@ -149,12 +150,12 @@ static inline void sum_group(const term_t *terms, uint32_t count, uint32_t first
     int32_t sums[BANDS_AT_ONCE] = {0};
     for (const term_t *term = terms; term < terms + count; term++) {
         const uint32_t *mantissas = term->mantissas + first_band;
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (uint32_t n = 0; n < BANDS_AT_ONCE; n++) {
             sums[n] += term->weight * (int32_t)(mantissas[n] >> term->shift);
         }
     }
-    memcpy(slopes + first_band, sums, sizeof sums);
+    __builtin_memcpy(slopes + first_band, sums, sizeof sums); /* as stores, in a freestanding program too */
 #endif
 }
 
@@ -173,7 +174,8 @@ static uint32_t compute_word(const hk_fingerprint_t *fingerprint)
     }
     uint32_t word = 0;
     for (uint32_t bit = 0; bit < HK_FINGERPRINT_BITS; bit++) {
-        word |= (uint32_t)(slopes[bit] > slopes[bit + 1]) << bit;
+        const uint32_t sign = (uint32_t)(slopes[bit + 1] - slopes[bit]) & 0x80000000u;
+        word = word >> 1 | sign; /* the first bit arrives at the bottom */
     }
     return word;
 }

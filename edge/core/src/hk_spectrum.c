@@ -27,14 +27,22 @@ HK_INLINE int32_t multiply_high(int32_t a, int32_t b)
     return (int32_t)(((int64_t)a * b) >> 32);
 }
 
+/* Both parts of a bin by one load, where a core has one for two words. */
+HK_INLINE complex_t load(const hk_bin_t *bin)
+{
+    const uint64_t both = bin->power;
+    const complex_t z = {(int32_t)(uint32_t)both, (int32_t)(uint32_t)(both >> 32)};
+    return z;
+}
+
 /* z * w / 4 for a Q30 twiddle w. */
-HK_INLINE complex_t rotate(int32_t re, int32_t im, const int32_t *w)
+HK_INLINE complex_t rotate(complex_t z, const int32_t *w)
 {
     const int32_t w_re = w[0];
     const int32_t w_im = w[1];
     const complex_t product = {
-        .re = (int32_t)(((int64_t)re * w_re + (int64_t)im * -w_im) >> 32),
-        .im = (int32_t)(((int64_t)im * w_re + (int64_t)re * w_im) >> 32),
+        .re = (int32_t)(((int64_t)z.re * w_re + (int64_t)z.im * -w_im) >> 32),
+        .im = (int32_t)(((int64_t)z.im * w_re + (int64_t)z.re * w_im) >> 32),
     };
     return product;
 }
@@ -42,8 +50,9 @@ HK_INLINE complex_t rotate(int32_t re, int32_t im, const int32_t *w)
 /* z / 4: rotate() by a twiddle of 1. */
 HK_INLINE complex_t quarter(const hk_bin_t *bin)
 {
-    const complex_t z = {bin->z.re >> HK_SPECTRUM_STAGE_SHIFT, bin->z.im >> HK_SPECTRUM_STAGE_SHIFT};
-    return z;
+    const complex_t z = load(bin);
+    const complex_t quarter = {z.re >> HK_SPECTRUM_STAGE_SHIFT, z.im >> HK_SPECTRUM_STAGE_SHIFT};
+    return quarter;
 }
 
 /* The sums of one radix-4 butterfly; inputs are turned already. */
@@ -93,9 +102,9 @@ static void window_and_first_stage(const int32_t *samples, hk_bin_t *bins)
 /* A butterfly whose inputs are turned by the twiddles at w, two twiddles between them. */
 HK_INLINE void turn_and_add(hk_bin_t *b, uint32_t span, const int32_t *w)
 {
-    const complex_t x1 = rotate(b[span].z.re, b[span].z.im, w);
-    const complex_t x2 = rotate(b[2 * span].z.re, b[2 * span].z.im, w + 4);
-    const complex_t x3 = rotate(b[3 * span].z.re, b[3 * span].z.im, w + 8);
+    const complex_t x1 = rotate(load(b + span), w);
+    const complex_t x2 = rotate(load(b + 2 * span), w + 4);
+    const complex_t x3 = rotate(load(b + 3 * span), w + 8);
     butterfly(b, span, quarter(b), x1, x2, x3);
 }
 
@@ -128,10 +137,12 @@ static void split_into_power(hk_bin_t *bins)
     hk_bin_t *high = bins + POINTS - 1;
     for (hk_bin_t *low = bins + 1; low <= high; low++, high--, w += 2) { /* in the middle both are one */
         /* Halved spectra of the even and of i times the odd samples. */
-        const complex_t even = {(low->z.re >> 1) + (high->z.re >> 1), (low->z.im >> 1) - (high->z.im >> 1)};
-        const complex_t odd = {(low->z.re >> 1) - (high->z.re >> 1), (low->z.im >> 1) + (high->z.im >> 1)};
+        const complex_t a = load(low);
+        const complex_t b = load(high);
+        const complex_t even = {(a.re >> 1) + (b.re >> 1), (a.im >> 1) - (b.im >> 1)};
+        const complex_t odd = {(a.re >> 1) - (b.re >> 1), (a.im >> 1) + (b.im >> 1)};
         /* -i w odd; rotate() divides by 4, which the shift takes back: 2 lost bits of 30 do not matter here. */
-        const complex_t turned = rotate(odd.re, odd.im, w);
+        const complex_t turned = rotate(odd, w);
         const int32_t re = turned.im * 4;
         const int32_t im = -turned.re * 4;
         high->power = power_of(even.re - re, even.im - im);
@@ -142,11 +153,10 @@ static void split_into_power(hk_bin_t *bins)
 void hk_spectrum_compute(const int32_t samples[HK_WINDOW_SAMPLES], hk_bin_t bins[HK_SPECTRUM_BINS])
 {
     window_and_first_stage(samples, bins);
-    const int32_t *twiddles = hk_fft_twiddles_q30;
-    for (uint32_t span = 4; span < POINTS; span *= 4) {
-        stage(bins, span, twiddles);
-        twiddles += 6 * span;
-    }
+    /* Each stage has 3 * span twiddles of two words, and code of its own, in which spans are constants. */
+    stage(bins, 4, hk_fft_twiddles_q30);
+    stage(bins, 16, hk_fft_twiddles_q30 + 6 * 4);
+    stage(bins, 64, hk_fft_twiddles_q30 + 6 * (4 + 16));
     split_into_power(bins);
 }
 

@@ -160,10 +160,10 @@ static void split_into_power(hk_bin_t *bins)
 void hk_spectrum_compute(const int32_t samples[HK_WINDOW_SAMPLES], hk_bin_t bins[HK_SPECTRUM_BINS])
 {
     window_and_first_stage(samples, bins);
-    const int32_t *twiddles = hk_fft_twiddles_q30;
-    stage(bins, 4, twiddles);
-    stage(bins, 16, twiddles + 6 * 4);
-    stage(bins, 64, twiddles + 6 * (4 + 16));
+    /* Each stage has 3 * span twiddles of two words, and code of its own, in which spans are constants. */
+    stage(bins, 4, hk_fft_twiddles_q30);
+    stage(bins, 16, hk_fft_twiddles_q30 + 6 * 4);
+    stage(bins, 64, hk_fft_twiddles_q30 + 6 * (4 + 16));
     split_into_power(bins);
 }
 
