@@ -50,6 +50,12 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     detector.add_argument("--worst", type=Path, metavar="DIR", help="write the worst cases as sounds with a page")
     detector.add_argument("--json", action="store_true", help="end with one line of JSON")
     detector.set_defaults(func=_detector)
+    gate = group.add_parser("gate", help="what gates in front of the network spare, and which events they change")
+    gate.add_argument("--data", type=Path, metavar="FOLDER", help="recordings (default: what HARKEN_DATA names)")
+    gate.add_argument("--hours", type=float, metavar="H", help="of mixtures, for gates that pass so far (default: 24)")
+    gate.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
+    gate.add_argument("--json", action="store_true", help="end with one line of JSON")
+    gate.set_defaults(func=_gate)
 
 
 def _parity(args: argparse.Namespace) -> int:
@@ -122,4 +128,21 @@ def _detector(args: argparse.Namespace) -> int:
         print(f"{len(cases)} worst cases: {worst.write(cases, evaluation.clips(), args.worst)}")
     if args.json:
         print(json.dumps(evaluation.printed()))
+    return 0
+
+
+def _gate(args: argparse.Namespace) -> int:
+    import sys
+
+    from edge.errors import HarkenError
+    from tools.bench.gate import DEFAULT_MIXTURE_HOURS, describe, measure, printed
+
+    hours = DEFAULT_MIXTURE_HOURS if args.hours is None else args.hours
+    if not hours > 0:
+        raise HarkenError(f"--hours {hours:g} mixes nothing: give more than 0")
+    judgement = measure(args.data, args.model, hours, say=lambda text: print(text, file=sys.stderr, flush=True))
+    for line in describe(judgement):
+        print(line)
+    if args.json:
+        print(json.dumps(printed(judgement)))
     return 0
