@@ -160,8 +160,10 @@ static void run_step(listener_t *listener, const heard_t *step)
     if (is_known) {
         memcpy(listener->scores, ungated->scores, sizeof listener->scores);
     } else if (!is_same_trunk) {
+        uint8_t head_scores[HK_EVENT_COUNT];
+        hk_head_score(detector.heads, detector.head_count, trunk, head_scores);
         for (uint8_t i = 0; i < detector.head_count; i++) {
-            listener->scores[detector.head_events[i]] = hk_head_score(&detector.heads[i], trunk);
+            listener->scores[detector.head_events[i]] = head_scores[i];
         }
     }
     memcpy(listener->trunk, trunk, sizeof trunk);
