@@ -7,12 +7,13 @@ import pytest
 
 from edge import catalogue, native
 from edge.dataset.manifest import read_manifest
+from edge.dataset.shards import Recipe
 from edge.evaluation import gate
 from edge.evaluation.gate import EXACT, GateRule, HeardEvent, Hearing, Verdict
 from firmware_gen.build import build_host_library
 from tests.made_recordings import make_folder
 from tests.unit.device.sounds import quiet, scene
-from tools.bench.gate import HostEngine
+from tools.bench.gate import HostEngine, Judgement, describe, printed
 from tools.cli import main
 
 TONES = Path(__file__).parents[2] / "models" / "tones.tflite"
@@ -98,6 +99,27 @@ def test_every_recording_comes_once_out_of_quiet(tmp_path: Path) -> None:
     assert 0 < np.abs(blocks[:, :quiet_samples]).max() < 60  # -76 dB of full scale
     recorded = {block.tobytes() for block in streamed.reshape(len(recordings), -1)}
     assert {block[quiet_samples:].tobytes() for block in blocks} == recorded
+
+
+def test_mixtures_are_as_long_as_asked_and_the_same_each_time(tmp_path: Path) -> None:
+    recipe = Recipe(make_folder(tmp_path), room_count=1)
+    made = np.concatenate(list(gate.mixtures(recipe, 0.03)))
+    assert len(made) == round(0.03 * 3600 / recipe.mixture.scene_s) * recipe.mixture.scene_s * SECOND
+    assert np.array_equal(made, np.concatenate(list(gate.mixtures(recipe, 0.03))))
+
+
+def test_a_judgement_is_told_to_people_and_to_programs() -> None:
+    alone, altered = verdict_of(SMOKE, DOOR), verdict_of(SMOKE)
+    judgement = Judgement({EXACT: alone, FREEZES: altered}, {EXACT: alone, FREEZES: alone}, {EXACT: alone})
+    lines = describe(judgement)
+    assert "within 20 dB for 2 s: 40 of 100 steps spared; of 2 events 0 changed" in lines[1]
+    assert "1 lost" in lines[1]
+    assert lines[-1].endswith("leave every event as it is: input and state stand still")
+    told = printed(judgement)
+    assert told["passed"] == [{"margin_db": 0, "quiet_s": 0, "catch_up_s": 0}]
+    freezes = told["rules"][1]
+    assert (freezes["margin_db"], freezes["recordings"]["lost"], freezes["mixtures"]) == (20, 1, None)
+    assert freezes["recordings"]["by_name"] == {"door": 1}
 
 
 def test_without_a_gate_it_hears_what_the_device_hears(engine: HostEngine) -> None:
