@@ -16,22 +16,29 @@ from tools.device.runner import STEP_SAMPLES, replay
 TFLM = "tflm"
 ENGINES = ("host", "mps2-an386", TFLM)
 ALL = ("all",)
+IN_PIECES = " in pieces"
+GREATEST_SEED = 2**32 - 1
+TIMEOUT_S = 1800.0
 DEFAULT_STEPS = 12_500
 SAMPLE_RATE_HZ = 16_000
 SEED = 7
 
 
 class ReplayEngine:
-    """A board's replay image: front end, trunk and heads as they run on the device."""
+    """A board's replay image: front end, trunk and heads as they run on the device.
 
-    def __init__(self, board: Board, image: Image) -> None:
-        self.name = board.name
+    With a seed the sound comes in pieces of random length, and the state is wiped and restored before each of them.
+    """
+
+    def __init__(self, board: Board, image: Image, seed: int | None = None) -> None:
+        self.name = board.name if seed is None else f"{board.name}{IN_PIECES}"
         self._board = board
         self._image = image
+        self._seed = seed
 
     def hear(self, pcm: Int16Array) -> tuple[Int8Array, Uint8Array]:
         """Return features and scores of a run from a fresh start."""
-        return replay(self._board, self._image, pcm)
+        return replay(self._board, self._image, pcm, TIMEOUT_S, self._seed)
 
 
 class TflmEngine:
@@ -85,7 +92,12 @@ def left_out() -> dict[str, str]:
     return {name: f"{', '.join(tools)} not found" for name, tools in missing.items() if tools}
 
 
-def measure(steps: int = DEFAULT_STEPS, model: Path | None = None, engines: tuple[str, ...] = ENGINES) -> Parity:
+def measure(
+    steps: int = DEFAULT_STEPS,
+    model: Path | None = None,
+    engines: tuple[str, ...] = ENGINES,
+    seed: int | None = None,
+) -> Parity:
     """Run `steps` steps through `engines` and compare them with the first.
 
     Args:
@@ -93,6 +105,8 @@ def measure(steps: int = DEFAULT_STEPS, model: Path | None = None, engines: tupl
         model: the detector's `.tflite`; default: the committed one.
         engines: names of boards, each of whose replay image is built and run, and `tflm`, which is the network alone
             and gets the features of the first board; or `ALL`: every board that can run here, host first, and `tflm`.
+        seed: let every board hear in pieces of random length, 1 to 4,096 samples, its state wiped and restored before
+            each, and compare with the first board's run in one; board i draws from `seed` + i.
 
     Raises:
         HarkenError: no board is named or there is none of that name, or a tool, the wheel or the model is missing.
@@ -101,9 +115,13 @@ def measure(steps: int = DEFAULT_STEPS, model: Path | None = None, engines: tupl
     if engines == ALL:
         engines = (*(board.name for board in local_boards() if not board.missing_tools()), TFLM)
     names = [name for name in dict.fromkeys(engines) if name != TFLM]
-    if not names or len(set(engines)) < 2:
+    if not names or (len(set(engines)) < 2 and seed is None):
         raise HarkenError("nothing to compare: name a board and something else, for example --boards host,tflm")
-    boards = [load_board(name) for name in names]
-    replays = [ReplayEngine(board, build_image(board, path, app="replay")) for board in boards]
+    if seed is not None and not 1 <= seed <= GREATEST_SEED - len(names):
+        raise HarkenError(f"--seed {seed} is out of range: give 1 to {GREATEST_SEED - len(names)}")
+    images = [(board, build_image(board, path, app="replay")) for board in map(load_board, names)]
+    replays = [ReplayEngine(*item) for item in (images if seed is None else images[:1])]
+    if seed is not None:
+        replays += [ReplayEngine(*item, seed + i) for i, item in enumerate(images)]
     networks = [TflmEngine(path)] if TFLM in engines else []
     return compare(sound(steps), replays, networks)

@@ -18,6 +18,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="A,B,…",
         help="boards, and tflm; all: every board that can run here, and tflm (default: host,mps2-an386,tflm)",
     )
+    parity.add_argument(
+        "--chunks",
+        choices=["one", "random"],
+        default="one",
+        help="random: every board hears the sound in pieces of 1 to 4,096 samples, its state wiped and restored before "
+        "each, and is compared with a run in one (default: one)",
+    )
+    parity.add_argument("--seed", type=int, default=1, metavar="N", help="of the random pieces (default: 1)")
     parity.add_argument("--json", action="store_true", help="end with one line of JSON")
     parity.set_defaults(func=_parity)
     detector = group.add_parser(
@@ -69,7 +77,8 @@ def _parity(args: argparse.Namespace) -> int:
     if engines == ALL:
         for board, reason in left_out().items():
             print(f"{board} is left out: {reason}")
-    result = measure(steps, args.model, engines)
+    seed = args.seed if args.chunks == "random" else None
+    result = measure(steps, args.model, engines, seed)
     print(
         f"{result.steps:,} steps ({result.frames:,} frames) through {', '.join(result.engines)}: "
         f"{result.differing_bytes:,} of {result.compared_bytes:,} bytes differ"
@@ -86,6 +95,8 @@ def _parity(args: argparse.Namespace) -> int:
                     "frames": result.frames,
                     "steps": result.steps,
                     "engines": list(result.engines),
+                    "chunks": args.chunks,
+                    "seed": seed,
                     "compared_bytes": result.compared_bytes,
                     "differing_bytes": result.differing_bytes,
                 }

@@ -21,6 +21,8 @@ from firmware_gen.build import Image
 LINK_NAME = "link"
 MICROPHONE_NAME = "microphone.pcm"
 SETTINGS_NAME = "settings.cbor"
+EVENTS_NAME = "events.bin"
+NO_EVENTS = "-"
 
 STEP_SAMPLES = 320
 STEP_FEATURES = 80
@@ -75,9 +77,17 @@ def start(board: Board, image: Image, folder: Path) -> RunningDevice:
 
 
 def replay(
-    board: Board, image: Image, pcm: Int16Array, timeout_s: float = 600.0
+    board: Board, image: Image, pcm: Int16Array, timeout_s: float = 600.0, seed: int | None = None
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]]:
     """Run the replay image over `pcm` (int16[n], 16 kHz).
+
+    Args:
+        board: what runs it.
+        image: of the app `replay`.
+        pcm: heard from a fresh start.
+        timeout_s: how long it may take.
+        seed: 1 to 2**32 - 1: let the sound come in pieces of random length, the state saved, wiped and restored before
+            each of them.
 
     Returns:
         features int8[n // 320, 80] and scores uint8[n // 320, heads], in the order of the model's outputs.
@@ -85,7 +95,8 @@ def replay(
     Raises:
         HarkenError: the image cannot be run, fails, or takes longer than `timeout_s`.
     """
-    features, scores, _ = _replay(board, image, pcm, ["in.pcm", "out.bin"], timeout_s)
+    pieces = [] if seed is None else [NO_EVENTS, str(seed)]
+    features, scores, _ = _replay(board, image, pcm, ["in.pcm", "out.bin", *pieces], timeout_s)
     return features, scores
 
 
@@ -100,12 +111,12 @@ def replay_events(
     Raises:
         HarkenError: the image cannot be run, fails, or takes longer than `timeout_s`.
     """
-    features, scores, events = _replay(board, image, pcm, ["in.pcm", "out.bin", "events.bin"], timeout_s)
+    features, scores, events = _replay(board, image, pcm, ["in.pcm", "out.bin", EVENTS_NAME], timeout_s)
     return features, scores, events_of_records(events)
 
 
 def _replay(
-    board: Board, image: Image, pcm: Int16Array, files: list[str], timeout_s: float
+    board: Board, image: Image, pcm: Int16Array, arguments: list[str], timeout_s: float
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8], bytes]:
     steps = len(pcm) // STEP_SAMPLES
     if steps == 0:
@@ -113,9 +124,9 @@ def _replay(
     with TemporaryDirectory(prefix="harken-replay-") as name:
         folder = Path(name)
         (folder / "in.pcm").write_bytes(pcm.astype("<i2").tobytes())
-        run_to_end(board, image, files, folder, timeout_s)
+        run_to_end(board, image, arguments, folder, timeout_s)
         rows = np.fromfile(folder / "out.bin", np.uint8)
-        events = (folder / files[2]).read_bytes() if len(files) > 2 else b""
+        events = (folder / EVENTS_NAME).read_bytes() if EVENTS_NAME in arguments else b""
     if len(rows) % steps or len(rows) // steps <= STEP_FEATURES:
         raise HarkenError(f"replay on {board.name} wrote {len(rows)} bytes for {steps} steps: build the image again")
     table = rows.reshape(steps, -1)

@@ -1,8 +1,10 @@
 /* Replays a recording through what a device computes: for each step of 20 ms in, its features and scores out.
  *
- * replay IN OUT [EVENTS]: IN holds 16 kHz mono int16 samples; OUT gets, per whole step, 80 bytes of features and one
- * byte for each head, in the order of the heads. With EVENTS the tracker listens too, armed and with every event on at
- * its normal sensitivity: what it reports goes there, one hk_event_record_t after the other. */
+ * replay IN OUT [EVENTS [SEED]]: IN holds 16 kHz mono int16 samples; OUT gets, per whole step, 80 bytes of features and
+ * one byte for each head, in the order of the heads. With EVENTS, unless it is "-", the tracker listens too, armed and with
+ * every event on at its normal sensitivity: what it reports goes there, one hk_event_record_t after the other. With a
+ * SEED, 1 to 4294967295, the sound comes in pieces of random length, as a microphone or a link may deliver it, and before
+ * each piece the detector's state is saved elsewhere, wiped and restored: nothing may depend on either. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -10,24 +12,41 @@
 #include "hk_error.h"
 #include "hk_listener.h"
 #include "hk_port.h"
+#include "hk_step.h"
 
 /* One call to the host costs more than a step does, so all files move in blocks of many steps. */
-enum { STEPS_PER_BLOCK = 16, NO_FILE = -1 };
+enum { STEPS_PER_BLOCK = 16, BLOCK_SAMPLES = STEPS_PER_BLOCK * HK_STEP_SAMPLES, NO_FILE = -1 };
+enum { PIECE_BITS_MAX = 12, WIPED = 0xa5 };
 
 static hk_listener_t listener;
-static int16_t pcm[STEPS_PER_BLOCK * HK_STEP_SAMPLES];
-static uint8_t rows[STEPS_PER_BLOCK * (HK_STEP_FEATURES + HK_EVENT_COUNT)];
+static hk_detector_t saved;
+static hk_step_t step;
+static int16_t pcm[BLOCK_SAMPLES];
+static uint8_t rows[(STEPS_PER_BLOCK + 1) * (HK_STEP_FEATURES + HK_EVENT_COUNT)]; /* a step may have begun before */
+static uint32_t row_bytes;
+static uint32_t random_state; /* 0: no pieces */
 
-/* Fills the buffer as far as the file goes; a pipe may give less at a time than it holds. Returns whole steps. */
-static size_t read_steps(int file)
+/* xorshift32 (Marsaglia 2003). */
+static uint32_t next_random(void)
 {
-    size_t bytes = 0;
-    size_t got;
-    do {
-        got = hk_board_file_read(file, (uint8_t *)pcm + bytes, sizeof pcm - bytes);
-        bytes += got;
-    } while (got > 0 && bytes < sizeof pcm);
-    return bytes / (HK_STEP_SAMPLES * sizeof pcm[0]);
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state;
+}
+
+/* 1 to 4,096 samples, every order of magnitude as often as any other. */
+static size_t next_piece(void)
+{
+    const uint32_t bits = next_random() % (PIECE_BITS_MAX + 1);
+    return 1 + (next_random() & ((1u << bits) - 1));
+}
+
+static void save_and_restore(void)
+{
+    memcpy(&saved, &listener.detector, sizeof saved);
+    memset(&listener.detector, WIPED, sizeof listener.detector);
+    memcpy(&listener.detector, &saved, sizeof saved);
 }
 
 static bool write_failed(void)
@@ -36,44 +55,87 @@ static bool write_failed(void)
     return false;
 }
 
-/* Hears one step, and writes what the tracker reports where that is asked for; false where it cannot be written. */
-static bool hear(const int16_t step[HK_STEP_SAMPLES], int events_file)
+/* Hears the whole step, and writes what the tracker reports where that is asked for; false where it cannot be written. */
+static bool hear_step(int events_file)
 {
-    if (events_file == NO_FILE) {
-        hk_detector_step(&listener.detector, step, NULL, NULL);
-        return true;
-    }
+    const hk_detector_t *detector = &listener.detector;
     hk_event_t events[HK_TRACKER_EVENTS_MAX];
-    const size_t count = hk_listener_step(&listener, step, events);
+    size_t count = 0;
+    step.fill = 0;
+    if (events_file == NO_FILE) {
+        hk_detector_step(&listener.detector, step.pcm, NULL, NULL);
+    } else {
+        count = hk_listener_step(&listener, step.pcm, events);
+    }
     for (size_t i = 0; i < count; i++) {
         const hk_event_record_t record = hk_event_record(&events[i]);
         if (hk_board_file_write(events_file, (const uint8_t *)&record, sizeof record) != 0) {
             return write_failed();
         }
     }
+    memcpy(rows + row_bytes, detector->features, HK_STEP_FEATURES);
+    row_bytes += HK_STEP_FEATURES;
+    memcpy(rows + row_bytes, detector->head_scores, detector->head_count);
+    row_bytes += detector->head_count;
     return true;
+}
+
+/* Hears `n` samples as the device hears what is pushed. */
+static bool push(const int16_t *samples, size_t n, int events_file)
+{
+    while (n > 0) {
+        const size_t taken = hk_step_take(&step, samples, n);
+        samples += taken;
+        n -= taken;
+        if (hk_step_is_whole(&step) && !hear_step(events_file)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool push_in_pieces(const int16_t *samples, size_t n, int events_file)
+{
+    while (n > 0) {
+        const size_t wanted = next_piece();
+        const size_t piece = wanted < n ? wanted : n;
+        save_and_restore();
+        if (!push(samples, piece, events_file)) {
+            return false;
+        }
+        samples += piece;
+        n -= piece;
+    }
+    return true;
+}
+
+/* Fills the buffer as far as the file goes; a pipe may give less at a time than it holds. Returns samples. */
+static size_t read_block(int file)
+{
+    size_t bytes = 0;
+    size_t got;
+    do {
+        got = hk_board_file_read(file, (uint8_t *)pcm + bytes, sizeof pcm - bytes);
+        bytes += got;
+    } while (got > 0 && bytes < sizeof pcm);
+    return bytes / sizeof pcm[0];
 }
 
 static int replay(int in, int out, int events_file)
 {
-    const hk_detector_t *detector = &listener.detector;
     for (;;) {
-        const size_t steps = read_steps(in);
-        size_t used = 0;
-        for (size_t i = 0; i < steps; i++) {
-            if (!hear(pcm + i * HK_STEP_SAMPLES, events_file)) {
-                return 1;
-            }
-            memcpy(rows + used, detector->features, HK_STEP_FEATURES);
-            used += HK_STEP_FEATURES;
-            memcpy(rows + used, detector->head_scores, detector->head_count);
-            used += detector->head_count;
+        const size_t samples = read_block(in);
+        row_bytes = 0;
+        const bool is_heard = random_state != 0 ? push_in_pieces(pcm, samples, events_file)
+                                                : push(pcm, samples, events_file);
+        if (!is_heard) {
+            return 1;
         }
-        if (hk_board_file_write(out, rows, used) != 0) {
+        if (hk_board_file_write(out, rows, row_bytes) != 0) {
             (void)write_failed();
             return 1;
         }
-        if (steps < STEPS_PER_BLOCK) {
+        if (samples < BLOCK_SAMPLES) {
             return 0;
         }
     }
@@ -91,10 +153,21 @@ static int start_listening(void)
     return status;
 }
 
+/* 0 where the text is not a number of 32 bits. */
+static uint32_t read_number(const char *text)
+{
+    uint64_t number = 0;
+    for (; *text >= '0' && *text <= '9' && number <= UINT32_MAX; text++) {
+        number = 10 * number + (uint64_t)(*text - '0');
+    }
+    return *text == '\0' && number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 3 && argc != 4) {
-        hk_board_print("harken: usage: replay IN OUT [EVENTS]");
+    random_state = argc == 5 ? read_number(argv[4]) : 0;
+    if (argc < 3 || argc > 5 || (argc == 5 && random_state == 0)) {
+        hk_board_print("harken: usage: replay IN OUT [EVENTS [SEED]]");
         return 2;
     }
     const int status = start_listening();
@@ -103,10 +176,11 @@ int main(int argc, char **argv)
         hk_board_print(hk_error_text(status));
         return 1;
     }
+    const bool has_events = argc >= 4 && strcmp(argv[3], "-") != 0;
     const int in = hk_board_file_open(argv[1], HK_BOARD_FILE_READ);
     const int out = in < 0 ? NO_FILE : hk_board_file_open(argv[2], HK_BOARD_FILE_WRITE);
-    const int events = argc < 4 || out < 0 ? NO_FILE : hk_board_file_open(argv[3], HK_BOARD_FILE_WRITE);
-    if (in < 0 || out < 0 || (argc == 4 && events < 0)) {
+    const int events = !has_events || out < 0 ? NO_FILE : hk_board_file_open(argv[3], HK_BOARD_FILE_WRITE);
+    if (in < 0 || out < 0 || (has_events && events < 0)) {
         hk_board_print(in < 0 ? "harken: replay: cannot read the first file" : "harken: replay: cannot write the others");
         return 1;
     }

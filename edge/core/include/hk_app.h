@@ -17,6 +17,7 @@
 #include "hk_listener.h"
 #include "hk_messages.h"
 #include "hk_port.h"
+#include "hk_step.h"
 #include "hk_uplink.h"
 
 #define HK_FIRMWARE_VERSION "0.1.0"
@@ -47,8 +48,7 @@ typedef struct {
     uint32_t triggers_made;
     uint64_t samples_available; /* announced for the microphone */
     uint64_t next_pcm_sample;   /* that the host's PCM channel continues with */
-    int16_t step[HK_STEP_SAMPLES];
-    uint16_t step_fill;
+    hk_step_t step; /* what has come of the next one */
 
     bool is_greeted;
     bool is_configured;

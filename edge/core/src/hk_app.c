@@ -163,8 +163,8 @@ static void send_scores(hk_app_t *app)
 static void hear_step(hk_app_t *app)
 {
     hk_event_t events[HK_TRACKER_EVENTS_MAX];
-    app->step_fill = 0;
-    const size_t count = hk_listener_step(&app->listener, app->step, events);
+    app->step.fill = 0;
+    const size_t count = hk_listener_step(&app->listener, app->step.pcm, events);
     for (size_t i = 0; i < count; i++) {
         trigger(app, &events[i]);
     }
@@ -184,13 +184,10 @@ int hk_app_push(hk_app_t *app, const int16_t *pcm, size_t n)
         return HK_ERROR_STATE;
     }
     while (n > 0) {
-        const size_t room = HK_STEP_SAMPLES - (size_t)app->step_fill;
-        const size_t taken = n < room ? n : room;
-        memcpy(app->step + app->step_fill, pcm, taken * sizeof *pcm);
-        app->step_fill = (uint16_t)(app->step_fill + taken);
+        const size_t taken = hk_step_take(&app->step, pcm, n);
         pcm += taken;
         n -= taken;
-        if (app->step_fill == HK_STEP_SAMPLES) {
+        if (hk_step_is_whole(&app->step)) {
             hear_step(app);
         }
     }
@@ -200,16 +197,16 @@ int hk_app_push(hk_app_t *app, const int16_t *pcm, size_t n)
 /* Pulls up to one step from the microphone; whether there was any. */
 static bool listen_to_microphone(hk_app_t *app)
 {
-    const uint64_t taken = app->listener.samples_heard + app->step_fill;
+    const uint64_t taken = app->listener.samples_heard + app->step.fill;
     if (!app->is_configured || app->is_stopping || taken >= app->samples_available) {
         return false;
     }
     const uint64_t left = app->samples_available - taken;
-    const size_t room = HK_STEP_SAMPLES - (size_t)app->step_fill;
+    const size_t room = hk_step_room(&app->step);
     const size_t wanted = left < room ? (size_t)left : room;
-    const size_t n = app->port->microphone_read(app->port->context, app->step + app->step_fill, wanted);
-    app->step_fill = (uint16_t)(app->step_fill + n);
-    if (app->step_fill == HK_STEP_SAMPLES) {
+    const size_t n = app->port->microphone_read(app->port->context, app->step.pcm + app->step.fill, wanted);
+    app->step.fill = (uint16_t)(app->step.fill + n);
+    if (hk_step_is_whole(&app->step)) {
         hear_step(app);
     }
     if (taken + n == app->samples_available) {
@@ -281,7 +278,7 @@ static void greet(hk_app_t *app, uint16_t protocol)
     hk_link_sender_restart(&app->sender);
     hk_link_credit_init(&app->pcm_credit);
     hk_link_credit_init(&app->mqtt_credit);
-    app->next_pcm_sample = app->listener.samples_heard + app->step_fill;
+    app->next_pcm_sample = app->listener.samples_heard + app->step.fill;
     app->is_greeted = true;
     app->is_hello_due = true;
     app->is_heard_due = app->is_configured;

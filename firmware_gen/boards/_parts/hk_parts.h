@@ -4,7 +4,7 @@
  * compiled with:
  *   - its core: cortex_m.c or riscv.c
  *   - its serial port, which carries the link: cmsdk_uart.c, ns16550.c, or a file of its own
- *   - semihosted_port.c: hk_port.h on top of the two, with the host's files by semihosting. */
+ *   - semihosted_port.c: hk_port.h on top of the two, with the host's files by semihosting; and with it files.c. */
 #ifndef HK_PARTS_H
 #define HK_PARTS_H
 

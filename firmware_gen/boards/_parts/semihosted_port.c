@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "hk_board.h"
-#include "hk_error.h"
+#include "hk_files.h"
 #include "hk_parts.h"
 #include "hk_port.h"
 
@@ -161,65 +161,16 @@ static int read_command_line(char ***argv) {
     return argument_count;
 }
 
-/* --- Microphone and settings --- */
-
-static int microphone = -1;
-static const char *settings_path;
-
-static size_t microphone_read(void *context, int16_t *pcm, size_t n) {
-    (void)context;
-    static uint8_t odd_byte;
-    static size_t held;
-    if (microphone < 0 || n == 0) {
-        return 0;
-    }
-    /* The file grows while it is read, so a read may end in the middle of a sample: the byte waits for its other half. */
-    uint8_t *bytes = (uint8_t *)pcm;
-    bytes[0] = odd_byte;
-    const size_t total = held + hk_board_file_read(microphone, bytes + held, n * sizeof *pcm - held);
-    held = total & 1u;
-    if (held != 0) {
-        odd_byte = bytes[total - 1];
-    }
-    return total / sizeof *pcm;
-}
-
-static size_t settings_load(void *context, uint8_t *bytes, size_t capacity) {
-    (void)context;
-    if (settings_path == NULL) {
-        return 0;
-    }
-    const int file = hk_board_file_open(settings_path, HK_BOARD_FILE_READ);
-    if (file < 0) {
-        return 0; /* never saved */
-    }
-    const size_t n = hk_board_file_read(file, bytes, capacity);
-    hk_board_file_close(file);
-    return n;
-}
-
-static int settings_save(void *context, const uint8_t *bytes, size_t n) {
-    (void)context;
-    if (settings_path == NULL) {
-        return 0; /* a board that was given no file keeps its settings only while it runs */
-    }
-    const int file = hk_board_file_open(settings_path, HK_BOARD_FILE_WRITE);
-    if (file < 0) {
-        return HK_ERROR_TRANSPORT;
-    }
-    const int status = hk_board_file_write(file, bytes, n);
-    hk_board_file_close(file);
-    return status == 0 ? 0 : HK_ERROR_TRANSPORT;
-}
+/* --- Start --- */
 
 static const hk_port_t port = {
     .board = HK_BOARD_NAME,
     .clock_ms = clock_ms,
     .link_read = link_read,
     .link_write = link_write,
-    .microphone_read = microphone_read,
-    .settings_load = settings_load,
-    .settings_save = settings_save,
+    .microphone_read = hk_files_microphone_read,
+    .settings_load = hk_files_settings_load,
+    .settings_save = hk_files_settings_save,
     .context = NULL,
 };
 
@@ -228,13 +179,12 @@ const hk_port_t *hk_board_start(int argc, char **argv) {
     hk_core_start();
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--microphone") == 0) {
-            microphone = hk_board_file_open(argv[i + 1], HK_BOARD_FILE_READ);
-            if (microphone < 0) {
+            if (hk_files_hear(argv[i + 1]) != 0) {
                 hk_board_print("harken: cannot open the microphone's file");
                 hk_board_exit(2);
             }
         } else if (strcmp(argv[i], "--settings") == 0) {
-            settings_path = argv[i + 1];
+            hk_files_keep_settings(argv[i + 1]);
         } else {
             hk_board_print("harken: usage: device [--microphone FILE] [--settings FILE]");
             hk_board_exit(2);

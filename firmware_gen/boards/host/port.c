@@ -11,15 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hk_error.h"
+#include "hk_files.h"
 #include "hk_port.h"
 
 enum { WAIT_MS = 10 };
 
 static int listener = -1; /* where a peer connects */
 static int peer = -1;     /* the one that has */
-static int microphone = -1;
-static const char *settings_path;
 
 _Noreturn static void fail(const char *what, const char *name) {
     fprintf(stderr, "harken: %s %s: %s\n", what, name, strerror(errno));
@@ -126,49 +124,6 @@ int hk_board_file_write(int handle, const void *bytes, size_t n) {
 
 void hk_board_file_close(int handle) { (void)close(handle); }
 
-static size_t microphone_read(void *context, int16_t *pcm, size_t n) {
-    (void)context;
-    static uint8_t odd_byte;
-    static size_t held;
-    if (microphone < 0 || n == 0) {
-        return 0;
-    }
-    /* The file grows while it is read, so a read may end in the middle of a sample: the byte waits for its other half. */
-    uint8_t *bytes = (uint8_t *)pcm;
-    bytes[0] = odd_byte;
-    const size_t total = held + hk_board_file_read(microphone, bytes + held, n * sizeof *pcm - held);
-    held = total & 1u;
-    if (held != 0) {
-        odd_byte = bytes[total - 1];
-    }
-    return total / sizeof *pcm;
-}
-
-static size_t settings_load(void *context, uint8_t *bytes, size_t capacity) {
-    (void)context;
-    const int file = settings_path == NULL ? -1 : hk_board_file_open(settings_path, HK_BOARD_FILE_READ);
-    if (file < 0) {
-        return 0; /* never saved */
-    }
-    const size_t n = hk_board_file_read(file, bytes, capacity);
-    hk_board_file_close(file);
-    return n;
-}
-
-static int settings_save(void *context, const uint8_t *bytes, size_t n) {
-    (void)context;
-    if (settings_path == NULL) {
-        return 0; /* a board that was given no file keeps its settings only while it runs */
-    }
-    const int file = hk_board_file_open(settings_path, HK_BOARD_FILE_WRITE);
-    if (file < 0) {
-        return HK_ERROR_TRANSPORT;
-    }
-    const int status = hk_board_file_write(file, bytes, n);
-    hk_board_file_close(file);
-    return status == 0 ? 0 : HK_ERROR_TRANSPORT;
-}
-
 /* --- Start, wait, end --- */
 
 static const hk_port_t port = {
@@ -176,9 +131,9 @@ static const hk_port_t port = {
     .clock_ms = clock_ms,
     .link_read = link_read,
     .link_write = link_write,
-    .microphone_read = microphone_read,
-    .settings_load = settings_load,
-    .settings_save = settings_save,
+    .microphone_read = hk_files_microphone_read,
+    .settings_load = hk_files_settings_load,
+    .settings_save = hk_files_settings_save,
     .context = NULL,
 };
 
@@ -194,12 +149,11 @@ const hk_port_t *hk_board_start(int argc, char **argv) {
         if (strcmp(argv[i], "--link") == 0 && strncmp(value, "unix:", 5) == 0) {
             listen_at(value + 5);
         } else if (strcmp(argv[i], "--microphone") == 0) {
-            microphone = open(value, O_RDONLY);
-            if (microphone < 0) {
+            if (hk_files_hear(value) != 0) {
                 fail("cannot hear", value);
             }
         } else if (strcmp(argv[i], "--settings") == 0) {
-            settings_path = value;
+            hk_files_keep_settings(value);
         } else {
             fputs(usage, stderr);
             exit(2);

@@ -1,0 +1,19 @@
+/* The microphone and the settings as files, read and written through the board's hk_board_file_ functions. */
+#ifndef HK_FILES_H
+#define HK_FILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Hears 16 kHz mono int16 from a file, which may grow while it is read. Returns 0, or -1 where it cannot be opened. */
+int hk_files_hear(const char *path);
+
+/* Keeps the settings in a file; `path` must outlive the port. Without one they last as long as the device runs. */
+void hk_files_keep_settings(const char *path);
+
+/* For hk_port_t. */
+size_t hk_files_microphone_read(void *context, int16_t *pcm, size_t n);
+size_t hk_files_settings_load(void *context, uint8_t *bytes, size_t capacity);
+int hk_files_settings_save(void *context, const uint8_t *bytes, size_t n);
+
+#endif
