@@ -20,8 +20,9 @@ KERNELS = FOLDER / "kernels"
 # What a kernel needs before it in the file.
 _KERNEL_PARTS = {
     "add": ("broadcast.h", "add.h"),
-    "conv_2d": ("window.h", "fully_connected.h", "conv_2d.h"),
+    "conv_2d": ("window.h", "fully_connected.h", "rows.h", "conv_2d.h"),
     "depthwise_conv_2d": ("window.h", "depthwise_conv_2d.h"),
+    "fully_connected_rows": ("fully_connected.h", "rows.h", "fully_connected_rows.h"),
     "lstm": ("lstm_form.h", "activation.h", "lstm.h"),
     "mul": ("broadcast.h", "mul.h"),
     "pool_2d": ("window.h", "pool_2d.h"),
@@ -99,6 +100,7 @@ def emit_engine(
         "model_hash": model_hash,
         "trunk_hash": trunk_hash,
         "kernels": _kernels(plan),
+        "uses_row_pairs": not {"conv_2d", "fully_connected_rows"}.isdisjoint(plan.kernels),
         "uses_sigmoid": "lstm" in plan.kernels,
         "sigmoid_lines": sigmoid_lines(),
         "sigmoid_values": sigmoid_table(),

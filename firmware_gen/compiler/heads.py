@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from edge.errors import HarkenError
 from firmware_gen.compiler import ops
@@ -15,13 +14,13 @@ from firmware_gen.compiler.graph import Graph, Operator
 from firmware_gen.compiler.int8_table import compose, tabulate
 from firmware_gen.compiler.lowering import Table
 from firmware_gen.compiler.ops.fully_connected import FullyConnected, read_layer
+from firmware_gen.compiler.row_pairs import pair_rows
 
 FORMAT_VERSION = 2
 MAX_BYTES = 2048
 MAX_LAYERS = 4
 MAX_WIDTH = 256
 MAX_SHIFT = 15
-BLOCK_COLUMNS = 16
 NAME_BYTES = 32
 SUM_LIMIT = 2**30
 
@@ -116,21 +115,14 @@ def encode_head(head: HeadLayers, spec: HeadSpec, trunk_hash: bytes) -> bytes:
 def _encode_layer(layer: FullyConnected) -> bytes:
     rows, columns = layer.weights.shape
     scales = layer.scales * rows if len(layer.scales) == 1 else layer.scales
+    pairs = pair_rows(layer.weights)
+    if pairs is None:
+        raise HarkenError("a head's weight is -128, which its blob cannot hold: quantise weights to -127 and up")
     shifts = np.pad(np.array([scale.shift for scale in scales], np.int8), (0, -rows % 4))
     return (
         struct.pack("<HHbbbB", columns, rows, layer.zero_point, layer.least, layer.greatest, 0)
         + layer.bias.astype("<i4").tobytes()
         + np.array([scale.multiplier for scale in scales], "<i4").tobytes()
         + shifts.tobytes()
-        + _pair_rows(layer.weights).astype("<i2").tobytes()
+        + pairs.astype("<i2").tobytes()
     )
-
-
-def _pair_rows(weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return 256 * second + first for every two rows, rows and columns padded with zeros."""
-    rows, columns = weights.shape
-    padded = np.pad(weights, ((0, rows % 2), (0, -columns % BLOCK_COLUMNS)))
-    pairs = 256 * padded[1::2] + padded[::2]
-    if pairs.min(initial=0) < -(2**15):
-        raise HarkenError("a head's weight is -128, which its blob cannot hold: quantise weights to -127 and up")
-    return np.asarray(pairs)

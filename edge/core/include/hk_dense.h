@@ -1,20 +1,11 @@
 /* One dense layer of a head, with the weights where they lie in the blob and TensorFlow Lite Micro's rounding.
  *
- * An int16 of the weights holds those of two rows, 256 * second + first, so that a core which multiplies int16 adds up both
- * at once: sum 256 * second * x + first * x, and beside it sum first * x, which is what its low byte gives. Kernels for
- * vectors (MVE), for the DSP extension and in plain C, chosen by the compiler's macros; all give the same values.
+ * Weights are pairs of rows (hk_row_pairs.h); vectors of values are int16, in whole blocks as they are.
  * Pure functions; no state, nothing allocated. */
 #ifndef HK_DENSE_H
 #define HK_DENSE_H
 
 #include <stdint.h>
-
-#include "hk_fixed_point.h"
-
-/* Rows of weights and vectors of values are whole blocks. Beyond the last column weights are zero, values whatever they
- * are. */
-#define HK_DENSE_BLOCK 16u
-#define HK_DENSE_ROUND_UP(count) (((count) + HK_DENSE_BLOCK - 1u) / HK_DENSE_BLOCK * HK_DENSE_BLOCK)
 
 /* y = clamp(zero point + rescale(bias + sum weight * x), least, greatest), as hk_head.h lays it out and bounds it. All
  * arrays are aligned to 4 and little-endian. */
@@ -27,7 +18,7 @@ typedef struct {
     const int32_t *bias;
     const int32_t *multiplier;
     const int8_t *shift;
-    const int16_t *weights; /* [outputs rounded up to a multiple of 2, / 2][HK_DENSE_ROUND_UP(inputs)] */
+    const int16_t *weights; /* [outputs rounded up to a multiple of 2, / 2][HK_ROW_PAIRS_COLUMNS(inputs)] */
 } hk_dense_t;
 
 /* Widens `count` values; `in` may have any alignment. */

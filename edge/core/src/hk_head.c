@@ -6,6 +6,7 @@
 #include "hk_crc32.h"
 #include "hk_dense.h"
 #include "hk_error.h"
+#include "hk_row_pairs.h"
 
 enum {
     VERSION_AT = 4,
@@ -23,7 +24,7 @@ enum {
     TRUNK_HASH_BYTES = 8,
     GREATEST_SHIFT = 15,
     LEAST_SHIFT = -31,
-    LEAST_OUTPUT_BYTES = 4 + 4 + 1 + HK_DENSE_BLOCK, /* bias, multiplier, shift and half a block of pairs of weights */
+    LEAST_OUTPUT_BYTES = 4 + 4 + 1 + HK_ROW_PAIRS_BLOCK, /* bias, multiplier, shift and half a block of pairs of weights */
     HIDDEN_MAX = (HK_HEAD_MAX_BYTES - LEAST_BYTES - 2 * LAYER_HEADER_BYTES) / LEAST_OUTPUT_BYTES,
 };
 
@@ -32,7 +33,7 @@ _Static_assert(TRUNK_HASH_AT + TRUNK_HASH_BYTES == THRESHOLDS_AT, "the hash is f
 _Static_assert((uint32_t)LEAST_BYTES < HK_HEAD_MAX_BYTES, "a head without weights fits");
 _Static_assert(LAYERS_AT % 4 == 0 && LAYER_HEADER_BYTES % 4 == 0, "biases and weights are read in place");
 _Static_assert(HK_HEAD_MAX_BYTES <= UINT16_MAX, "the length field has 16 bits");
-_Static_assert(HK_HEAD_MAX_WIDTH % HK_DENSE_BLOCK == 0, "a trunk's output is whole blocks");
+_Static_assert(HK_HEAD_MAX_WIDTH % HK_ROW_PAIRS_BLOCK == 0, "a trunk's output is whole blocks");
 
 static uint32_t load_u16(const uint8_t *at)
 {
@@ -51,7 +52,7 @@ static uint32_t round_up_4(uint32_t value)
 
 static uint32_t weight_count(uint32_t inputs, uint32_t outputs)
 {
-    return (outputs + 1) / 2 * HK_DENSE_ROUND_UP(inputs);
+    return (outputs + 1) / 2 * HK_ROW_PAIRS_COLUMNS(inputs);
 }
 
 /* Reads a layer's header, finds its arrays and returns where the layer ends. All of them lie at multiples of 4. */
@@ -100,7 +101,7 @@ static bool is_zero(const void *from, uint32_t count)
  * and 128 each. */
 static bool is_padding_zero(const hk_dense_t *layer)
 {
-    const uint32_t columns = HK_DENSE_ROUND_UP(layer->inputs);
+    const uint32_t columns = HK_ROW_PAIRS_COLUMNS(layer->inputs);
     for (uint32_t pair = 0; pair < (layer->outputs + 1) / 2; pair++) {
         const int16_t *row = layer->weights + pair * columns;
         if (!is_zero(row + layer->inputs, (columns - layer->inputs) * sizeof *row)) {
@@ -217,7 +218,7 @@ int hk_head_check_trunk(const hk_head_t *head, const uint8_t trunk_hash[8], size
     return is_fit ? 0 : HK_ERROR_MISMATCH;
 }
 
-enum { HIDDEN_VALUES = HK_DENSE_ROUND_UP((uint32_t)HIDDEN_MAX) };
+enum { HIDDEN_VALUES = HK_ROW_PAIRS_COLUMNS((uint32_t)HIDDEN_MAX) };
 
 /* Working memory of one head. */
 typedef struct {
@@ -228,7 +229,7 @@ typedef struct {
 /* What lies beyond the last value meets weights of zero, and yet must not be what nobody wrote. */
 static void fill_block(int16_t *values, uint32_t count)
 {
-    for (uint32_t i = count; i < HK_DENSE_ROUND_UP(count); i++) {
+    for (uint32_t i = count; i < HK_ROW_PAIRS_COLUMNS(count); i++) {
         values[i] = 0;
     }
 }

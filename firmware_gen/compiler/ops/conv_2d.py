@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tflite
 
 from firmware_gen.compiler.convolution import read_filters
 from firmware_gen.compiler.graph import Operator
 from firmware_gen.compiler.lowering import Lowering, Step
+from firmware_gen.compiler.row_pairs import pair_rows
 from firmware_gen.compiler.windows import read_window
 
 KIND = "CONV_2D"
 OPTIONS_TYPE = tflite.BuiltinOptions.Conv2DOptions
-COLUMNS_PER_GROUP, BYTES_PER_GROUP = 4, 8  # a window's values widened for the DSP kernel
 
 
 def read_options(table: Any) -> Mapping[str, Any]:
@@ -39,7 +40,9 @@ def lower(lowering: Lowering, operator: Operator) -> None:
     graph.require(operator, is_grouped, f"filters of depth {depth} do not fit {window.channels} channels")
     is_gathered = not window.is_single_point
     columns = height * width * depth
-    pair_bytes = BYTES_PER_GROUP * (columns // COLUMNS_PER_GROUP)
+    of_groups = [pairs for rows in np.split(layer.weights, groups) if (pairs := pair_rows(rows)) is not None]
+    pairs = np.concatenate(of_groups) if len(of_groups) == groups else None
+    wide_bytes = 0 if pairs is None else 2 * pairs.shape[1]
     values = {
         "index": operator.index,
         "layer": layer,
@@ -50,7 +53,8 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "columns": columns,
         "input_zero_point": source.zero_point,
         "is_gathered": is_gathered,
-        "pair_bytes": pair_bytes,
+        "pairs": None if pairs is None else pairs.ravel(),
+        "wide_bytes": wide_bytes,
     }
     lowering.add(
         Step(
@@ -60,6 +64,6 @@ def lower(lowering: Lowering, operator: Operator) -> None:
             values,
             reads={"source": lowering.storage(source.index)},
             writes={"target": output.index},
-            scratch_bytes=pair_bytes + (columns if is_gathered else 0),
+            scratch_bytes=wide_bytes + (columns if is_gathered else 0),
         )
     )

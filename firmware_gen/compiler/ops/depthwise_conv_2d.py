@@ -45,6 +45,7 @@ def lower(lowering: Lowering, operator: Operator) -> None:
         "index": operator.index,
         "layer": layer,
         "window": window,
+        "weights": (layer.weights.T if multiplier == 1 else layer.weights).ravel(),
         "multiplier": multiplier,
         "points": height * width,
         "input_zero_point": source.zero_point,

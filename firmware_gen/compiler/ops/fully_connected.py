@@ -12,6 +12,7 @@ from firmware_gen.compiler.fixed_point import Scale, quantize_multiplier
 from firmware_gen.compiler.fused_activation import fused_range
 from firmware_gen.compiler.graph import Graph, Operator, Tensor
 from firmware_gen.compiler.lowering import Lowering, Step
+from firmware_gen.compiler.row_pairs import pair_rows
 
 KIND = "FULLY_CONNECTED"
 OPTIONS_TYPE = tflite.BuiltinOptions.FullyConnectedOptions
@@ -103,17 +104,23 @@ def _scales(
 
 
 def lower(lowering: Lowering, operator: Operator) -> None:
-    """Add one step."""
+    """Add one step: by pairs of rows where there are two, which takes room for the input as int16."""
     layer = read_layer(lowering.graph, operator)
     rows, columns = layer.weights.shape
+    pairs = pair_rows(layer.weights) if rows > 1 else None
     values = {"index": operator.index, "layer": layer, "rows": rows, "columns": columns}
+    kernel = "fully_connected"
+    if pairs is not None:
+        kernel = "fully_connected_rows"
+        values["pairs"] = pairs.ravel()
     lowering.add(
         Step(
             operator,
-            "fully_connected",
-            "fully_connected.c.jinja",
+            kernel,
+            f"{kernel}.c.jinja",
             values,
             reads={"source": lowering.storage(operator.inputs[0])},
             writes={"target": operator.outputs[0]},
+            scratch_bytes=0 if pairs is None else 2 * pairs.shape[1],
         )
     )
