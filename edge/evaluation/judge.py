@@ -69,7 +69,6 @@ def choose_operating_points(
     return {
         spec.name: operating_points.choose(
             spec.name,
-            spec.is_safety,
             [
                 *clip_stretches(clips, clip_scores, spec.name),
                 *scene_stretches(shards, scene_scores, spec.name),
@@ -113,7 +112,7 @@ def _at(
     shards: Shards,
     scene_scores: Sequence[np.ndarray],
 ) -> dict[str, Any]:
-    rule = TRIGGER_RULES[event]
+    rule = operating_points.rule_without_cadence(event)
     hits, positives = operating_points.recall(of_clips, threshold, rule)
     placed_hits, placed = _scene_recall(event, threshold, shards, scene_scores)
     return {
@@ -135,7 +134,7 @@ def _at(
 
 def _false_figures(stretches: Sequence[ScoredStretch], threshold: int, event: str) -> dict[str, Any]:
     hours = sum(stretch.negative_hours for stretch in stretches)
-    count = operating_points.false_triggers(stretches, threshold, TRIGGER_RULES[event])
+    count = operating_points.false_triggers(stretches, threshold, operating_points.rule_without_cadence(event))
     interval = [_rounded(end / hours, 2) for end in count_interval(count)] if hours else None
     return {
         "false_triggers": count,
@@ -147,7 +146,7 @@ def _false_figures(stretches: Sequence[ScoredStretch], threshold: int, event: st
 
 def _scene_recall(event: str, threshold: int, shards: Shards, scores: Sequence[np.ndarray]) -> tuple[int, int]:
     """Return how many placed events trigger, of those long enough in their scene to be able to."""
-    rule = TRIGGER_RULES[event]
+    rule = operating_points.rule_without_cadence(event)
     index = catalogue.load().index(event)
     hits = count = 0
     for placed, score in zip(shards.events, scores, strict=True):

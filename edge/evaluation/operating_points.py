@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import signal
+
+from edge import catalogue
 
 STEP_S = 0.02
 SENSITIVITIES = ("low", "normal", "high")
@@ -42,14 +44,24 @@ TRIGGER_RULES: dict[str, TriggerRule] = {
     "dog_bark": TriggerRule(3, 10, 150, 500),
     "baby_cry": TriggerRule(3, 40, 150, 500),
 }
-# false triggers an hour that each sensitivity may have on the validation part; safety events keep their recall even
-# if they then exceed it, up to a second limit
-_FALSE_PER_HOUR = {"low": 0.25, "normal": 1.0, "high": 4.0}
-_FALSE_PER_HOUR_OTHER = {"low": 2.0, "normal": 8.0, "high": 24.0}
-_SAFETY_FALSE_PER_HOUR = {"low": 2.0, "normal": 12.0, "high": 60.0}
+# an alarm of which no cadence is found must have been above its threshold for so long (`lone_duration_ms`)
+LONE_ALARM_STEPS = 250
+# false triggers an hour that each sensitivity may have on the validation part; alarms keep their recall even if they
+# then exceed it, up to a second limit
+_FALSE_PER_HOUR = {"low": 1.5, "normal": 5.0, "high": 20.0}
+_FALSE_PER_HOUR_OF_ALARMS = {"low": 0.2, "normal": 0.45, "high": 2.0}
+_BEARABLE_PER_HOUR_OF_ALARMS = {"low": 0.45, "normal": 1.5, "high": 8.0}
 # a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
 _LEAST_RECALL = {"low": 0.3, "normal": 0.4, "high": 0.6}
-_SAFETY_RECALL = {"low": 0.85, "normal": 0.95, "high": 0.98}
+_RECALL_OF_ALARMS = {"low": 0.9, "normal": 0.98, "high": 1.0}
+
+
+def rule_without_cadence(event: str) -> TriggerRule:
+    """Return the tracker's rule for an event in which it finds no cadence."""
+    rule = TRIGGER_RULES[event]
+    if catalogue.load().by_name(event).cadence == "none":
+        return rule
+    return replace(rule, least_steps=LONE_ALARM_STEPS)
 
 
 def smoothed(scores: np.ndarray, shift: int) -> np.ndarray:
@@ -130,20 +142,20 @@ def false_triggers(stretches: Sequence[ScoredStretch], threshold: int, rule: Tri
     return count
 
 
-def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
+def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
     """Return the thresholds {low, normal, high} (low sensitivity is the high threshold) for one event.
 
-    Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows. For a safety
-    event it is lowered further, to the recall that the sensitivity must keep over clips that hold the event, as long as
+    Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows. For an alarm
+    it is lowered further, to the recall that the sensitivity must keep over clips that hold the event, as long as
     the false triggers stay bearable. No threshold is out of reach of `_LEAST_RECALL` of the clips
     and scenes that hold the event.
 
     Args:
         event: name of the event.
-        is_safety: whether recall comes before false triggers.
         stretches: of the validation part; those with `is_counted` None are clips, and give the recall.
     """
-    rule = TRIGGER_RULES[event]
+    rule = rule_without_cadence(event)
+    is_alarm = catalogue.load().by_name(event).cadence != "none"
     hours = sum(stretch.negative_hours for stretch in stretches)
     reach_of = {
         index: reach(smoothed(stretch.scores, rule.smoothing_shift), rule)
@@ -156,14 +168,15 @@ def choose(event: str, is_safety: bool, stretches: Sequence[ScoredStretch]) -> d
         threshold: false_triggers(stretches, threshold, rule) / max(hours, 1e-9)
         for threshold in range(_LOWEST, _HIGHEST + 1, 3)
     }
-    allowed = _FALSE_PER_HOUR if is_safety else _FALSE_PER_HOUR_OTHER
+    allowed = _FALSE_PER_HOUR_OF_ALARMS if is_alarm else _FALSE_PER_HOUR
     points: dict[str, int] = {}
     for sensitivity in SENSITIVITIES:
         within = [threshold for threshold, rate in rates.items() if rate <= allowed[sensitivity]]
         point = min(within, default=_HIGHEST)
-        if is_safety and reached:
-            kept = int(np.quantile(reached, 1 - _SAFETY_RECALL[sensitivity], method="lower"))
-            bearable = [threshold for threshold, rate in rates.items() if rate <= _SAFETY_FALSE_PER_HOUR[sensitivity]]
+        if is_alarm and reached:
+            kept = int(np.quantile(reached, 1 - _RECALL_OF_ALARMS[sensitivity], method="lower"))
+            limit = _BEARABLE_PER_HOUR_OF_ALARMS[sensitivity]
+            bearable = [threshold for threshold, rate in rates.items() if rate <= limit]
             point = min(point, max(kept, min(bearable, default=_HIGHEST)))
         if reached_by_all:
             within_reach = int(np.quantile(reached_by_all, 1 - _LEAST_RECALL[sensitivity], method="lower"))

@@ -15,7 +15,7 @@ from edge.dataset.shards import Shards, through_codec
 from edge.evaluation import operating_points
 from edge.evaluation.clips import ALARMS, LEAD_IN_S, EvaluationClip
 from edge.evaluation.metrics import area_under_curve, rate_interval
-from edge.evaluation.operating_points import STEP_S, TRIGGER_RULES
+from edge.evaluation.operating_points import STEP_S
 from edge.evaluation.tflite_runtime import open_interpreter
 
 CLIP_FRAMES = 400
@@ -190,5 +190,5 @@ def _is_other_alarm(labels: np.ndarray, event: str) -> bool:
 
 
 def _triggers(scores: np.ndarray, event: str, threshold: int) -> list[int]:
-    rule = TRIGGER_RULES[event]
+    rule = operating_points.rule_without_cadence(event)
     return operating_points.trigger_steps(operating_points.smoothed(scores, rule.smoothing_shift), threshold, rule)

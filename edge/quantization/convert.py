@@ -26,7 +26,7 @@ def convert_detector(
     """Write the int8 streaming detector to `output_path`.
 
     Args:
-        weights: as `edge.training.detector.DetectorNetwork.weights` returns them.
+        weights: as `edge.training.network.DetectorNetwork.weights` returns them.
         events: names of the heads in catalogue order.
         calibration: int8[steps, 80]: long stretches of real scenes in order, so that the state's range is seen.
         output_path: the .tflite to write.

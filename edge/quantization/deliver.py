@@ -19,7 +19,7 @@ from edge.evaluation.clips import EvaluationClip, evaluation_clips
 from edge.evaluation.float_detector import FLOAT_DETECTOR_FILE
 from edge.quantization.convert import convert_float_detector, convert_verifier
 from edge.quantization.detector import TflmScorer, agreement, quantize
-from edge.training import detector, report, verifier
+from edge.training import detector, network, report, verifier
 
 MODELS_DIR = Path(report.__file__).parent.parent / "models"
 # float and int8 are compared step by step over this many of the held-out scenes
@@ -48,6 +48,7 @@ def deliver_detector(
     model_path.parent.mkdir(parents=True, exist_ok=True)
     say(f"converting, calibrated over {len(calibration)} steps")
     quantisation = quantize(weights, calibration, model_path)
+    quantisation["flash_bytes"] = network.flash_bytes(weights)
     convert_float_detector(weights, catalogue.load().names, model_path.with_name(FLOAT_DETECTOR_FILE))
     scorer = TflmScorer(model_path)
     parts = shards.recordings_of_parts(recipe)
@@ -63,11 +64,11 @@ def deliver_detector(
     points = judge.choose_operating_points(clips, clip_scores, scenes, scene_scores)
     (clips, scenes), (clip_scores, scene_scores) = judged[splits.HELD_OUT], scores[splits.HELD_OUT]
     say("judging on the held-out part")
-    network = detector.load_network(weights)
-    float_scores = detector.clip_scores(network, [clip.steps() for clip in clips])
+    exact = network.load_network(weights)
+    float_scores = network.clip_scores(exact, [clip.steps() for clip in clips])
     names = catalogue.load().names
     auc_float = {name: _area(judge.clip_area(judge.clip_stretches(clips, float_scores, name), name)) for name in names}
-    float_scenes = detector.scores(network, scenes.steps()[:_COMPARED_SCENES]) * 256
+    float_scenes = network.scores(exact, scenes.steps()[:_COMPARED_SCENES]) * 256
     events = judge.detector_figures(clips, clip_scores, scenes, scene_scores, points)
     curve = state["curve"]
     content["training"] |= {"epochs_done": len(curve), "curve": curve}
@@ -85,6 +86,7 @@ def deliver_detector(
             "int8_against_float": agreement(list(float_scenes), scene_scores[:_COMPARED_SCENES]),
         },
     }
+    content["figures"] |= report.studied(run_dir.parent)
     heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION]])
     report.write(model_path, content, report.detector_card(content))
     return content

@@ -18,7 +18,7 @@ def quantize(weights: dict[str, np.ndarray], calibration: np.ndarray, output_pat
     """Convert to int8, calibrated over whole training scenes one after another, and check the result.
 
     Args:
-        weights: as `edge.training.detector.DetectorNetwork.weights` returns them.
+        weights: as `edge.training.network.DetectorNetwork.weights` returns them.
         calibration: int8[steps, 80]: scenes of the training part, whole and in order.
         output_path: the .tflite to write.
 

@@ -8,7 +8,6 @@ import numpy as np
 import tf_keras
 
 STEP_INPUTS = 80
-TRUNK_UNITS = 64
 HEAD_UNITS = 16
 
 
@@ -21,7 +20,7 @@ def one_step_model(weights: Mapping[str, np.ndarray], events: Sequence[str], ste
     CONCATENATION; heads are named by their events.
 
     Args:
-        weights: as `edge.training.detector.DetectorNetwork.weights` returns them.
+        weights: as `edge.training.network.DetectorNetwork.weights` returns them.
         events: names in catalogue order, one for each head.
         steps: heard at a time.
     """
@@ -30,10 +29,11 @@ def one_step_model(weights: Mapping[str, np.ndarray], events: Sequence[str], ste
     trunk = features
     lstms = []
     for index in range(2):
-        lstm = layers.LSTM(TRUNK_UNITS, return_sequences=True, name=f"trunk_{index}")
+        units = len(weights[f"trunk_{index}_recurrent"])
+        lstm = layers.LSTM(units, return_sequences=True, name=f"trunk_{index}")
         trunk = lstm(trunk)
         lstms.append(lstm)
-    trunk = layers.Reshape((TRUNK_UNITS,) if steps == 1 else (steps, TRUNK_UNITS), name="trunk")(trunk)
+    trunk = layers.Reshape((units,) if steps == 1 else (steps, units), name="trunk")(trunk)
     hidden_layers, output_layers, scores = [], [], []
     for event in events:
         hidden = layers.Dense(HEAD_UNITS, activation="relu", name=f"{event}_hidden")
@@ -45,7 +45,7 @@ def one_step_model(weights: Mapping[str, np.ndarray], events: Sequence[str], ste
     for index, lstm in enumerate(lstms):
         lstm.set_weights([weights[f"trunk_{index}_{part}"] for part in ("kernel", "recurrent", "bias")])
     for index, (hidden, output) in enumerate(zip(hidden_layers, output_layers, strict=True)):
-        units = slice(index * HEAD_UNITS, (index + 1) * HEAD_UNITS)
-        hidden.set_weights([weights["hidden_kernel"][:, units], weights["hidden_bias"][units]])
+        own = slice(index * HEAD_UNITS, (index + 1) * HEAD_UNITS)
+        hidden.set_weights([weights["hidden_kernel"][:, own], weights["hidden_bias"][own]])
         output.set_weights([weights["output_kernel"][index][:, None], weights["output_bias"][index : index + 1]])
     return model

@@ -19,32 +19,8 @@ from edge.errors import HarkenError
 from edge.evaluation.metrics import area_under_curve, mean_area_of
 from edge.training import runs
 from edge.training.losses import WINDOW_STEPS, LossRule, detection_loss, positive_weights
-from edge.training.network import (
-    FEATURE_SCALE,
-    HEAD_UNITS,
-    STEP_INPUTS,
-    TRUNK_UNITS,
-    DetectorNetwork,
-    clip_scores,
-    load_network,
-    scores,
-)
+from edge.training.network import STEP_INPUTS, DetectorNetwork, scores
 from edge.training.streams import AugmentationRule, prepared_ahead, stretch_count, stretches
-
-__all__ = [
-    "FEATURE_SCALE",
-    "HEAD_UNITS",
-    "STEP_INPUTS",
-    "TRUNK_UNITS",
-    "DetectorNetwork",
-    "DetectorRule",
-    "clip_scores",
-    "load_network",
-    "load_training",
-    "scores",
-    "train",
-    "validate",
-]
 
 # the converter sees the state's range over this many steps
 _CALIBRATION_STEPS = 28_000

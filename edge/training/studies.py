@@ -18,7 +18,6 @@ from edge.errors import HarkenError
 from edge.evaluation import judge, operating_points
 from edge.evaluation.clips import EvaluationClip, evaluation_clips
 from edge.evaluation.metrics import count_interval, rate_interval
-from edge.evaluation.operating_points import TRIGGER_RULES
 from edge.training import detector, heads, pseudo_labelling, runs
 from edge.training.network import DetectorNetwork, clip_scores, load_network, scores, trunk_outputs
 from edge.training.stages import Work, as_figures, pretrained_trunk
@@ -45,7 +44,7 @@ class _Tally:
     area_by_positives: float = 0.0
 
     def add(self, stretches: Sequence[operating_points.ScoredStretch], event: str, threshold: int) -> None:
-        rule = TRIGGER_RULES[event]
+        rule = operating_points.rule_without_cadence(event)
         hits, positives = operating_points.recall(stretches, threshold, rule)
         self.hits += hits
         self.positives += positives

@@ -42,7 +42,7 @@ def loudest_band(hz: float) -> int:
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Return weights as `edge.training.detector.DetectorNetwork.weights` names them."""
+    """Return weights as `edge.training.network.DetectorNetwork.weights` names them."""
     events = list(catalogue.load().names)
 
     def lstm(inputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

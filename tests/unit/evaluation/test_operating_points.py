@@ -85,7 +85,7 @@ def test_operating_points_are_ordered_and_keep_safety_recall() -> None:
     rng = np.random.default_rng(1)
     positives = [ScoredStretch(np.full(1000, int(level), np.uint8), True) for level in rng.integers(150, 255, 40)]
     negatives = [ScoredStretch(np.full(180_000, int(level), np.uint8), False) for level in rng.integers(5, 90, 10)]
-    points = operating_points.choose("smoke_alarm", True, [*positives, *negatives])
+    points = operating_points.choose("smoke_alarm", [*positives, *negatives])
     assert points["high"] <= points["normal"] <= points["low"]
     hits, count = operating_points.recall(positives, points["normal"], TRIGGER_RULES["smoke_alarm"])
     assert hits >= 0.95 * count

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.train
 @pytest.fixture(scope="module")
 def network() -> object:
     pytest.importorskip("tensorflow")
-    from edge.training.detector import DetectorNetwork
+    from edge.training.network import DetectorNetwork
 
     return DetectorNetwork(len(catalogue.load()), seed=3)
 
@@ -27,11 +27,11 @@ def test_unclipped_it_is_the_lstm_of_tf_keras(network: object) -> None:
     import tf_keras
 
     layer = network.first  # type: ignore[attr-defined]
-    reference = tf_keras.layers.LSTM(64, return_sequences=True)
+    reference = tf_keras.layers.LSTM(layer.units, return_sequences=True)
     x = np.random.default_rng(1).normal(size=(30, 2, 80)).astype(np.float32)
     reference.build((2, 30, 80))
     reference.set_weights([layer.kernel.numpy(), layer.recurrent.numpy(), layer.bias.numpy()])
-    ours, _, _ = layer(tf.constant(x), tf.zeros((2, 64)), tf.zeros((2, 64)))
+    ours, _, _ = layer(tf.constant(x), tf.zeros((2, layer.units)), tf.zeros((2, layer.units)))
     theirs = reference(x.swapaxes(0, 1)).numpy().swapaxes(0, 1)
     assert np.abs(ours.numpy() - theirs).max() < 1e-5
 
@@ -65,7 +65,7 @@ def test_the_converted_model_is_what_the_device_expects_and_follows_the_float_on
 ) -> None:
     pytest.importorskip("tflite_micro")
     from edge.quantization.detector import TflmScorer, quantize
-    from edge.training import detector
+    from edge.training.network import clip_scores, flash_bytes
 
     rng = np.random.default_rng(2)
     walk = np.clip(np.cumsum(rng.normal(0, 6, (400, 80)), axis=0), -128, 127).astype(np.int8)
@@ -73,8 +73,9 @@ def test_the_converted_model_is_what_the_device_expects_and_follows_the_float_on
     assert described["operators"] == {
         "UNIDIRECTIONAL_SEQUENCE_LSTM": 2, "FULLY_CONNECTED": 16, "LOGISTIC": 8, "CONCATENATION": 1,
     }  # fmt: skip
+    assert flash_bytes(network.weights()) <= 72_000  # type: ignore[attr-defined]
     given = TflmScorer(tmp_path / "detector.tflite")(walk)
-    (exact,) = detector.clip_scores(network, [walk])  # type: ignore[arg-type]
+    (exact,) = clip_scores(network, [walk])  # type: ignore[arg-type]
     assert given.shape == exact.shape == (400, len(catalogue.load()))
     assert np.abs(given / 256 - exact / 256).mean() < 0.02
 
