@@ -13,6 +13,7 @@ from edge import catalogue, native
 from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.shards import Shards, through_codec
 from edge.evaluation import operating_points
+from edge.evaluation.calibration import threshold_that_keeps
 from edge.evaluation.clips import ALARMS, LEAD_IN_S, EvaluationClip
 from edge.evaluation.metrics import area_under_curve, rate_interval
 from edge.evaluation.operating_points import STEP_S
@@ -25,6 +26,8 @@ _WINDOW_HOP_FRAMES = 100
 # what true ones reach
 _KEPT_SHARE = 0.95
 _SAFETY_MARGIN = 0.5
+# clips down to -5 dB, which no detector would trigger on, are among those of a fold: fewer of them are to be kept
+_KEPT_SHARE_UNHEARD = 0.9
 _SAFETY_RANGE = (0.01, 0.4)
 _OTHER_RANGE = (0.1, 0.8)
 
@@ -86,6 +89,21 @@ def highest_scores(clips: Sequence[EvaluationClip], scorer: ClipScorer) -> np.nd
     return np.array(out)
 
 
+def highest_logits(clips: Sequence[EvaluationClip], judge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return each clip's highest score over windows a second apart, float32[clips, events].
+
+    Args:
+        clips: to be judged.
+        judge: int8[n, 400, 40] to float32[n, events]; it is given all windows of a clip at once.
+    """
+    out = []
+    for clip in clips:
+        frames = clip_frames(clip)
+        starts = range(0, max(1, len(frames) - CLIP_FRAMES + 1), _WINDOW_HOP_FRAMES)
+        out.append(judge(np.stack([window(frames, start) for start in starts])).max(axis=0))
+    return np.array(out)
+
+
 def areas(clips: Sequence[EvaluationClip], highest: np.ndarray) -> dict[str, float | None]:
     """Return each event's area under the curve over the clips that say something about it, None without positives."""
     figures: dict[str, float | None] = {}
@@ -144,21 +162,28 @@ def scene_suspects(
                 yield Suspect(event, is_true, float(scorer(window(frames, start))[index]))
 
 
-def choose_thresholds(suspects: Sequence[Suspect]) -> dict[str, float]:
+def choose_thresholds(suspects: Sequence[Suspect], unheard: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
     """Return each event's threshold from the judged triggers of the validation part.
 
     For a safety event it is half of what all but one in a hundred true triggers reach: the verifier may reject only
-    what it is sure of. For the others it keeps `_KEPT_SHARE` of the true triggers.
+    what it is sure of. For the others it keeps `_KEPT_SHARE` of the true triggers. An event of which the model has
+    heard the validation part too has no higher threshold than keeps `_KEPT_SHARE_UNHEARD` of `unheard`.
+
+    Args:
+        suspects: judged triggers.
+        unheard: scores of clips that hold an event, by a model that has not heard them, for events whose recordings
+            in the validation part the model has.
     """
     thresholds = {}
     for spec in catalogue.load():
         true = [suspect.score for suspect in suspects if suspect.event == spec.name and suspect.is_true]
+        share, margin, bounds = _KEPT_SHARE, 1.0, _OTHER_RANGE
         if spec.is_safety:
-            chosen = _SAFETY_MARGIN * float(np.quantile(true, 0.01)) if true else 0.0
-            thresholds[spec.name] = round(float(np.clip(chosen, *_SAFETY_RANGE)), 3)
-        else:
-            chosen = float(np.quantile(true, 1 - _KEPT_SHARE)) if true else 0.0
-            thresholds[spec.name] = round(float(np.clip(chosen, *_OTHER_RANGE)), 3)
+            share, margin, bounds = 0.99, _SAFETY_MARGIN, _SAFETY_RANGE
+        chosen = threshold_that_keeps(true, share, margin)
+        if unheard is not None and spec.name in unheard:
+            chosen = min(chosen, threshold_that_keeps(unheard[spec.name], _KEPT_SHARE_UNHEARD, margin))
+        thresholds[spec.name] = round(float(np.clip(chosen, *bounds)), 3)
     return thresholds
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,14 @@ import numpy as np
 from edge import catalogue
 from edge.dataset import heard, rooms, shards, splits
 from edge.dataset.shards import Recipe, Shards
-from edge.errors import HarkenError
-from edge.evaluation import judge, verification
+from edge.evaluation import judge
 from edge.evaluation.clips import EvaluationClip, evaluation_clips
 from edge.evaluation.float_detector import FLOAT_DETECTOR_FILE
-from edge.quantization.convert import convert_float_detector, convert_verifier
+from edge.evaluation.yamnet import YamnetScorer
+from edge.quantization import verifier
+from edge.quantization.convert import convert_float_detector
 from edge.quantization.detector import TflmScorer, agreement, quantize
-from edge.training import detector, network, report, verifier
+from edge.training import detector, network, report
 
 MODELS_DIR = Path(report.__file__).parent.parent / "models"
 # float and int8 are compared step by step over this many of the held-out scenes
@@ -93,66 +92,16 @@ def deliver_detector(
 
 
 def deliver_verifier(
-    run_dir: Path, recipe: Recipe, judged_hours: float, cache_dir: Path, say: Callable[[str], None]
+    run_dir: Path,
+    recipe: Recipe,
+    judged_hours: float,
+    cache_dir: Path,
+    say: Callable[[str], None],
+    baseline: Path | None = None,
 ) -> dict[str, Any]:
-    """Convert the training in `run_dir` to `models/verifier/`, judge it on the detector's triggers, and describe it.
-
-    Thresholds are chosen on the validation part, figures are taken on the held-out part.
-
-    Returns:
-        The manifest's content.
-
-    Raises:
-        HarkenError: there is no training, no detector to be judged with, or no runtime for the model.
-    """
-    if not (run_dir / verifier.MODEL_FILE).exists():
-        raise HarkenError(f"{run_dir} holds no trained verifier: run `harken train --stage verifier` first")
-    content = report.load_provenance(run_dir)
-    model_path = MODELS_DIR / "verifier" / "verifier.tflite"
-    model_path.parent.mkdir(parents=True, exist_ok=True)
-    say("converting")
-    convert_verifier(run_dir / verifier.MODEL_FILE, model_path)
-    scorer = verification.TfliteClipScorer(model_path)
-    detector_dir = MODELS_DIR / "detector"
-    try:
-        points = json.loads((detector_dir / "manifest.json").read_text())["operating_points"]
-    except FileNotFoundError as error:
-        raise HarkenError(f"{detector_dir} holds no detector: run `harken quantize --model detector` first") from error
-    device = TflmScorer(detector_dir / "detector.tflite")
-    parts = shards.recordings_of_parts(recipe)
-
-    def suspects(part: str, sensitivity: str, clips: Sequence[EvaluationClip]) -> list[verification.Suspect]:
-        say(f"{part}: judging the detector's triggers")
-        plain = shards.load(replace(recipe, has_codec=False), part, judged_hours, cache_dir, say)
-        coded = shards.load(replace(recipe, has_codec=True), part, judged_hours, cache_dir, say)
-        scene_scores = [device(scene) for scene in plain.steps()]
-        clip_scores = [device(clip.steps()) for clip in clips]
-        return [
-            *verification.clip_suspects(clips, clip_scores, points, sensitivity, scorer),
-            *verification.scene_suspects(coded, scene_scores, points, sensitivity, scorer),
-        ]
-
-    validation_clips = _clips(recipe, parts, splits.VALIDATION)
-    thresholds = verification.choose_thresholds(suspects(splits.VALIDATION, _SUSPECTS_FROM, validation_clips))
-    clips = _clips(recipe, parts, splits.HELD_OUT)
-    triggers = verification.verification_figures(suspects(splits.HELD_OUT, "normal", clips), thresholds)
-    curve = json.loads((run_dir / "state.json").read_text())["curve"]
-    content["training"] |= {"epochs_done": len(curve), "curve": curve}
-    content |= {
-        "events": list(catalogue.load().names),
-        "input_frames": verifier.CLIP_FRAMES,
-        "parameters": verifier.parameter_count(run_dir / verifier.MODEL_FILE),
-        "thresholds": thresholds,
-        "figures": {
-            "judged_on": "originals kept out of training and the choice of thresholds",
-            "scene_hours": judged_hours,
-            "auc": verification.areas(clips, verification.highest_scores(clips, scorer)),
-            "triggers": triggers,
-        },
-    }
-    heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION]])
-    report.write(model_path, content, report.verifier_card(content))
-    return content
+    """Deliver the verifier: `edge.quantization.verifier.deliver`, into `MODELS_DIR`; `baseline` is YAMNet's .tflite."""
+    beside = YamnetScorer(baseline) if baseline else None
+    return verifier.deliver(run_dir, MODELS_DIR, recipe, judged_hours, cache_dir, say, beside)
 
 
 def _clips(recipe: Recipe, parts: dict[str, list[Any]], part: str) -> list[EvaluationClip]:

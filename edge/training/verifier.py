@@ -1,11 +1,11 @@
-"""Trains the verifier: a convolutional network on the log-mel picture of a four-second clip."""
+"""Trains the verifier: first to repeat a teacher on every sound, then to know the events of the catalogue."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,29 +13,21 @@ import tensorflow as tf
 import tf_keras
 
 from edge import catalogue
-from edge.dataset.labels import IGNORED, SOUNDING, TARGET
-from edge.dataset.shards import FRAMES_PER_STEP, Shards
 from edge.errors import HarkenError
 from edge.evaluation.metrics import area_under_curve, mean_area_of
+from edge.training import verifier_network
+from edge.training.clip_augmentation import AugmentationRule, augmented
+from edge.training.clip_shards import LOGIT_SCALE, Clips
+from edge.training.teacher import CLASSES, EVENT_CLASSES
+from edge.training.verifier_network import FEATURE_SCALE
 
-CLIP_FRAMES = 400
-MEL_BANDS = 40
-FEATURE_SCALE = 32.0
-MODEL_FILE = "verifier.keras"
-_CHECKPOINT_FILE = "latest.keras"
-_STATE_FILE = "state.json"
-# an event counts as present if it sounds for this long inside the clip; less than half of it is absent, and
-# between the two no answer is asked for
-_PRESENT_S = {
-    "smoke_alarm": 0.5,
-    "co_alarm": 0.3,
-    "glass_break": 0.12,
-    "footsteps": 0.6,
-    "door": 0.1,
-    "appliance_beep": 0.2,
-    "dog_bark": 0.2,
-    "baby_cry": 0.4,
-}
+WEIGHTS_FILE = "weights.npz"
+STATE_FILE = "state.json"
+_CHECKPOINT_FILE = "latest.npz"
+# classes of the teacher that mean an event count this much more than the other 500 when it is repeated
+_EVENT_CLASS_WEIGHT = 6.0
+# updates over which the learning rate rises at the start of a stage
+_WARM_UPDATES = 50
 
 
 @dataclass(frozen=True)
@@ -43,190 +35,278 @@ class VerifierRule:
     """How the verifier is trained.
 
     Attributes:
-        seed: of initial weights, windows and augmentation.
-        epochs: passes over all scenes.
+        seed: of initial weights, order and augmentation.
+        teacher_epochs: passes over all clips in which only the teacher is repeated; 0 without a teacher.
+        epochs: passes after that, for the events.
         batch: clips in one update.
-        clips_per_scene: windows drawn from each scene in an epoch; half of them around an event.
-        rate: highest learning rate, falling along a cosine.
-        gain_db: standard deviation of a random change of level.
-        masked_share: clips in which a group of bands or frames is hidden.
+        rate: highest learning rate of the first passes, falling along a cosine; `event_rate` of the later ones.
+        event_rate: see there.
+        teacher_weight: how much repeating the teacher still counts while the events are learnt.
+        is_last_only: whether only the last layers and the events' head learn, and nothing of a teacher.
+        average: what is kept are weights averaged over about 1 / (1 - average) updates.
+        augmentation: how clips are varied.
     """
 
     seed: int = 1
-    epochs: int = 12
+    teacher_epochs: int = 5
+    epochs: int = 8
     batch: int = 64
-    clips_per_scene: int = 6
-    rate: float = 2e-3
-    gain_db: float = 5.0
-    masked_share: float = 0.4
+    rate: float = 3e-3
+    event_rate: float = 1.5e-3
+    teacher_weight: float = 0.3
+    average: float = 0.995
+    is_last_only: bool = False
+    augmentation: AugmentationRule = field(default_factory=AugmentationRule)
 
 
-def build_network(events: int) -> tf_keras.Model:
-    """Return the network: float32[n, 400, 40, 1] features (int8 over 32) to float32[n, events] probabilities."""
-    layers = tf_keras.layers
+class Verifier:
+    """The network in its parts.
 
-    def block(x: tf.Tensor, filters: int, strides: tuple[int, int]) -> tf.Tensor:
-        x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
-        return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
+    Attributes:
+        backbone: float32[n, 400, 40, 1] to float32[n, 25, 224].
+        last: that to the same shape.
+        events: that to logits float32[n, events].
+        teacher: that to float32[n, 4, 521], the teacher's logits, standardised.
+    """
 
-    clip = layers.Input((CLIP_FRAMES, MEL_BANDS, 1), name="features")
-    x = block(clip, 16, (2, 2))
-    x = block(x, 32, (2, 2))
-    x = block(x, 64, (2, 2))
-    x = block(x, 96, (2, 1))
-    x = block(x, 128, (2, 1))
-    # what lies at which pitch matters, when in the clip does not
-    steps, bands, filters = x.shape[1:]
-    x = layers.Reshape((steps, bands * filters))(x)
-    x = layers.Dropout(0.2)(x)
-    x = layers.Dense(128, activation="relu")(x)
-    x = layers.Concatenate()([layers.GlobalMaxPooling1D()(x), layers.GlobalAveragePooling1D()(x)])
-    x = layers.Dropout(0.2)(x)
-    return tf_keras.Model(clip, layers.Dense(events, activation="sigmoid", name="scores")(x), name="harken_verifier")
+    def __init__(self, seed: int) -> None:
+        tf.keras.utils.set_random_seed(seed)
+        self.backbone = verifier_network.build_backbone()
+        self.last = verifier_network.build_last_layers()
+        self.events = verifier_network.build_event_head(len(catalogue.load()))
+        self.teacher = verifier_network.build_teacher_head()
+        self._run = tf.function(self._logits, autograph=False, reduce_retracing=True)
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that is saved, in a fixed order."""
+        parts = (self.backbone, self.last, self.events, self.teacher)
+        return [variable for part in parts for variable in part.variables]
+
+    def logits(self, features: np.ndarray, batch: int = 128) -> np.ndarray:
+        """Return logits float32[n, events] of clips int8[n, 400, 40]."""
+        parts = [
+            self._run(tf.constant(features[start : start + batch, ..., None] / np.float32(FEATURE_SCALE))).numpy()
+            for start in range(0, len(features), batch)
+        ]
+        return np.concatenate(parts)
+
+    def save(self, path: Path, variables: Sequence[tf.Variable] | None = None) -> None:
+        """Write the weights, or others of the same shapes, to `path`."""
+        _save(path, self.variables if variables is None else variables)
+
+    def load(self, path: Path) -> None:
+        """Take the weights of `path`.
+
+        Raises:
+            HarkenError: the file is missing or of another network.
+        """
+        _load(path, self.variables)
+
+    def _logits(self, x: tf.Tensor) -> tf.Tensor:
+        return self.events(self.last(self.backbone(x, training=False), training=False), training=False)
 
 
-def parameter_count(model_path: Path) -> int:
-    """Return how many parameters a saved network has."""
-    return int(tf_keras.models.load_model(model_path, compile=False).count_params())
+def train(
+    clips: Clips,
+    validation: Clips,
+    rule: VerifierRule,
+    folder: Path,
+    say: Callable[[str], None],
+    start: Path | None = None,
+) -> Path:
+    """Train, or go on with the training that `folder` holds; return the file of the last epoch's averaged weights.
 
+    A training that goes on may have more clips than it began with.
 
-def clip_target(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a clip with step labels uint8[steps, events] holds: target and asked, both bool[events]."""
-    sounding = ((labels & SOUNDING) != 0).sum(axis=0) / 50.0
-    present_s = np.array([_PRESENT_S[name] for name in catalogue.load().names])
-    target = sounding >= present_s
-    has_any = ((labels & (SOUNDING | TARGET | IGNORED)) != 0).any(axis=0)
-    return target, target | ~has_any
-
-
-def train(shards: Shards, validation: Shards, rule: VerifierRule, folder: Path, say: Callable[[str], None]) -> Path:
-    """Train, or go on with the training that `folder` holds; return the file of the best epoch's network.
+    Args:
+        clips: to train on; with the teacher's logits where `rule` has it repeated.
+        validation: to print areas on; no choice hangs on them.
+        rule: how.
+        folder: for the state after each epoch.
+        say: is told of every epoch.
+        start: weights to begin with instead of random ones.
 
     Raises:
-        HarkenError: `folder` holds a training by another rule, or the loss is no longer a number.
+        HarkenError: `folder` holds a training by another rule, there are too few clips, or the loss is no number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = catalogue.load().names
-    tf.keras.utils.set_random_seed(rule.seed)
-    state_path, checkpoint_path = folder / _STATE_FILE, folder / _CHECKPOINT_FILE
-    scenes = len(shards.features)
-    rounds = scenes * rule.clips_per_scene // rule.batch
-    if rounds == 0:
-        raise HarkenError(f"{scenes} scenes are fewer than one batch of clips: train on more hours")
+    if len(clips) < rule.batch:
+        raise HarkenError(f"{len(clips)} clips are fewer than one batch of {rule.batch}: make more")
+    if rule.teacher_epochs and not clips.is_taught.any():
+        raise HarkenError("the clips hold nothing of a teacher: name one with --teacher, or train without")
+    verifier = Verifier(rule.seed)
+    if start is not None:
+        verifier.load(start)
     curve: list[dict[str, object]] = []
-    best = -1.0
+    trainer = _Trainer(verifier, clips, rule)
+    state_path, checkpoint_path = folder / STATE_FILE, folder / _CHECKPOINT_FILE
     if state_path.exists():
         state = json.loads(state_path.read_text())
         # only the number of epochs may change
         if state["rule"] | {"epochs": rule.epochs} != asdict(rule):
             raise HarkenError(f"{folder} holds a training by another rule: pass --restart or another --work-dir")
-        curve, best = state["curve"], state["best"]
-        model = tf_keras.models.load_model(checkpoint_path)
-    else:
-        model = build_network(len(names))
-        schedule = tf_keras.optimizers.schedules.CosineDecay(rule.rate, rule.epochs * rounds, alpha=0.01)
-        model.compile(optimizer=tf_keras.optimizers.Adam(schedule, global_clipnorm=1.0))
-    update = _update_function(model, model.optimizer)
-    check_x, check_y, check_asked = clips(validation, np.random.default_rng(rule.seed), 4)
-    for epoch in range(len(curve), rule.epochs):
+        curve = state["curve"]
+        _load(checkpoint_path, trainer.variables)
+    for epoch in range(len(curve), rule.teacher_epochs + rule.epochs):
         started = time.monotonic()
+        is_for_events = epoch >= rule.teacher_epochs
+        losses = trainer.epoch(epoch, is_for_events)
+        if not np.isfinite(losses).all():
+            raise HarkenError(f"the loss became {losses} in epoch {epoch + 1}: lower the learning rate")
+        entry: dict[str, object] = {"clips": len(clips), "event_loss": losses[0], "teacher_loss": losses[1]}
+        line = f"teacher {losses[1]:.4f}"
+        if is_for_events:
+            with trainer.averaged():
+                areas = clip_areas(verifier.logits(validation.features), validation.target, validation.asked)
+            entry |= {"areas": areas, "mean_area": mean_area_of(areas)}
+            listed = " ".join(f"{name}={area:.3f}" for name, area in areas.items())
+            line = f"events {losses[0]:.4f}, {line}, AUC {mean_area_of(areas):.4f}: {listed}"
+        curve.append(entry)
+        verifier.save(folder / WEIGHTS_FILE, trainer.average_variables)
+        _save(checkpoint_path, trainer.variables)
+        state_path.write_text(json.dumps({"rule": asdict(rule), "curve": curve}, indent=1))
+        total = rule.teacher_epochs + rule.epochs
+        say(f"epoch {epoch + 1} of {total} ({time.monotonic() - started:.0f} s): {line}")
+    return folder / WEIGHTS_FILE
+
+
+def clip_areas(logits: np.ndarray, target: np.ndarray, asked: np.ndarray) -> dict[str, float]:
+    """Return each event's area under the curve over the clips that are asked; all arrays [n, events]."""
+    return {
+        name: area_under_curve(logits[asked[:, index], index], target[asked[:, index], index])
+        for index, name in enumerate(catalogue.load().names)
+    }
+
+
+class _Trainer:
+    """One network under training: its optimiser, its averaged weights, and what an epoch is."""
+
+    def __init__(self, verifier: Verifier, clips: Clips, rule: VerifierRule) -> None:
+        self._verifier, self._clips, self._rule = verifier, clips, rule
+        parts = [verifier.last, verifier.events]
+        if not rule.is_last_only:
+            parts += [verifier.backbone, verifier.teacher]
+        self._trainable = [variable for part in parts for variable in part.trainable_variables]
+        self._optimizer = tf_keras.optimizers.AdamW(rule.rate, weight_decay=1e-3, global_clipnorm=2.0)
+        self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        self._optimizer.build(self._trainable)
+        self.average_variables = [tf.Variable(variable, trainable=False) for variable in verifier.variables]
+        taught = np.flatnonzero(clips.is_taught)
+        some = clips.teacher_logits[taught[:: max(1, len(taught) // 4000)]].astype(np.float32) / LOGIT_SCALE
+        if not len(some):
+            some = np.zeros((1, 1, CLASSES), np.float32)
+        # no class is so rare that its last tenth of a logit counts
+        self._mean, self._spread = some.mean(axis=(0, 1)), some.std(axis=(0, 1)) + 0.3
+        weights = np.ones(CLASSES, np.float32)
+        weights[sorted({number for numbers in EVENT_CLASSES.values() for number in numbers})] = _EVENT_CLASS_WEIGHT
+        self._class_weights = tf.constant(weights / weights.mean())
+        self._learns_all = not rule.is_last_only
+        self._update = tf.function(self._one_update, autograph=False)
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Everything that a resumed training needs."""
+        return [*self._verifier.variables, *self.average_variables, *self._optimizer.variables]
+
+    def averaged(self) -> _Averaged:
+        """Return a context in which the network has its averaged weights."""
+        return _Averaged(self._verifier.variables, self.average_variables)
+
+    def epoch(self, epoch: int, is_for_events: bool) -> list[float]:
+        """Go once over all clips; return the mean losses of the events and of the teacher."""
+        rule, clips = self._rule, self._clips
         rng = np.random.default_rng((rule.seed, epoch))
-        losses = []
-        # a tenth of the scenes at a time: all clips of an epoch would not fit in memory
-        for chosen in np.array_split(rng.permutation(scenes), max(1, scenes // 200)):
-            x, y, asked = clips(shards, rng, rule.clips_per_scene, np.sort(chosen))
-            order = rng.permutation(len(x))
-            for start in range(0, len(x) - rule.batch + 1, rule.batch):
-                some = order[start : start + rule.batch]
-                losses.append(update(tf.constant(_augmented(x[some], rng, rule)), y[some], asked[some]))
-        mean_loss = float(np.mean([float(loss) for loss in losses]))
-        if not np.isfinite(mean_loss):
-            raise HarkenError(f"the loss became {mean_loss} in epoch {epoch + 1}: lower the learning rate")
-        probabilities = predict(model, check_x)
-        areas = {
-            name: area_under_curve(probabilities[check_asked[:, index], index], check_y[check_asked[:, index], index])
-            for index, name in enumerate(names)
-        }
-        mean_area = mean_area_of(areas)
-        curve.append({"loss": mean_loss, "mean_area": mean_area, "areas": areas})
-        if mean_area > best:
-            best = mean_area
-            model.save(folder / MODEL_FILE)
-        model.save(checkpoint_path)
-        state_path.write_text(json.dumps({"rule": asdict(rule), "curve": curve, "best": best}, indent=1))
-        listed = " ".join(f"{name}={area:.3f}" for name, area in areas.items())
-        done = f"epoch {epoch + 1} of {rule.epochs} ({time.monotonic() - started:.0f} s)"
-        say(f"{done}: loss {mean_loss:.4f}, AUC {mean_area:.4f}: {listed}")
-    return folder / MODEL_FILE
+        order = rng.permutation(len(clips) if is_for_events else np.flatnonzero(clips.is_taught))
+        rounds = len(order) // rule.batch
+        # what the teacher would say of two clips at once nobody has asked it
+        augmentation = rule.augmentation if is_for_events else replace(rule.augmentation, mixed_share=0.0)
+        losses = np.zeros(2)
+        for index in range(rounds):
+            some = np.sort(order[index * rule.batch : (index + 1) * rule.batch])
+            x, target, asked, is_mixed = augmented(
+                clips.features[some], clips.target[some], clips.asked[some], rng, augmentation
+            )
+            said = (clips.teacher_logits[some].astype(np.float32) / LOGIT_SCALE - self._mean) / self._spread
+            is_taught = (clips.is_taught[some] & ~is_mixed).astype(np.float32)
+            self._optimizer.learning_rate.assign(self._rate(epoch, index, rounds, is_for_events))
+            event_weight = 1.0 if is_for_events else 0.0
+            teacher_weight = 0.0 if rule.is_last_only else rule.teacher_weight if is_for_events else 1.0
+            losses += self._update(
+                x, target.astype(np.float32), asked.astype(np.float32), said, is_taught,
+                tf.constant(event_weight), tf.constant(teacher_weight),
+            ).numpy()  # fmt: skip
+        return [float(loss) for loss in losses / rounds]
 
+    def _rate(self, epoch: int, index: int, rounds: int, is_for_events: bool) -> float:
+        rule = self._rule
+        first, epochs = (rule.teacher_epochs, rule.epochs) if is_for_events else (0, rule.teacher_epochs)
+        done = (epoch - first + index / rounds) / epochs
+        warm = min(1.0, (index + 1) / _WARM_UPDATES) if epoch == first else 1.0
+        highest = rule.event_rate if is_for_events else rule.rate
+        return float(highest * warm * (0.02 + 0.49 * (1 + np.cos(np.pi * done))))
 
-def clips(
-    shards: Shards, rng: np.random.Generator, per_scene: int, scenes: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut clips out of scenes: int8[n, 400, 40], target bool[n, events] and asked bool[n, events].
-
-    Every other clip lies so that an event of its scene sounds in it, anywhere in it; the others lie anywhere.
-    """
-    steps_per_clip = CLIP_FRAMES // FRAMES_PER_STEP
-    scenes = np.arange(len(shards.features)) if scenes is None else scenes
-    scene_steps = shards.labels.shape[1]
-    pictures, targets, asks = [], [], []
-    for scene in scenes:
-        labels = shards.labels[scene]
-        for index in range(per_scene):
-            start = int(rng.integers(scene_steps - steps_per_clip + 1))
-            placed = shards.events[scene]
-            if index % 2 == 0 and placed:
-                event = placed[int(rng.integers(len(placed)))]
-                sounding_s = float(rng.uniform(event.start_s, max(event.start_s + 0.02, event.end_s)))
-                start = round(50 * sounding_s) - int(rng.integers(10, steps_per_clip - 10))
-                start = int(np.clip(start, 0, scene_steps - steps_per_clip))
-            target, asked = clip_target(labels[start : start + steps_per_clip])
-            pictures.append(shards.features[scene, start * FRAMES_PER_STEP : start * FRAMES_PER_STEP + CLIP_FRAMES])
-            targets.append(target)
-            asks.append(asked)
-    return np.stack(pictures), np.stack(targets), np.stack(asks)
-
-
-def predict(model: tf_keras.Model, pictures: np.ndarray, batch: int = 128) -> np.ndarray:
-    """Return probabilities float32[n, events] for clips int8[n, 400, 40]."""
-    run = tf.function(lambda x: model(x, training=False), autograph=False, reduce_retracing=True)
-    parts = [
-        run(tf.constant(pictures[start : start + batch, ..., None] / np.float32(FEATURE_SCALE))).numpy()
-        for start in range(0, len(pictures), batch)
-    ]
-    return np.concatenate(parts)
-
-
-def _augmented(pictures: np.ndarray, rng: np.random.Generator, rule: VerifierRule) -> np.ndarray:
-    """Return float32[n, 400, 40, 1] with random level, tilt and hidden bands or frames."""
-    count = len(pictures)
-    level = rng.normal(0, rule.gain_db * np.log2(10) / 10 * 8, (count, 1, 1))
-    tilt = rng.normal(0, 5, (count, 1, 1)) * (np.arange(MEL_BANDS) / (MEL_BANDS - 1) - 0.5)
-    x = np.clip(pictures + level + tilt, -128, 127)
-    for index in np.flatnonzero(rng.random(count) < rule.masked_share):
-        quiet = float(np.percentile(x[index], 20))
-        if rng.random() < 0.5:
-            low = int(rng.integers(MEL_BANDS))
-            x[index, :, low : low + int(rng.integers(1, 9))] = quiet
-        else:
-            low = int(rng.integers(CLIP_FRAMES))
-            x[index, low : low + int(rng.integers(5, 60))] = quiet
-    return (x[..., None] / FEATURE_SCALE).astype(np.float32)
-
-
-def _update_function(
-    model: tf_keras.Model, optimizer: tf_keras.optimizers.Optimizer
-) -> Callable[[tf.Tensor, np.ndarray, np.ndarray], tf.Tensor]:
-    @tf.function(autograph=False, reduce_retracing=True)
-    def update(x: tf.Tensor, target: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
-        target, asked = tf.cast(target, tf.float32), tf.cast(asked, tf.float32)
+    def _one_update(
+        self,
+        x: tf.Tensor,
+        target: tf.Tensor,
+        asked: tf.Tensor,
+        said: tf.Tensor,
+        is_taught: tf.Tensor,
+        event_weight: tf.Tensor,
+        teacher_weight: tf.Tensor,
+    ) -> tf.Tensor:
+        parts = self._verifier
         with tf.GradientTape() as tape:
-            probabilities = tf.clip_by_value(model(x, training=True), 1e-6, 1 - 1e-6)
-            cross_entropy = -target * tf.math.log(probabilities) - (1 - target) * tf.math.log(1 - probabilities)
-            loss = tf.reduce_sum(asked * cross_entropy) / tf.cast(tf.size(asked), tf.float32)
-        variables = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
+            # what does not learn keeps its statistics too
+            steps = parts.last(parts.backbone(x, training=self._learns_all), training=self._learns_all)
+            logits = parts.events(steps, training=True)
+            crosses = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
+            event_loss = tf.reduce_sum(asked * crosses) / tf.cast(tf.shape(x)[0], tf.float32)
+            distance = tf.reduce_mean(
+                self._class_weights * tf.math.squared_difference(parts.teacher(steps), said), (1, 2)
+            )
+            teacher_loss = tf.reduce_sum(is_taught * distance) / (tf.reduce_sum(is_taught) + 1e-6)
+            loss = event_weight * event_loss + teacher_weight * teacher_loss
+        gradients = tape.gradient(loss, self._trainable)
+        self._optimizer.apply_gradients(zip(gradients, self._trainable, strict=True))
+        # the first updates are averaged over fewer, or what the training began with would weigh on
+        done = tf.cast(self._optimizer.iterations, tf.float32)
+        keep = tf.minimum(self._rule.average, (1.0 + done) / (10.0 + done))
+        for average, variable in zip(self.average_variables, parts.variables, strict=True):
+            average.assign(keep * average + (1 - keep) * variable)
+        return tf.stack([event_loss, teacher_loss])
 
-    return update
+
+class _Averaged:
+    """While it lasts, `variables` hold what `averages` hold."""
+
+    def __init__(self, variables: Sequence[tf.Variable], averages: Sequence[tf.Variable]) -> None:
+        self._variables, self._averages = variables, averages
+
+    def __enter__(self) -> None:
+        self._own = [variable.numpy() for variable in self._variables]
+        for variable, average in zip(self._variables, self._averages, strict=True):
+            variable.assign(average)
+
+    def __exit__(self, *_: object) -> None:
+        for variable, own in zip(self._variables, self._own, strict=True):
+            variable.assign(own)
+
+
+def _save(path: Path, variables: Sequence[tf.Variable]) -> None:
+    unfinished = path.with_suffix(".part.npz")
+    np.savez(unfinished, **{f"{index:04d}": variable.numpy() for index, variable in enumerate(variables)})
+    unfinished.replace(path)
+
+
+def _load(path: Path, variables: Sequence[tf.Variable]) -> None:
+    try:
+        with np.load(path) as kept:
+            arrays = [kept[name] for name in sorted(kept.files)]
+    except (OSError, ValueError) as error:
+        raise HarkenError(f"{path} holds no weights ({error}): train with --restart") from error
+    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise HarkenError(f"{path} holds the weights of another network: train with --restart")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STAGES = ("pseudo", "pretrain", "detector", "verifier", "folds", "curve", "ablation")
 MODELS = ("detector", "verifier")
-_HOURS = {"pretrain": 30.0, "detector": 60.0, "verifier": 12.0, "folds": 10.0, "curve": 10.0, "ablation": 10.0}
+_HOURS = {"pretrain": 30.0, "detector": 60.0, "verifier": 80.0, "folds": 10.0, "curve": 10.0, "ablation": 10.0}
 _EPOCHS = {"pretrain": 6, "detector": 30, "verifier": 12, "folds": 12, "curve": 12, "ablation": 8}
 
 
@@ -32,7 +32,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--stage", choices=STAGES, required=True)
     train.add_argument("--hours", type=float, help=f"of scenes (default: {_listed(_HOURS)})")
     train.add_argument("--epochs", type=int, help=f"passes over them (default: {_listed(_EPOCHS)})")
-    train.add_argument("--teacher", type=Path, help="YAMNet's .tflite, for pseudo and curve")
+    train.add_argument("--teacher", type=Path, help="YAMNet's .tflite, for pseudo, curve and verifier")
+    train.add_argument("--clips", type=int, default=12_000, help="of the verifier, besides scenes (default: 12000)")
+    train.add_argument("--start", type=Path, help="weights of an earlier verifier to begin with")
     train.add_argument("--folds", type=int, default=4, help="into how many parts the originals go (default: 4)")
     train.add_argument("--events", help="events of ablation, with commas between (default: glass_break,footsteps)")
     train.add_argument("--restart", action="store_true", help="forget what the stage did earlier and begin anew")
@@ -47,6 +49,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     quantize.add_argument("--model", choices=MODELS, required=True, help="which model")
     quantize.add_argument("--judged-hours", type=float, default=2.0, help="hours of scenes in each judged part")
+    quantize.add_argument("--baseline", type=Path, help="YAMNet's .tflite, judged beside the verifier")
     quantize.add_argument("--json", action="store_true", help="print the figures as one JSON object on the last line")
     quantize.set_defaults(func=run_quantize)
     for parser in (train, quantize):
@@ -103,15 +106,13 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
 
 
 def _train_verifier(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> None:
-    from edge.dataset import shards, splits
-    from edge.training import report, verifier
+    from edge.training import verifier_stages
+    from edge.training.teacher import Teacher
 
+    teacher = Teacher(args.teacher) if args.teacher else None
+    rule = verifier_stages.stages_rule(args.seed, args.epochs or _EPOCHS["verifier"], teacher is not None)
     hours = args.hours or _HOURS["verifier"]
-    validation = shards.load(recipe, splits.VALIDATION, min(2.0, hours), work_dir / "scenes", _say)
-    training = shards.load(recipe, splits.TRAIN, hours, work_dir / "scenes", _say)
-    rule = verifier.VerifierRule(seed=args.seed, epochs=args.epochs or _EPOCHS["verifier"])
-    report.save_provenance(work_dir / "verifier", report.provenance(recipe, training.hours, rule))
-    verifier.train(training, validation, rule, work_dir / "verifier", _say)
+    verifier_stages.run(recipe, hours, args.clips, teacher, rule, work_dir, _say, args.start)
 
 
 def run_quantize(args: argparse.Namespace) -> int:
@@ -120,8 +121,11 @@ def run_quantize(args: argparse.Namespace) -> int:
     _limit_threads(args.threads)
     from edge.quantization import deliver
 
-    make = deliver.deliver_detector if args.model == "detector" else deliver.deliver_verifier
-    content = make(work_dir / args.model, recipe, args.judged_hours, work_dir / "scenes", _say)
+    given = (work_dir / args.model, recipe, args.judged_hours, work_dir / "scenes", _say)
+    if args.model == "detector":
+        content = deliver.deliver_detector(*given)
+    else:
+        content = deliver.deliver_verifier(*given, args.baseline)
     _say(f"written: {deliver.MODELS_DIR / args.model}")
     if args.json:
         print(json.dumps({"model": args.model, "figures": content["figures"]}))

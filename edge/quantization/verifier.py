@@ -1,0 +1,268 @@
+"""From a finished training to the committed verifier: calibrated, converted, judged, described."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import catalogue
+from edge.dataset import heard, rooms, shards, splits
+from edge.dataset.manifest import Recording
+from edge.dataset.shards import Recipe
+from edge.errors import HarkenError
+from edge.evaluation import calibration, verification
+from edge.evaluation.clips import EvaluationClip, evaluation_clips
+from edge.evaluation.verification import Suspect, TfliteClipScorer
+from edge.quantization.convert import convert_verifier
+from edge.quantization.detector import TflmScorer
+from edge.training import clip_shards, report, verifier, verifier_network, verifier_stages
+from edge.training.clip_shards import FEW_ORIGINALS, FOLDS, Clips, ClipSet
+from edge.training.verifier import Verifier
+
+# where thresholds come from: the sensitivity with the most false triggers to remove
+_SUSPECTS_FROM = "high"
+_PART_SEEDS = {splits.VALIDATION: 21, splits.HELD_OUT: 22}
+_FOLD_SEED = 23
+
+# int16[n] to float32[choices, events]
+Baseline = Callable[[np.ndarray], np.ndarray]
+
+
+def deliver(
+    run_dir: Path,
+    models_dir: Path,
+    recipe: Recipe,
+    judged_hours: float,
+    cache_dir: Path,
+    say: Callable[[str], None],
+    baseline: Baseline | None = None,
+) -> dict[str, Any]:
+    """Convert the training in `run_dir` to `models_dir`/verifier, judge it, and write its manifest and card.
+
+    Args:
+        run_dir: of the training.
+        models_dir: of all models; the detector's is read.
+        recipe: of the data and its split.
+        judged_hours: of scenes in each judged part.
+        cache_dir: for these scenes.
+        say: is told what is being done.
+        baseline: int16[n] to float32[choices, events], judged beside, or None.
+
+    Probabilities are calibrated and thresholds chosen on the validation part; of events of few originals, on what each
+    fold has not heard. Figures come from the held-out part and from the folds.
+
+    Returns:
+        The manifest's content.
+
+    Raises:
+        HarkenError: there is no training, no detector to be judged with, or no runtime for the model.
+    """
+    weights = run_dir / verifier_stages.FINAL / verifier.WEIGHTS_FILE
+    if not weights.exists():
+        raise HarkenError(f"{run_dir} holds no trained verifier: run `harken train --stage verifier` first")
+    content = report.load_provenance(run_dir)
+    seed = int(content["training"]["rule"]["shared"]["seed"])
+    network = Verifier(seed)
+    network.load(weights)
+    say("calibrating")
+    clip_set = ClipSet.of(run_dir)
+    few_logits = verifier_stages.out_of_fold_logits(clip_set.clips(splits.TRAIN, recipe), run_dir, seed)
+    validation = clip_set.clips(splits.VALIDATION, recipe)
+    slopes, offsets = calibrate(network.logits(validation.features), validation, few_logits)
+    model_path = models_dir / "verifier" / "verifier.tflite"
+    model_path.parent.mkdir(parents=True, exist_ok=True)
+    shipped = verifier_network.deliverable(network.backbone, network.last, network.events, slopes, offsets)
+    say("converting")
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "verifier.keras"
+        shipped.save(kept)
+        convert_verifier(kept, model_path)
+    scorer = TfliteClipScorer(model_path)
+    parts = shards.recordings_of_parts(recipe)
+    device = _Device(models_dir / "detector", recipe, judged_hours, cache_dir, scorer, say)
+    few_scores = {
+        name: 1 / (1 + np.exp(-(slopes[index] * few_logits[name] + offsets[index])))
+        for index, name in enumerate(catalogue.load().names)
+        if name in few_logits
+    }
+    judged = _clips(recipe, parts[splits.VALIDATION], splits.VALIDATION)
+    thresholds = verification.choose_thresholds(device.suspects(splits.VALIDATION, _SUSPECTS_FROM, judged), few_scores)
+    clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
+    triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), thresholds)
+    say("judging the folds")
+    content["training"] |= {"curves": _curves(run_dir)}
+    content |= {
+        "events": list(catalogue.load().names),
+        "input_frames": verifier_network.CLIP_FRAMES,
+        "parameters": int(shipped.count_params()),
+        "calibration": {"slopes": [round(x, 4) for x in slopes], "offsets": [round(x, 4) for x in offsets]},
+        "thresholds": thresholds,
+        "figures": {
+            "judged_on": "originals kept out of training and thresholds; events of few originals by folds",
+            "scene_hours": judged_hours,
+            "auc": verification.areas(clips, verification.highest_scores(clips, scorer)),
+            "auc_yamnet": None if baseline is None else baseline_areas(clips, baseline),
+            "triggers": triggers,
+            "k_fold": fold_figures(run_dir, seed, recipe, parts, few_scores, thresholds, baseline),
+        },
+    }
+    few = [one for one in parts[splits.HELD_OUT] if one.label in FEW_ORIGINALS]
+    heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION], *few])
+    report.write(model_path, content, report.verifier_card(content))
+    return content
+
+
+def calibrate(
+    logits: np.ndarray, validation: Clips, few_logits: Mapping[str, np.ndarray]
+) -> tuple[list[float], list[float]]:
+    """Return the slope and the offset of every event.
+
+    Args:
+        logits: of the validation clips by what is shipped, float[n, events].
+        validation: those clips; negatives of every event, and positives of those that are not in `few_logits`.
+        few_logits: logits of clips that hold an event of few originals, each by a fold that has not heard it.
+    """
+    slopes, offsets = [], []
+    for index, name in enumerate(catalogue.load().names):
+        asked = validation.asked[:, index]
+        at, is_positive = logits[asked, index], validation.target[asked, index]
+        weights = np.ones(len(at))
+        if len(few_logits.get(name, ())):
+            positives, negatives = few_logits[name], at[~is_positive]
+            # as many of the whole as there are in the validation clips
+            share = is_positive.sum() / len(positives)
+            weights = np.concatenate([np.full(len(positives), share), np.ones(len(negatives))])
+            at = np.concatenate([positives, negatives])
+            is_positive = np.arange(len(at)) < len(positives)
+        slope, offset = calibration.fit_logistic(at, is_positive, weights)
+        slopes.append(slope)
+        offsets.append(offset)
+    return slopes, offsets
+
+
+def fold_figures(
+    run_dir: Path,
+    seed: int,
+    recipe: Recipe,
+    parts: Mapping[str, Sequence[Recording]],
+    few_scores: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, float],
+    baseline: Baseline | None,
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of events of few originals, each recording judged by the fold that has not heard it.
+
+    The area under the curve is taken within each fold, against the held-out part's other recordings, and averaged over
+    the folds by their positives.
+    """
+    everything = [recording for recordings in parts.values() for recording in recordings]
+    network = Verifier(seed)
+    areas: dict[str, list[tuple[float, float | None, int]]] = {name: [] for name in FEW_ORIGINALS}
+    once: Baseline | None = None if baseline is None else _remembering(baseline)
+    originals: dict[str, int] = {}
+    fold_rooms = rooms.simulated_rooms(recipe.seed * 100 + _FOLD_SEED, 16)
+    others = [recording for recording in parts[splits.HELD_OUT] if recording.label not in FEW_ORIGINALS]
+    for fold in range(FOLDS):
+        network.load(run_dir / f"fold_{fold}" / verifier.WEIGHTS_FILE)
+        own = []
+        for name in FEW_ORIGINALS:
+            fold_of = clip_shards.fold_of_originals(everything, name, recipe.split.salt)
+            originals[name] = len(fold_of)
+            own += [one for one in everything if one.label == name and fold_of[one.original_id] == fold]
+        clips = evaluation_clips([*own, *others], fold_rooms, recipe.seed * 100 + _FOLD_SEED)
+        highest = verification.highest_logits(clips, network.logits)
+        yamnet = {} if once is None else baseline_areas(clips, once)
+        for name, area in verification.areas(clips, highest).items():
+            if name in areas and area is not None:
+                areas[name].append((area, yamnet.get(name), sum(clip.event == name for clip in clips)))
+    figures = {}
+    for name in FEW_ORIGINALS:
+        counts = [count for _, _, count in areas[name]]
+        mean = sum(area * count for area, _, count in areas[name]) / max(sum(counts), 1)
+        beside = sum((area or 0.0) * count for _, area, count in areas[name]) / max(sum(counts), 1)
+        scores = few_scores[name]
+        figures[name] = {
+            "folds": len(counts),
+            "originals": originals[name],
+            "positives": sum(counts),
+            "auc": round(mean, 4) if counts else None,
+            "auc_of_folds": [area for area, _, _ in areas[name]],
+            "auc_yamnet": round(beside, 4) if counts and once is not None else None,
+            "clips": len(scores),
+            "clips_kept": int((scores >= thresholds[name]).sum()),
+        }
+    return figures
+
+
+def baseline_areas(clips: Sequence[EvaluationClip], baseline: Baseline) -> dict[str, float | None]:
+    """Return each event's area under the curve by the better of the baseline's choices, None without positives."""
+    scores = np.stack([baseline(clip.sound) for clip in clips])
+    choices = [verification.areas(clips, scores[:, choice]) for choice in range(scores.shape[1])]
+    best: dict[str, float | None] = {}
+    for name in catalogue.load().names:
+        known = [area for choice in choices if (area := choice[name]) is not None]
+        best[name] = max(known, default=None)
+    return best
+
+
+def _remembering(baseline: Baseline) -> Baseline:
+    """Return a baseline that judges each recording once."""
+    known: dict[bytes, np.ndarray] = {}
+
+    def judge(pcm: np.ndarray) -> np.ndarray:
+        key = hashlib.sha256(pcm.tobytes()).digest()
+        if key not in known:
+            known[key] = baseline(pcm)
+        return known[key]
+
+    return judge
+
+
+class _Device:
+    """The detector, and the scenes and clips that it triggers on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        hours: float,
+        cache_dir: Path,
+        scorer: verification.ClipScorer,
+        say: Callable[[str], None],
+    ) -> None:
+        try:
+            self._points = json.loads((folder / "manifest.json").read_text())["operating_points"]
+        except FileNotFoundError as error:
+            raise HarkenError(f"{folder} holds no detector: run `harken quantize --model detector` first") from error
+        self._detector = TflmScorer(folder / "detector.tflite")
+        self._recipe, self._hours, self._cache_dir = recipe, hours, cache_dir
+        self._scorer, self._say = scorer, say
+
+    def suspects(self, part: str, sensitivity: str, clips: Sequence[EvaluationClip]) -> list[Suspect]:
+        """Return the triggers over clips and over scenes of a part, judged."""
+        self._say(f"{part}: judging the detector's triggers")
+        plain = shards.load(replace(self._recipe, has_codec=False), part, self._hours, self._cache_dir, self._say)
+        coded = shards.load(replace(self._recipe, has_codec=True), part, self._hours, self._cache_dir, self._say)
+        scene_scores = [self._detector(scene) for scene in plain.steps()]
+        clip_scores = [self._detector(clip.steps()) for clip in clips]
+        return [
+            *verification.clip_suspects(clips, clip_scores, self._points, sensitivity, self._scorer),
+            *verification.scene_suspects(coded, scene_scores, self._points, sensitivity, self._scorer),
+        ]
+
+
+def _curves(run_dir: Path) -> dict[str, Any]:
+    stages = [verifier_stages.SHARED, *(f"fold_{fold}" for fold in range(FOLDS)), verifier_stages.FINAL]
+    paths = {stage: run_dir / stage / verifier.STATE_FILE for stage in stages}
+    return {stage: json.loads(path.read_text())["curve"] for stage, path in paths.items() if path.exists()}
+
+
+def _clips(recipe: Recipe, recordings: Sequence[Recording], part: str) -> list[EvaluationClip]:
+    seed = recipe.seed * 100 + _PART_SEEDS[part]
+    return evaluation_clips(recordings, rooms.simulated_rooms(seed, 16), seed)

@@ -1,0 +1,171 @@
+"""The verifier's whole training: what every event shares, the folds of those of few originals, what is shipped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import catalogue
+from edge.dataset import splits
+from edge.dataset.shards import Recipe
+from edge.training import clip_shards, report, verifier
+from edge.training.clip_mixtures import ClipRule
+from edge.training.clip_shards import FEW_ORIGINALS, FOLDS, ClipRecipe, Clips
+from edge.training.teacher import Teacher
+from edge.training.verifier import VerifierRule
+
+SHARED, FINAL = "shared", "final"
+
+
+@dataclass(frozen=True)
+class StagesRule:
+    """How the stages are trained.
+
+    Attributes:
+        shared: without any recording of the events of few originals.
+        final_epochs: passes of what is shipped, from the shared weights on.
+        fold_epochs: the same for each fold.
+        fine_rate: learning rate of both.
+        others: for each clip that holds a recording of few originals, how many that hold none come along in both.
+        is_last_only: whether only the last layers learn in both.
+    """
+
+    shared: VerifierRule = field(default_factory=VerifierRule)
+    final_epochs: int = 2
+    fold_epochs: int = 2
+    fine_rate: float = 8e-4
+    others: float = 1.5
+    is_last_only: bool = True
+
+    def fine(self, epochs: int) -> VerifierRule:
+        """Return the rule of a training that goes on from the shared weights."""
+        changes = {"epochs": epochs, "event_rate": self.fine_rate, "is_last_only": self.is_last_only}
+        return replace(self.shared, teacher_epochs=0, **changes)  # type: ignore[arg-type]  # a mixed dictionary
+
+
+def stages_rule(seed: int, epochs: int, has_teacher: bool) -> StagesRule:
+    """Return the rule of a training with so many passes for the events; half as many for the teacher before them."""
+    shared = VerifierRule(seed=seed, teacher_epochs=(epochs + 1) // 2 if has_teacher else 0, epochs=epochs)
+    return StagesRule(shared)
+
+
+def run(
+    recipe: Recipe,
+    hours: float,
+    clips: int,
+    teacher: Teacher | None,
+    rule: StagesRule,
+    work_dir: Path,
+    say: Callable[[str], None],
+    start: Path | None = None,
+) -> Path:
+    """Make the clips that are missing and train all stages in `work_dir`/verifier; return the weights to ship.
+
+    Args:
+        recipe: of scenes and of clips.
+        hours: of scenes that clips are cut from.
+        clips: made on their own besides those.
+        teacher: asked about each of them, or None.
+        rule: how to train.
+        work_dir: for scenes, clips and the training.
+        say: is told of what is made and of every epoch.
+        start: weights of an earlier training to begin with.
+
+    Raises:
+        HarkenError: see `verifier.train`.
+    """
+    folder = work_dir / "verifier"
+    gathered = clip_shards.gather(ClipRecipe(recipe), hours, clips, work_dir, teacher, say)
+    gathered.save(folder)
+    report.save_provenance(folder, provenance(recipe, hours, clips, teacher, rule, start))
+    training, validation = (gathered.clips(part, recipe) for part in (splits.TRAIN, splits.VALIDATION))
+    return train(training, validation, rule, folder, say, start)
+
+
+def provenance(
+    recipe: Recipe, hours: float, clips: int, teacher: Teacher | None, rule: StagesRule, start: Path | None
+) -> dict[str, Any]:
+    """Return what a verifier is trained from: as for any model, and its clips, its teacher and its beginning."""
+    content = report.provenance(recipe, hours, rule)
+    content["training"] |= {
+        "clips": clips,
+        "clip_rule": asdict(ClipRule()),
+        "teacher": teacher.digest if teacher else None,
+        "began_from": hashlib.sha256(start.read_bytes()).hexdigest()[:16] if start else None,
+        "heard_of_other_parts": list(FEW_ORIGINALS),
+    }
+    return content
+
+
+def train(
+    clips: Clips,
+    validation: Clips,
+    rule: StagesRule,
+    folder: Path,
+    say: Callable[[str], None],
+    start: Path | None = None,
+) -> Path:
+    """Train all stages, or go on where `folder` was left; return the file of the weights to ship.
+
+    Args:
+        clips: of the training part, with the recordings of few originals of all parts.
+        validation: of the validation part; nothing hangs on it here.
+        rule: how.
+        folder: for the stages' states.
+        say: is told of every epoch.
+        start: weights to begin with instead of random ones.
+
+    Raises:
+        HarkenError: see `verifier.train`.
+    """
+    say(f"shared: {int((clips.groups == 0).sum())} clips")
+    shared = verifier.train(clips.of(clips.groups == 0), validation, rule.shared, folder / SHARED, say, start)
+    for fold in range(FOLDS):
+        chosen = fine_clips(clips, fold, rule.others, rule.shared.seed)
+        say(f"fold {fold + 1} of {FOLDS}: {len(chosen)} clips")
+        fold_rule = rule.fine(rule.fold_epochs)
+        verifier.train(clips.of(chosen), validation, fold_rule, folder / f"fold_{fold}", say, start=shared)
+    chosen = fine_clips(clips, None, rule.others, rule.shared.seed)
+    say(f"final: {len(chosen)} clips")
+    return verifier.train(clips.of(chosen), validation, rule.fine(rule.final_epochs), folder / FINAL, say, start=shared)
+
+
+def fine_clips(clips: Clips, fold: int | None, others: float, seed: int) -> np.ndarray:
+    """Return the indices of the clips of a fold, none of which holds an original of it, or of the final training.
+
+    They are all that hold a recording of few originals, and `others` times as many that hold none.
+    """
+    bits = 0 if fold is None else clip_shards.bits_of_fold(fold)
+    few = np.flatnonzero((clips.groups != 0) & ((clips.groups & bits) == 0))
+    rest = np.flatnonzero(clips.groups == 0)
+    rng = np.random.default_rng((seed, 400, FOLDS if fold is None else fold))
+    chosen = rng.choice(rest, min(len(rest), round(others * len(few))), replace=False)
+    return np.sort(np.concatenate([few, chosen]))
+
+
+def out_of_fold_logits(clips: Clips, folder: Path, seed: int) -> dict[str, np.ndarray]:
+    """Return, for each event of few originals, the logits of its recorded clips by the fold that has not heard them.
+
+    Args:
+        clips: those that the folds were trained from.
+        folder: of the training.
+        seed: of the network.
+    """
+    names = catalogue.load().names
+    found: dict[str, list[np.ndarray]] = {name: [] for name in FEW_ORIGINALS}
+    network = verifier.Verifier(seed)
+    for fold in range(FOLDS):
+        network.load(folder / f"fold_{fold}" / verifier.WEIGHTS_FILE)
+        # all that it holds of few originals is of this fold: nothing else in it was heard either
+        bits = clip_shards.bits_of_fold(fold)
+        unheard = np.flatnonzero(((clips.groups & bits) != 0) & ((clips.groups & ~bits) == 0))
+        logits = network.logits(clips.features[unheard])
+        for name in FEW_ORIGINALS:
+            index = names.index(name)
+            found[name].append(logits[clips.target[unheard, index], index])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
