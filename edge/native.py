@@ -359,12 +359,12 @@ class _CEvent(ctypes.Structure):
         ("trigger_sample", c_uint64),
         *((name, c_uint16) for name in ("on_ms", "off_ms", "pause_ms")),
         *((name, c_uint8) for name in ("cadence", "periods", "confidence", "event", "score", "sensitivity")),
-        *((name, c_uint8) for name in ("is_armed", "is_repeat", "is_renamed", "reserved")),
-        ("scores", c_uint8 * 8),
+        *((name, c_uint8) for name in ("is_armed", "is_repeat", "is_renamed")),
+        ("scores", c_uint8 * 9),
     )
 
 
-_EVENTS_PER_STEP_MAX = 8
+_EVENTS_PER_STEP_MAX = 9
 _STEPS_PER_CALL = 500  # bounds the memory that events are written to
 
 _CADENCES = {value: name for name, value in schema.values("cadence").items()}
@@ -391,9 +391,12 @@ class Detector:
         if width != len(self._names):
             raise HarkenError(f"{library_path} knows {width} events, the catalogue {len(self._names)}: build it again")
         self._state = _State(self._library.hk_library_listener_bytes())
+        self._taken: _State | None = None
+        self._added_name = ""
         self._rest = np.zeros(0, np.int16)
         self.features: Int8Array = np.zeros((0, 2 * MEL_BANDS), np.int8)
         self.scores: ByteArray = np.zeros((0, width), np.uint8)
+        self.trunk: Int8Array = np.zeros((0, self._library.hk_library_trunk_outputs()), np.int8)
         code = self._library.hk_library_listener_init(self._state.address)
         if code != 0:
             text = self._library.hk_error_text(code).decode()
@@ -407,7 +410,10 @@ class Detector:
             "hk_library_listener_init": (c_int, [c_void_p]),
             "hk_library_listener_set_armed": (None, [c_void_p, c_int]),
             "hk_library_listener_set_event": (c_int, [c_void_p, c_uint8, c_int, c_uint8]),
-            "hk_library_listener_run": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p]),
+            "hk_library_trunk_hash": (POINTER(c_uint8), []),
+            "hk_library_trunk_outputs": (c_size_t, []),
+            "hk_library_listener_take_head": (c_int, [c_void_p, c_void_p, c_size_t]),
+            "hk_library_listener_run": (c_size_t, [c_void_p, c_void_p, c_size_t, *[c_void_p] * 4]),
             "hk_error_text": (ctypes.c_char_p, [c_int]),
         }
         _declare(self._library, signatures)
@@ -416,6 +422,25 @@ class Detector:
     def model_hash(self) -> bytes:
         """First 8 bytes of the SHA-256 of the `.tflite` that was compiled in."""
         return bytes(self._library.hk_library_model_hash()[: limits.MODEL_HASH_BYTES])
+
+    @property
+    def trunk_hash(self) -> bytes:
+        """The 8 bytes by which a head says which trunk it was made for."""
+        return bytes(self._library.hk_library_trunk_hash()[:8])
+
+    def take_head(self, blob: bytes) -> None:
+        """Take a head while listening: of a known event instead of its own, of a new one beside all.
+
+        Raises HarkenError, and changes nothing, where it is no head or another trunk's.
+        """
+        held = _State(len(blob))
+        ctypes.memmove(held.address, blob, len(blob))
+        code = self._library.hk_library_listener_take_head(self._state.address, held.address, len(blob))
+        if code != 0:
+            text = self._library.hk_error_text(code).decode()
+            raise HarkenError(f"the head cannot be used ({text}): pack it for the detector that is to take it")
+        self._taken = held  # the core reads it in place
+        self._added_name = blob[8:40].rstrip(b"\0").decode()
 
     def set_armed(self, is_armed: bool) -> None:
         """Arm (nobody is at home: events that are armed-only are reported too) or disarm."""
@@ -433,13 +458,14 @@ class Detector:
         """Hear int16[n] and return the events of the steps complete by now; what is left of a step is kept.
 
         Those steps' inputs and outputs are then in `features`, int8[steps, 80], and `scores`, uint8[steps, events]
-        (0 surely not, 255 surely; catalogue order).
+        (0 surely not, 255 surely; catalogue order), and what the heads read in `trunk`, int8[steps, trunk's width].
         """
         samples = np.concatenate([self._rest, _as_pcm(pcm)])
         steps = len(samples) // STEP_SAMPLES
         self._rest = samples[steps * STEP_SAMPLES :].copy()
         self.features = np.empty((steps, 2 * MEL_BANDS), np.int8)
         self.scores = np.empty((steps, len(self._names)), np.uint8)
+        self.trunk = np.empty((steps, self.trunk.shape[1]), np.int8)
         buffer = (_CEvent * (_EVENTS_PER_STEP_MAX * _STEPS_PER_CALL))()
         events: list[DetectedEvent] = []
         for first in range(0, steps, _STEPS_PER_CALL):
@@ -448,22 +474,23 @@ class Detector:
                 samples[first * STEP_SAMPLES :].ctypes.data,
                 min(_STEPS_PER_CALL, steps - first),
                 self.features[first:].ctypes.data,
+                self.trunk[first:].ctypes.data,
                 self.scores[first:].ctypes.data,
                 buffer,
             )
-            events += [_detected(buffer[n]) for n in range(count)]
+            events += [_detected(buffer[n], self._added_name) for n in range(count)]
         return events
 
 
-def _detected(found: _CEvent) -> DetectedEvent:
-    names = catalogue.load().names
+def _detected(found: _CEvent, added_name: str = "") -> DetectedEvent:
+    names = (*catalogue.load().names, added_name)
     levels = {value: name for name, value in _SENSITIVITIES.items()}
     return DetectedEvent(
         name=names[found.event],
         start_sample=found.start_sample,
         trigger_sample=found.trigger_sample,
         score=found.score,
-        scores=dict(zip(names, found.scores, strict=False)),
+        scores=dict(zip(catalogue.load().names, found.scores, strict=False)),
         sensitivity=levels[found.sensitivity],
         cadence=Cadence(
             kind=_CADENCES[found.cadence],

@@ -17,9 +17,8 @@ from pathlib import Path
 from edge import catalogue
 from edge.c_source import banner, write_if_changed
 from edge.contracts import limits, schema, topics
+from edge.contracts.error_texts import ERRORS_PATH
 from edge.errors import HarkenError
-
-ERRORS_PATH = Path(__file__).with_name("errors.toml")
 
 _GENERATOR = "edge/contracts/generate.py"
 _WIRE_TYPES = (

@@ -24,6 +24,7 @@ class MessageError(HarkenError):
     """Bytes or values that are not a message of the schema; names the field and the remedy."""
 
 
+HEAD_PIECE_BYTES: Final = 384  # with its fields it fits one frame of the link
 _NUMBER_BITS: Final = {"u8": 8, "u16": 16, "u32": 32, "u64": 64}
 
 
@@ -362,6 +363,16 @@ class HostShutdown(_Message):
 
 
 @dataclass(frozen=True)
+class HostHead(_Message):
+    """A piece of a head's blob: `data` lies at `head_offset` of `head_bytes`; pieces come in order."""
+
+    control: ClassVar[int | None] = schema.values("host")["head"]
+    data: Annotated[bytes, _bytes(1, HEAD_PIECE_BYTES)]
+    head_offset: Annotated[int, _U16]
+    head_bytes: Annotated[int, _U16]
+
+
+@dataclass(frozen=True)
 class DeviceHello(_Message):
     """The device's answer to hello."""
 
@@ -439,9 +450,23 @@ class DeviceError(_Message):
     text: Annotated[str, _text(0, limits.REASON_MAX_CHARS)]
 
 
+@dataclass(frozen=True)
+class DeviceHead(_Message):
+    """A head has come whole and is in use, or is refused: `code` is 0 or a negative number of errors.toml."""
+
+    control: ClassVar[int | None] = schema.values("device")["head"]
+    event: Annotated[str, _text(0, limits.NAME_MAX_CHARS)]
+    head_version: Annotated[int, _U32]
+    code: Annotated[int, _integer(-(2**15), 2**15 - 1)]
+
+
 MqttMessage = Trigger | Clip | Status | Receipt | Verdict | Config | Command
-HostControl = HostHello | HostConfigure | HostMicrophone | HostNetwork | HostScores | HostStats | HostShutdown
-DeviceControl = DeviceHello | DeviceCredit | DeviceHeard | DeviceNetwork | DeviceEvent | DeviceStats | DeviceError
+HostControl = (
+    HostHello | HostConfigure | HostMicrophone | HostNetwork | HostScores | HostStats | HostShutdown | HostHead
+)
+DeviceControl = (
+    DeviceHello | DeviceCredit | DeviceHeard | DeviceNetwork | DeviceEvent | DeviceStats | DeviceError | DeviceHead
+)
 Message = MqttMessage | HostControl | DeviceControl
 
 _MQTT_TYPES: Final[dict[str, type[_Message]]] = {

@@ -112,6 +112,40 @@ def encode_head(head: HeadLayers, spec: HeadSpec, trunk_hash: bytes) -> bytes:
     return prefix + body + struct.pack("<I", zlib.crc32(prefix + body))
 
 
+@dataclass(frozen=True)
+class HeadInfo:
+    """What a blob says of itself. trunk_hash: 8 bytes. layers: (inputs, outputs) of each. macs: of a step."""
+
+    event: str
+    version: int
+    trunk_hash: bytes
+    thresholds: Thresholds
+    layers: tuple[tuple[int, int], ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of a step."""
+        return sum(inputs * outputs for inputs, outputs in self.layers)
+
+
+def describe_head(blob: bytes) -> HeadInfo:
+    """Return what a blob says of itself. Raises HarkenError unless it is whole, unaltered and of this format."""
+    if len(blob) < _PREFIX.size + 4 or len(blob) > MAX_BYTES or blob[:4] != b"HKHD":
+        raise HarkenError(f"{len(blob)} bytes are no head: a head starts with HKHD and takes up to {MAX_BYTES} bytes")
+    _, version, length, name, head_version, trunk_hash, low, normal, high, count = _PREFIX.unpack_from(blob)
+    if version != FORMAT_VERSION:
+        raise HarkenError(f"the head is of format {version}, this version reads {FORMAT_VERSION}: pack it again")
+    if length != len(blob) or struct.unpack("<I", blob[-4:])[0] != zlib.crc32(blob[:-4]):
+        raise HarkenError(f"the head is cut off or altered ({len(blob)} bytes of {length}): copy or pack it again")
+    layers, at = [], _PREFIX.size
+    for _ in range(count):
+        columns, rows = struct.unpack_from("<HH", blob, at)
+        layers.append((columns, rows))
+        at += 8 + 8 * rows + rows + -rows % 4 + 2 * -(-rows // 2) * -(-columns // BLOCK_COLUMNS) * BLOCK_COLUMNS
+    event = name.rstrip(b"\0").decode()
+    return HeadInfo(event, head_version, trunk_hash, Thresholds(low, normal, high), tuple(layers))
+
+
 def _encode_layer(layer: FullyConnected) -> bytes:
     rows, columns = layer.weights.shape
     scales = layer.scales * rows if len(layer.scales) == 1 else layer.scales

@@ -345,6 +345,11 @@ static void do_encode_device_control(void)
         control.u.error.code = (int16_t)strtol(word(), NULL, 10);
         control.u.error.text = first = text();
         break;
+    case HK_DEVICE_HEAD:
+        control.u.head.event = first = text();
+        control.u.head.head_version = (uint32_t)number();
+        control.u.head.code = (int16_t)strtol(word(), NULL, 10);
+        break;
     default:
         break;
     }
@@ -428,6 +433,10 @@ static void do_decode_host_control(const uint8_t *data, size_t n)
         break;
     case HK_HOST_SCORES:
         (void)printf(" %d", control.u.scores.is_on);
+        break;
+    case HK_HOST_HEAD:
+        print_hex(control.u.head.data, control.u.head.data_bytes);
+        (void)printf(" %u %u", control.u.head.offset, control.u.head.total);
         break;
     default:
         break;

@@ -158,6 +158,7 @@ def _device_control_words(m: Any) -> list[object]:
         ],
         messages.DeviceStats: lambda: list(vars(m).values()),
         messages.DeviceError: lambda: [m.code, m.text],
+        messages.DeviceHead: lambda: [m.event, m.head_version, m.code],
     }
     return [m.control, *words[type(m)]()]
 

@@ -39,7 +39,7 @@ def _listen(args: argparse.Namespace) -> int:
     microphone = _microphone() if args.mic else None
     image = build_image(args.board, args.model)
     config = Config(is_armed=args.armed)
-    with Device(args.board, image, config=config, on_event=_print_event, on_log=print) as device:
+    with Device(args.board, image, config=config, on_event=print_event, on_log=print) as device:
         if recording is not None:
             if recording.note:
                 print(recording.note)
@@ -65,7 +65,8 @@ def _hear(device: "Device", pcm: "np.ndarray") -> None:
     device.inject(np.concatenate([pcm, np.zeros(TAIL_SECONDS * SAMPLE_RATE_HZ, np.int16)]), settle=False)
 
 
-def _print_event(event: "DeviceEvent") -> None:
+def print_event(event: "DeviceEvent") -> None:
+    """Print one line of an event that a device has reported."""
     from edge import catalogue
     from edge.audio import SAMPLE_RATE_HZ
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ, Int16Array
 from edge.contracts import limits, messages
-from edge.contracts.messages import DeviceError, DeviceEvent, DeviceHeard, DeviceStats
+from edge.contracts.error_texts import error_text
+from edge.contracts.messages import DeviceError, DeviceEvent, DeviceHead, DeviceHeard, DeviceStats
 from edge.errors import HarkenError
 from firmware_gen.board import Board, load_board
 from firmware_gen.build import Image
@@ -169,6 +170,24 @@ class Device:
     def stats(self) -> DeviceStats:
         """Return its counters."""
         return self.link.stats()
+
+    def load_head(self, blob: bytes, timeout_s: float = 10.0) -> DeviceHead:
+        """Send it a head over the link while it listens; return what it has in use now.
+
+        Raises:
+            HarkenError: it refuses the head, and goes on with those it has.
+        """
+        after = self.link.position
+        for offset in range(0, len(blob), messages.HEAD_PIECE_BYTES):
+            piece = blob[offset : offset + messages.HEAD_PIECE_BYTES]
+            self.link.send_control(messages.HostHead(piece, offset, len(blob)))
+        answer = self.link.wait_for(DeviceHead, timeout_s, after=after)
+        if answer.code != 0:
+            raise HarkenError(
+                f"the {self.board.name} device refuses the head ({error_text(answer.code)}) and goes on with those it "
+                "has: train and pack it for the very detector that the device runs"
+            )
+        return answer
 
     def _take_control(self, message: object) -> None:
         with self._changed:

@@ -23,7 +23,6 @@ typedef struct {
     uint8_t is_armed;
     uint8_t is_repeat;
     uint8_t is_renamed;
-    uint8_t reserved;
     uint8_t scores[HK_TRACKER_EVENTS_MAX];
 } hk_event_record_t;
 

@@ -17,6 +17,10 @@ size_t hk_library_event_count(void);
 /* First bytes of the SHA-256 of the model that was compiled in: HK_MODEL_HASH_BYTES of them. */
 const uint8_t *hk_library_model_hash(void);
 
+/* What a head must be made for: the trunk's hash (8 bytes), and how many values it gives a step. */
+const uint8_t *hk_library_trunk_hash(void);
+size_t hk_library_trunk_outputs(void);
+
 /* Starts a stream. Returns 0 or an error of hk_listener_init. */
 int hk_library_listener_init(void *listener);
 
@@ -24,9 +28,12 @@ int hk_library_listener_init(void *listener);
 void hk_library_listener_set_armed(void *listener, int is_armed);
 int hk_library_listener_set_event(void *listener, uint8_t event, int is_enabled, uint8_t sensitivity);
 
-/* Hears `steps` steps. features: int8[steps][HK_STEP_FEATURES]; scores: uint8[steps][hk_library_event_count()];
+/* Takes a head, whose blob (aligned to 4) stays where it is: 0 or an error of hk_listener_take_head. */
+int hk_library_listener_take_head(void *listener, const uint8_t *blob, size_t len);
+
+/* Hears `steps` steps. features: int8[steps][HK_STEP_FEATURES]; trunk: int8[steps][hk_library_trunk_outputs()]; scores: uint8[steps][hk_library_event_count()];
  * events: room for HK_TRACKER_EVENTS_MAX a step. Returns how many events were written. */
-size_t hk_library_listener_run(void *listener, const int16_t *pcm, size_t steps, int8_t *features, uint8_t *scores,
+size_t hk_library_listener_run(void *listener, const int16_t *pcm, size_t steps, int8_t *features, int8_t *trunk, uint8_t *scores,
                                hk_event_record_t *events);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hk_head_slot.h"
 #include "hk_limits.h"
 #include "hk_link.h"
 #include "hk_listener.h"
@@ -38,6 +39,8 @@ typedef struct {
     hk_listener_t listener;
     hk_uplink_t uplink;
 
+    hk_head_slot_t head_slot;
+
     hk_link_receiver_t receiver;
     hk_link_sender_t sender;
     hk_link_credit_t pcm_credit;
@@ -46,6 +49,7 @@ typedef struct {
     char device_id[HK_DEVICE_ID_MAX_CHARS + 1];
     uint8_t boot_id[HK_BOOT_ID_BYTES];
     uint32_t triggers_made;
+    uint32_t added_events_made; /* of an event that the catalogue lacks: they are told on the link alone */
     uint64_t samples_available; /* announced for the microphone */
     uint64_t next_pcm_sample;   /* that the host's PCM channel continues with */
     hk_step_t step; /* what has come of the next one */
@@ -64,6 +68,8 @@ typedef struct {
     bool is_network_due;
     bool is_heard_due;
     bool is_stats_due;
+    bool is_head_due; /* a head has come whole, or wrong */
+    int16_t head_status;
     uint8_t said_pending; /* in the last `heard` */
     uint32_t steps_since_heard;
     bool is_up_said;      /* that the MQTT session is up */

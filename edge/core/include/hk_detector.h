@@ -15,18 +15,23 @@
 
 #define HK_STEP_FEATURES (HK_FRAMES_PER_STEP * HK_MEL_BANDS)
 
+/* Those of the catalogue, and one that it lacks. */
+#define HK_HEADS_MAX (HK_EVENT_COUNT + 1u)
+#define HK_EVENT_ADDED HK_EVENT_COUNT /* index of the event that the catalogue lacks */
+
 typedef struct {
     hk_frontend_t frontend; /* after a step: with the spectrum of the step's second frame */
     hk_engine_t engine;
-    hk_head_t heads[HK_EVENT_COUNT];
-    uint8_t head_events[HK_EVENT_COUNT]; /* catalogue index of each head's event */
+    hk_head_t heads[HK_HEADS_MAX];
+    uint8_t head_events[HK_HEADS_MAX]; /* catalogue index of each head's event, or HK_EVENT_ADDED */
     uint8_t head_count;
+    const hk_head_t *taken; /* the one of them that was not built in, or NULL */
     /* Of the last step: */
     hk_frame_t frames[HK_FRAMES_PER_STEP];
     int8_t features[HK_STEP_FEATURES];
     int8_t trunk[HK_ENGINE_OUTPUT_BYTES];
-    uint8_t head_scores[HK_EVENT_COUNT];  /* in the order of the heads */
-    uint8_t event_scores[HK_EVENT_COUNT]; /* in the order of the catalogue; 0 for an event without a head */
+    uint8_t head_scores[HK_HEADS_MAX];  /* in the order of the heads */
+    uint8_t event_scores[HK_HEADS_MAX]; /* in the order of the catalogue, then HK_EVENT_ADDED; 0 without a head */
 } hk_detector_t;
 
 /* Called between the frames of a step, while the front end holds that frame's spectrum. May be NULL. */
@@ -36,6 +41,14 @@ typedef void (*hk_detector_on_frame_t)(void *context, const hk_frontend_t *front
  * Returns 0 or the first head's error: HK_ERROR_MISMATCH for another trunk's head, HK_ERROR_UNKNOWN for an event that
  * the catalogue lacks, and those of hk_head_open. */
 int hk_detector_init(hk_detector_t *detector);
+
+/* Takes a head that was not built in: instead of its event's own, or, if the catalogue lacks the event, beside all. The
+ * blob stays where it is for as long as the head is used. An earlier head so taken is dropped, its event's own is back.
+ * Returns 0, or the error of hk_head_open or hk_head_check_trunk, and then changes nothing. */
+int hk_detector_take_head(hk_detector_t *detector, const uint8_t *blob, size_t len);
+
+/* The head of an event, HK_EVENT_ADDED or one of the catalogue; NULL if it has none. */
+const hk_head_t *hk_detector_head(const hk_detector_t *detector, uint8_t event);
 
 /* Hears one step (20 ms) and fills in what "of the last step" lists. */
 void hk_detector_step(hk_detector_t *detector, const int16_t pcm[HK_STEP_SAMPLES], hk_detector_on_frame_t on_frame,

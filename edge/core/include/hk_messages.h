@@ -164,6 +164,12 @@ typedef struct {
         struct {
             bool is_on;
         } scores;
+        struct {
+            const uint8_t *data; /* in the bytes that were decoded */
+            uint16_t data_bytes;
+            uint16_t offset;
+            uint16_t total;
+        } head;
     } u;
 } hk_host_control_t;
 
@@ -193,7 +199,8 @@ typedef struct {
         } network;
         struct {
             uint8_t event_id[HK_EVENT_ID_BYTES];
-            uint8_t event; /* index in the catalogue */
+            uint8_t event;    /* index in the catalogue, or beyond it */
+            const char *name; /* of an event beyond the catalogue; else not looked at */
             uint64_t event_start_sample;
             uint64_t trigger_sample;
             uint8_t score;
@@ -216,6 +223,11 @@ typedef struct {
             int16_t code;     /* HK_ERROR_… */
             const char *text; /* up to HK_REASON_MAX_CHARS are sent */
         } error;
+        struct {
+            const char *event; /* empty after an error */
+            uint32_t head_version;
+            int16_t code; /* 0 or HK_ERROR_… */
+        } head;
     } u;
 } hk_device_control_t;
 

@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define HK_PORT_HEAD_AREAS 2u
+#define HK_PORT_HEAD_AREA_BYTES 2048u
+
 typedef struct {
     /* The board's name as in its folder, sent in `hello` and in the status. Zero-terminated. */
     const char *board;
@@ -23,6 +26,11 @@ typedef struct {
     size_t (*settings_load)(void *context, uint8_t *bytes, size_t capacity);
     /* Keeps `n` bytes over a restart; 0, or a negative hk_error.h value where the board could not. */
     int (*settings_save)(void *context, const uint8_t *bytes, size_t n);
+    /* Flash for heads that arrive while the device runs: HK_PORT_HEAD_AREAS areas of HK_PORT_HEAD_AREA_BYTES one after
+     * the other, aligned to 4, read in place. NULL: the board takes none. */
+    const uint8_t *head_areas;
+    /* Writes `n` bytes at `at` from head_areas on, erasing as need be; 0, or -1 where they do not read back. */
+    int (*head_write)(void *context, size_t at, const uint8_t *bytes, size_t n);
     void *context;
 } hk_port_t;
 

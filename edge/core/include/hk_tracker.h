@@ -33,7 +33,7 @@
 #include "hk_frontend.h"
 #include "hk_wire_values.h" /* HK_SENSITIVITY_… */
 
-#define HK_TRACKER_EVENTS_MAX 8
+#define HK_TRACKER_EVENTS_MAX 9 /* those of the catalogue, and one that a head has brought */
 #define HK_TRACKER_STEP_MS 20
 
 #define HK_TRACKER_SENSITIVITIES 3 /* HK_SENSITIVITY_LOW, _NORMAL, _HIGH: high sensitivity is a low threshold */
@@ -122,6 +122,13 @@ void hk_tracker_set_armed(hk_tracker_t *tracker, bool is_armed);
 
 /* Whether event `index` is reported, and how easily. Returns 0 or HK_ERROR_ARGUMENT. */
 int hk_tracker_set_event(hk_tracker_t *tracker, uint8_t index, bool is_enabled, uint8_t sensitivity);
+
+/* Follows one event more, the one of index params.event_count, with these parameters (copied).
+ * Returns 0, or HK_ERROR_FULL, or HK_ERROR_ARGUMENT where a parameter is out of its range. */
+int hk_tracker_add_event(hk_tracker_t *tracker, const hk_tracker_event_params_t *params);
+
+/* Follows only the first `count` events from now on, 1..params.event_count. */
+void hk_tracker_keep_events(hk_tracker_t *tracker, uint8_t count);
 
 /* Thresholds of a new head for event `index` (low, normal, high; each 1..255). Returns 0 or HK_ERROR_ARGUMENT. */
 int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,

@@ -10,4 +10,7 @@
 /* In catalogue order. In flash; hk_tracker_init copies it. */
 extern const hk_tracker_params_t hk_tracker_default_params;
 
+/* Those of an event that the catalogue lacks: a sound that comes in bouts, reported armed or not. */
+extern const hk_tracker_event_params_t hk_tracker_added_event_params;
+
 #endif

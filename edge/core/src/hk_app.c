@@ -101,6 +101,7 @@ static hk_wire_cadence_t wire_cadence(const hk_cadence_evidence_t *evidence)
     };
 }
 
+/* What is said on the link of a trigger; the name of an event that the catalogue lacks is looked up when it is said. */
 static void queue_event(hk_app_t *app, const hk_trigger_t *trigger)
 {
     if (app->event_count == HK_APP_EVENTS_WAITING) {
@@ -122,8 +123,29 @@ static void queue_event(hk_app_t *app, const hk_trigger_t *trigger)
     memcpy(control->u.event.event_id, trigger->event_id, HK_EVENT_ID_BYTES);
 }
 
+/* The cloud knows the events of the catalogue: one that a head has brought is told on the link alone. */
+static void tell_added_event(hk_app_t *app, const hk_event_t *event)
+{
+    enum { OF_ADDED_EVENTS = 1u << 31 }; /* sequence numbers that no trigger reaches */
+    hk_trigger_t message = {
+        .event = event->event,
+        .event_start_sample = event->start_sample,
+        .trigger_sample = event->trigger_sample,
+        .score = event->score,
+        .cadence = wire_cadence(&event->cadence),
+        .clip = HK_CLIP_NONE,
+    };
+    hk_event_id_make(message.event_id, app->boot_id, OF_ADDED_EVENTS | app->added_events_made, app->device_id);
+    app->added_events_made++;
+    queue_event(app, &message);
+}
+
 static void trigger(hk_app_t *app, const hk_event_t *event)
 {
+    if (event->event == HK_EVENT_ADDED) {
+        tell_added_event(app, event);
+        return;
+    }
     uint8_t mask[HK_FINGERPRINT_MASK_BYTES];
     hk_trigger_t message = {
         .device_seq = app->triggers_made,
@@ -310,6 +332,24 @@ static void stop(hk_app_t *app)
     }
 }
 
+static void handle_head(hk_app_t *app, const hk_host_control_t *control)
+{
+    const uint8_t *blob;
+    int status = hk_head_slot_take(&app->head_slot, control->u.head.offset, control->u.head.total,
+                                   control->u.head.data, control->u.head.data_bytes, &blob);
+    if (status == 0 && blob == NULL) {
+        return; /* more is to come */
+    }
+    if (status == 0) {
+        status = hk_listener_take_head(&app->listener, blob, control->u.head.total);
+    }
+    if (status == 0) {
+        hk_head_slot_use(&app->head_slot);
+    }
+    app->head_status = (int16_t)status;
+    app->is_head_due = true;
+}
+
 static void handle_control(hk_app_t *app, const uint8_t *payload, size_t n)
 {
     hk_host_control_t control;
@@ -343,6 +383,9 @@ static void handle_control(hk_app_t *app, const uint8_t *payload, size_t n)
         break;
     case HK_HOST_SHUTDOWN:
         stop(app);
+        break;
+    case HK_HOST_HEAD:
+        handle_head(app, &control);
         break;
     default:
         break;
@@ -457,9 +500,21 @@ static void say_network(hk_app_t *app)
     app->is_network_due = !send_control(app, &control);
 }
 
+static bool say_event(hk_app_t *app, hk_device_control_t *control)
+{
+    if (control->u.event.event == HK_EVENT_ADDED) {
+        const hk_head_t *head = hk_detector_head(&app->listener.detector, HK_EVENT_ADDED);
+        if (head == NULL) {
+            return true; /* its head has been replaced: nobody waits for it */
+        }
+        control->u.event.name = head->event_name;
+    }
+    return send_control(app, control);
+}
+
 static void say_events(hk_app_t *app)
 {
-    while (app->event_count > 0 && send_control(app, &app->events[0])) {
+    while (app->event_count > 0 && say_event(app, &app->events[0])) {
         app->event_count--;
         memmove(app->events, app->events + 1, app->event_count * sizeof app->events[0]);
     }
@@ -491,6 +546,20 @@ static void say_stats(hk_app_t *app)
         },
     };
     app->is_stats_due = !send_control(app, &control);
+}
+
+static void say_head(hk_app_t *app)
+{
+    if (!app->is_head_due) {
+        return;
+    }
+    hk_device_control_t control = {.kind = HK_DEVICE_HEAD, .u.head = {.code = app->head_status, .event = ""}};
+    const hk_head_t *head = app->listener.detector.taken;
+    if (app->head_status == 0 && head != NULL) {
+        control.u.head.event = head->event_name;
+        control.u.head.head_version = head->head_version;
+    }
+    app->is_head_due = !send_control(app, &control);
 }
 
 static void say_error(hk_app_t *app)
@@ -529,6 +598,7 @@ static void say_what_is_due(hk_app_t *app)
         say_heard(app);
     }
     say_stats(app);
+    say_head(app);
 }
 
 /* Moves MQTT bytes into link frames as far as there is room; whether any moved. */
@@ -583,6 +653,7 @@ int hk_app_init(hk_app_t *app, const hk_port_t *port)
 {
     memset(app, 0, sizeof *app);
     app->port = port;
+    hk_head_slot_init(&app->head_slot, port);
     hk_link_receiver_init(&app->receiver);
     hk_link_sender_init(&app->sender);
     return hk_listener_init(&app->listener);

@@ -8,12 +8,11 @@
 _Static_assert(HK_ENGINE_INPUT_BYTES == HK_STEP_FEATURES, "the model's input must be the features of one step");
 _Static_assert(HK_EVENT_COUNT <= HK_SCORES_MAX, "a trigger must be able to name every event's score");
 
-int hk_detector_init(hk_detector_t *detector)
+static int open_built_in_heads(hk_detector_t *detector)
 {
-    memset(detector, 0, sizeof *detector);
-    if (hk_default_head_count > HK_EVENT_COUNT) {
-        return HK_ERROR_TOO_LARGE;
-    }
+    detector->head_count = 0;
+    detector->taken = NULL;
+    memset(detector->event_scores, 0, sizeof detector->event_scores);
     for (uint8_t i = 0; i < hk_default_head_count; i++) {
         hk_head_t *head = &detector->heads[i];
         int status = hk_head_open(head, hk_default_heads[i].blob, hk_default_heads[i].len);
@@ -28,13 +27,63 @@ int hk_detector_init(hk_detector_t *detector)
         }
         detector->head_count++;
     }
-    const int status = hk_engine_open();
+    return 0;
+}
+
+int hk_detector_init(hk_detector_t *detector)
+{
+    memset(detector, 0, sizeof *detector);
+    if (hk_default_head_count > HK_EVENT_COUNT) {
+        return HK_ERROR_TOO_LARGE;
+    }
+    int status = open_built_in_heads(detector);
+    if (status == 0) {
+        status = hk_engine_open();
+    }
     if (status != 0) {
         return status;
     }
     hk_frontend_init(&detector->frontend);
     hk_engine_reset(&detector->engine);
     return 0;
+}
+
+int hk_detector_take_head(hk_detector_t *detector, const uint8_t *blob, size_t len)
+{
+    hk_head_t head;
+    int status = hk_head_open(&head, blob, len);
+    if (status == 0) {
+        status = hk_head_check_trunk(&head, hk_trunk_hash, HK_ENGINE_OUTPUT_BYTES);
+    }
+    if (status == 0) {
+        status = open_built_in_heads(detector); /* opened before, so they open again */
+    }
+    if (status != 0) {
+        return status;
+    }
+    uint8_t event;
+    if (hk_catalogue_find(head.event_name, strlen(head.event_name), &event) != 0) {
+        event = HK_EVENT_ADDED;
+    }
+    uint8_t place = 0;
+    while (place < detector->head_count && detector->head_events[place] != event) {
+        place++;
+    }
+    detector->heads[place] = head;
+    detector->head_events[place] = event;
+    detector->taken = &detector->heads[place];
+    detector->head_count = (uint8_t)(detector->head_count + (place == detector->head_count ? 1 : 0));
+    return 0;
+}
+
+const hk_head_t *hk_detector_head(const hk_detector_t *detector, uint8_t event)
+{
+    for (uint8_t i = 0; i < detector->head_count; i++) {
+        if (detector->head_events[i] == event) {
+            return &detector->heads[i];
+        }
+    }
+    return NULL;
 }
 
 void hk_detector_step(hk_detector_t *detector, const int16_t pcm[HK_STEP_SAMPLES], hk_detector_on_frame_t on_frame,

@@ -5,7 +5,7 @@
 
 #include "hk_tracker_params.h"
 
-_Static_assert(HK_EVENT_COUNT <= HK_TRACKER_EVENTS_MAX, "the tracker follows every event of the catalogue");
+_Static_assert(HK_HEADS_MAX <= HK_TRACKER_EVENTS_MAX, "the tracker follows every event that has a head");
 
 static bool is_usable_at(const uint8_t *mask, uint32_t place)
 {
@@ -68,13 +68,9 @@ static void fingerprint_frame(void *context, const hk_frontend_t *frontend, cons
     }
 }
 
-int hk_listener_init(hk_listener_t *listener)
+static int use_thresholds(hk_listener_t *listener)
 {
-    memset(listener, 0, sizeof *listener);
-    int status = hk_detector_init(&listener->detector);
-    if (status == 0) {
-        status = hk_tracker_init(&listener->tracker, &hk_tracker_default_params);
-    }
+    int status = 0;
     for (uint8_t i = 0; status == 0 && i < listener->detector.head_count; i++) {
         const hk_head_t *head = &listener->detector.heads[i];
         const uint8_t thresholds[HK_TRACKER_SENSITIVITIES] = {
@@ -83,6 +79,19 @@ int hk_listener_init(hk_listener_t *listener)
             [HK_SENSITIVITY_HIGH] = head->threshold_high,
         };
         status = hk_tracker_set_thresholds(&listener->tracker, listener->detector.head_events[i], thresholds);
+    }
+    return status;
+}
+
+int hk_listener_init(hk_listener_t *listener)
+{
+    memset(listener, 0, sizeof *listener);
+    int status = hk_detector_init(&listener->detector);
+    if (status == 0) {
+        status = hk_tracker_init(&listener->tracker, &hk_tracker_default_params);
+    }
+    if (status == 0) {
+        status = use_thresholds(listener);
     }
     hk_fingerprint_init(&listener->fingerprint);
     hk_clip_ring_init(&listener->ring);
@@ -111,10 +120,19 @@ uint16_t hk_listener_fingerprint(hk_listener_t *listener, const uint32_t **words
 
 uint32_t hk_listener_head_version(const hk_listener_t *listener, uint8_t event)
 {
-    for (uint8_t i = 0; i < listener->detector.head_count; i++) {
-        if (listener->detector.head_events[i] == event) {
-            return listener->detector.heads[i].head_version;
-        }
+    const hk_head_t *head = hk_detector_head(&listener->detector, event);
+    return head == NULL ? 0 : head->head_version;
+}
+
+int hk_listener_take_head(hk_listener_t *listener, const uint8_t *blob, size_t len)
+{
+    int status = hk_detector_take_head(&listener->detector, blob, len);
+    if (status != 0) {
+        return status;
     }
-    return 0;
+    hk_tracker_keep_events(&listener->tracker, HK_EVENT_COUNT);
+    if (hk_detector_head(&listener->detector, HK_EVENT_ADDED) != NULL) {
+        status = hk_tracker_add_event(&listener->tracker, &hk_tracker_added_event_params);
+    }
+    return status == 0 ? use_thresholds(listener) : status;
 }

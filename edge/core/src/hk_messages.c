@@ -384,6 +384,13 @@ int hk_message_decode_host_control(const uint8_t *bytes, size_t n, hk_host_contr
     case host_control_host_shutdown_message_m_c:
         control->kind = HK_HOST_SHUTDOWN;
         return HK_OK;
+    case host_control_host_head_message_m_c:
+        control->kind = HK_HOST_HEAD;
+        control->u.head.data = wire.host_control_host_head_message_m.host_head_message_k_data.value;
+        control->u.head.data_bytes = (uint16_t)wire.host_control_host_head_message_m.host_head_message_k_data.len;
+        control->u.head.offset = (uint16_t)wire.host_control_host_head_message_m.host_head_message_k_head_offset;
+        control->u.head.total = (uint16_t)wire.host_control_host_head_message_m.host_head_message_k_head_bytes;
+        return HK_OK;
     default:
         return HK_ERROR_FORMAT;
     }
@@ -405,7 +412,9 @@ static void fill_device_event(struct device_control_r *wire, const hk_device_con
     struct device_event_message *event = &wire->device_control_device_event_message_m;
     wire->device_control_choice = device_control_device_event_message_m_c;
     event->device_event_message_k_event_id = bytes_of(control->u.event.event_id, HK_EVENT_ID_BYTES);
-    event->device_event_message_k_event = text_of(hk_catalogue[control->u.event.event].name);
+    const uint8_t index = control->u.event.event;
+    event->device_event_message_k_event =
+        text_of(index < HK_EVENT_COUNT ? hk_catalogue[index].name : control->u.event.name);
     event->device_event_message_k_event_start_sample = control->u.event.event_start_sample;
     event->device_event_message_k_trigger_sample = control->u.event.trigger_sample;
     event->device_event_message_k_score = control->u.event.score;
@@ -455,7 +464,7 @@ int hk_message_encode_device_control(const hk_device_control_t *control, uint8_t
             control->u.network.want_open;
         break;
     case HK_DEVICE_EVENT:
-        if (control->u.event.event >= HK_EVENT_COUNT) {
+        if (control->u.event.event >= HK_EVENT_COUNT && control->u.event.name == NULL) {
             return HK_ERROR_ARGUMENT;
         }
         fill_device_event(&wire, control);
@@ -468,6 +477,12 @@ int hk_message_encode_device_control(const hk_device_control_t *control, uint8_t
         wire.device_control_device_error_message_m.device_error_message_k_code = control->u.error.code;
         wire.device_control_device_error_message_m.device_error_message_k_text =
             text_up_to(control->u.error.text, HK_REASON_MAX_CHARS);
+        break;
+    case HK_DEVICE_HEAD:
+        wire.device_control_choice = device_control_device_head_message_m_c;
+        wire.device_control_device_head_message_m.device_head_message_k_event = text_of(control->u.head.event);
+        wire.device_control_device_head_message_m.device_head_message_k_head_version = control->u.head.head_version;
+        wire.device_control_device_head_message_m.device_head_message_k_code = control->u.head.code;
         break;
     default:
         return HK_ERROR_ARGUMENT;

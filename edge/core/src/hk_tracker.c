@@ -29,6 +29,13 @@ static bool are_valid_thresholds(const uint8_t thresholds[HK_TRACKER_SENSITIVITI
     return true;
 }
 
+static bool are_valid_event_params(const hk_tracker_event_params_t *event)
+{
+    return are_valid_thresholds(event->thresholds) && event->release_percent > 0 && event->release_percent <= 100 &&
+           event->sensitivity < HK_TRACKER_SENSITIVITIES && event->smoothing_shift <= 7 &&
+           event->role <= HK_TRACKER_ROLE_CO_ALARM;
+}
+
 static bool are_valid_params(const hk_tracker_params_t *params)
 {
     if (params->event_count == 0 || params->event_count > HK_TRACKER_EVENTS_MAX ||
@@ -36,10 +43,7 @@ static bool are_valid_params(const hk_tracker_params_t *params)
         return false;
     }
     for (size_t i = 0; i < params->event_count; i++) {
-        const hk_tracker_event_params_t *event = &params->events[i];
-        if (!are_valid_thresholds(event->thresholds) || event->release_percent == 0 || event->release_percent > 100 ||
-            event->sensitivity >= HK_TRACKER_SENSITIVITIES || event->smoothing_shift > 7 ||
-            event->role > HK_TRACKER_ROLE_CO_ALARM) {
+        if (!are_valid_event_params(&params->events[i])) {
             return false;
         }
     }
@@ -108,6 +112,31 @@ int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,
     }
     memcpy(tracker->params.events[index].thresholds, thresholds, HK_TRACKER_SENSITIVITIES);
     return HK_OK;
+}
+
+int hk_tracker_add_event(hk_tracker_t *tracker, const hk_tracker_event_params_t *params)
+{
+    const uint8_t index = tracker->params.event_count;
+    if (index == HK_TRACKER_EVENTS_MAX) {
+        return HK_ERROR_FULL;
+    }
+    if (!are_valid_event_params(params)) {
+        return HK_ERROR_ARGUMENT;
+    }
+    tracker->params.events[index] = *params;
+    tracker->events[index] = (hk_tracker_event_state_t){
+        .sensitivity = params->sensitivity,
+        .is_enabled = params->is_enabled,
+    };
+    tracker->params.event_count = (uint8_t)(index + 1);
+    return HK_OK;
+}
+
+void hk_tracker_keep_events(hk_tracker_t *tracker, uint8_t count)
+{
+    if (count >= 1 && count < tracker->params.event_count) {
+        tracker->params.event_count = count;
+    }
 }
 
 static uint8_t smoothed_score(const hk_tracker_event_state_t *state)

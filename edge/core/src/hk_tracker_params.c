@@ -27,6 +27,8 @@ _Static_assert(HK_EVENT_COUNT <= HK_TRACKER_EVENTS_MAX, "the tracker holds every
     .smoothing_shift = 3, .role = HK_TRACKER_ROLE_SOUND, .is_enabled = true, .min_duration_ms = (min_ms),          \
     .max_gap_ms = (gap_ms), .refractory_ms = 10000, .repeat_ms = (again_ms)
 
+const hk_tracker_event_params_t hk_tracker_added_event_params = { BOUT(200, 1500, 60000) };
+
 const hk_tracker_params_t hk_tracker_default_params = {
     .event_count = HK_EVENT_COUNT,
     .doubt_margin = 64,

@@ -161,6 +161,16 @@ static int read_command_line(char ***argv) {
     return argument_count;
 }
 
+/* --- Heads that arrive: emulated flash is memory like any other; where it is not, it does not read back --- */
+
+static uint8_t head_areas[HK_PORT_HEAD_AREAS * HK_PORT_HEAD_AREA_BYTES] __attribute__((section(".head_areas"), aligned(4)));
+
+static int head_write(void *context, size_t at, const uint8_t *bytes, size_t n) {
+    (void)context;
+    memcpy(head_areas + at, bytes, n);
+    return memcmp(head_areas + at, bytes, n) == 0 ? 0 : -1;
+}
+
 /* --- Start --- */
 
 static const hk_port_t port = {
@@ -171,6 +181,8 @@ static const hk_port_t port = {
     .microphone_read = hk_files_microphone_read,
     .settings_load = hk_files_settings_load,
     .settings_save = hk_files_settings_save,
+    .head_areas = head_areas,
+    .head_write = head_write,
     .context = NULL,
 };
 

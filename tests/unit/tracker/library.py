@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge import build_core, native
 
-EVENTS_MAX = 8
+EVENTS_MAX = 9
 NONE, T3, T4, OTHER, CONTINUOUS = range(5)
 LOW, NORMAL, HIGH = range(3)
 SOUND, SMOKE_ALARM, CO_ALARM = range(3)
