@@ -14,7 +14,7 @@ from firmware_gen.compiler.graph import Graph, Operator
 from firmware_gen.compiler.int8_table import compose, tabulate
 from firmware_gen.compiler.lowering import Table
 from firmware_gen.compiler.ops.fully_connected import FullyConnected, read_layer
-from firmware_gen.compiler.row_pairs import pair_rows
+from firmware_gen.compiler.row_pairs import BLOCK_COLUMNS, pair_rows
 
 FORMAT_VERSION = 2
 MAX_BYTES = 2048

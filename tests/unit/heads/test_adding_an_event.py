@@ -57,7 +57,8 @@ def retargeted(blob: bytes, event: str, version: int = 2) -> bytes:
 def test_a_head_of_a_new_event_fits_two_kilobytes_and_says_how_it_did(kettle: Path) -> None:
     info = describe_head(kettle.read_bytes())
     assert info.event == "kettle_whistle"
-    assert info.layers == ((64, 16), (16, 1))
+    assert (info.layers[0][1], info.layers[1]) == (added_head.HIDDEN_UNITS, (added_head.HIDDEN_UNITS, 1))
+    assert len(kettle.read_bytes()) <= 2048
     head, trunk_hash = added_head.load(kettle.with_suffix(".npz"))
     assert trunk_hash == info.trunk_hash
     assert head.figures["recall"] > 0.7
