@@ -94,7 +94,8 @@ def _draw_det(results: Sequence[ClipResult], path: Path) -> None:
         axis.set_xlim(*stats.norm.ppf((0.0008, 0.97)))
         axis.set_ylim(*stats.norm.ppf((0.0008, 0.97)))
         axis.grid(alpha=0.3)
-    axes[0, 0].legend(fontsize=8)
+    if axes[0, 0].lines:
+        axes[0, 0].legend(fontsize=8)
     figure.supxlabel("clips without the event that score above the threshold, %")
     figure.supylabel("clips with the event that score below it, %")
     _save(figure, path)

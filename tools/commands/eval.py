@@ -58,6 +58,19 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     detector.add_argument("--worst", type=Path, metavar="DIR", help="write the worst cases as sounds with a page")
     detector.add_argument("--json", action="store_true", help="end with one line of JSON")
     detector.set_defaults(func=_detector)
+    report = group.add_parser(
+        "report",
+        help="write docs/detector.md and its pictures from one evaluation",
+        description="Judge device and cloud on the recordings that no model has heard, with CO alarms made, and write "
+        "the page that states the figures.",
+    )
+    report.add_argument("--data", type=Path, help="folder of recordings (default: the variable HARKEN_DATA)")
+    report.add_argument("--baseline", type=Path, metavar="FILE", help="YAMNet's .tflite, to stand beside ours")
+    report.add_argument("--mixtures-hours", type=float, default=30.0, metavar="H", help="default: 30")
+    report.add_argument("--threads", type=int, default=2, help="clips judged at a time (default: 2)")
+    report.add_argument("--out", type=Path, default=Path("docs"), help="folder of the page (default: docs)")
+    report.add_argument("--json", action="store_true", help="end with one line of JSON")
+    report.set_defaults(func=_report)
     gate = group.add_parser("gate", help="what gates in front of the network spare, and which events they change")
     gate.add_argument("--data", type=Path, metavar="FOLDER", help="recordings (default: what HARKEN_DATA names)")
     gate.add_argument("--hours", type=float, metavar="H", help="of mixtures, for gates that pass so far (default: 24)")
@@ -156,4 +169,23 @@ def _gate(args: argparse.Namespace) -> int:
         print(line)
     if args.json:
         print(json.dumps(printed(judgement)))
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from edge.dataset.manifest import MANIFEST_FILE, data_folder
+    from tools.bench import detector_report
+    from tools.bench.detector_evaluation import Request, evaluate
+
+    request = Request(
+        manifest=data_folder(args.data) / MANIFEST_FILE,
+        baseline=args.baseline,
+        is_co_synthesised=True,
+        mixtures_hours=args.mixtures_hours,
+        threads=args.threads,
+    )
+    evaluation = evaluate(request, lambda line: print(line, flush=True))
+    print(f"written: {detector_report.write(evaluation, args.out)}")
+    if args.json:
+        print(json.dumps(evaluation.printed()))
     return 0

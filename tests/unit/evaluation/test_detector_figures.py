@@ -234,6 +234,27 @@ def test_the_command_prints_every_figure_of_every_event(tmp_path: Path, capsys: 
     assert (tmp_path / pictures.CONFUSION_FILE).stat().st_size > 1000
 
 
+def test_the_report_states_every_event_with_what_its_rate_rules_out(tmp_path: Path) -> None:
+    from edge.evaluation.selection import Selection
+    from tools.bench import detector_report
+    from tools.bench.detector_evaluation import Evaluation, Request
+
+    results = (
+        result("door", (trigger("door", 1),), 9),
+        result(None, tuple(trigger("dog_bark", 10.0 * n) for n in range(3)), 1),
+        result("co_alarm", (trigger("co_alarm", 1),), 5, is_synthesised=True),
+    )
+    stages_off = dict.fromkeys(("stage1", "stage2"), 0)
+    mixtures = {name: {"hours": 30.0, "false_triggers": stages_off} for name in NAMES}
+    evaluation = Evaluation(Request(tmp_path / "x.csv"), Selection((), 0, 0, ()), results, mixtures)
+    text = detector_report.write(evaluation, tmp_path).read_text()
+    assert "| door | 1 | 1.000 (0.03-1.00) |" in text
+    assert "| co_alarm | 1 (all made) |" in text
+    assert "dog_bark (15.0)" in text
+    assert "| smoke_alarm | 30.0 | 0 (under 0.10) | 0 (under 0.10) |" in text
+    assert (tmp_path / "pictures" / pictures.DET_FILE).is_file()
+
+
 @pytest.mark.qemu
 def test_the_emulated_board_hears_and_reports_what_the_host_does() -> None:
     from edge.dataset.synthesis import alarms
