@@ -50,7 +50,7 @@ class DetectorRule:
     """
 
     seed: int = 1
-    epochs: int = 24
+    epochs: int = 20
     batch: int = 128
     stretch_steps: int = 200
     long_stretch_steps: int = 500

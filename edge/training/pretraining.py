@@ -34,7 +34,7 @@ class PretrainingRule:
     """
 
     seed: int = 1
-    epochs: int = 6
+    epochs: int = 3
     batch: int = 128
     stretch_steps: int = 100
     ahead_steps: tuple[int, ...] = (1, 4, 10)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 STAGES = ("pseudo", "pretrain", "detector", "verifier", "folds", "curve", "ablation")
 MODELS = ("detector", "verifier")
-_HOURS = {"pretrain": 30.0, "detector": 60.0, "verifier": 80.0, "folds": 10.0, "curve": 10.0, "ablation": 10.0}
-_EPOCHS = {"pretrain": 6, "detector": 30, "verifier": 12, "folds": 12, "curve": 12, "ablation": 8}
+_HOURS = {"pretrain": 30.0, "detector": 80.0, "verifier": 80.0, "folds": 8.0, "curve": 8.0, "ablation": 8.0}
+_EPOCHS = {"pretrain": 3, "detector": 20, "verifier": 12, "folds": 12, "curve": 12, "ablation": 8}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
