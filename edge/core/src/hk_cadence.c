@@ -3,29 +3,16 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Time inside this file is counted in ticks of 5 ms, four to a step: sums between steps are interpolated, so that
- * the fit tells 0.20 s from 0.22 s although the history has a value every 20 ms. */
-#define TICKS_PER_STEP 4
-#define TICK_MS 5
-#define STEPS HK_CADENCE_HISTORY_STEPS
-#define TICKS (STEPS * TICKS_PER_STEP)
-
-/* A level is limited to this much below the history's loud level (quarters of log2: 15 dB). Without a limit, the
- * echo of a loud alarm in a silent room would count as sound until it had decayed by half of 90 dB. */
+/* Levels are in quarters of log2 (0.75 dB). A burst's levels are looked at within this much of its loudest (15 dB).
+ * Without a limit, the echo of a loud alarm in a silent room would count as sound until it had decayed by half of 90 dB. */
 #define RANGE 20
-/* The history's loud level: this share of the steps may be louder and is cut down to it (clicks, slammed doors). */
-#define LOUDER_STEPS_DIVISOR 40
-/* A pulse must stand out by this much from the gaps around it (quarters of log2: 0.75 dB). */
-#define CONTRAST_MIN 1
-/* A burst begins where the mean level of three steps exceeds that of the three before by this much. */
-#define RISE_STEPS 3
-#define RISE_MIN 2
-/* Correlation of pattern and sound (255 = 1) that a finding of two periods needs, and that a single burst needs to be
- * a hint: by chance, music has a burst of three like beats now and then, but below the second figure. */
-#define FINDING_CORRELATION_MIN 160
-#define HINT_CORRELATION_MIN 192
-/* A group whose level hardly varies holds no pattern. */
-#define SPREAD_MIN 4
+/* Positions within a burst, and beats, are in quarters of a tick; levels between ticks are interpolated. */
+#define QUARTERS 4
+#define SMOOTHED 4
+/* Levels read off a window between its ticks: so many to a quarter of log2. */
+#define FINE_LEVEL (QUARTERS * SMOOTHED)
+#define FRAME_MS 10
+#define FRAMES_PER_COARSE 8
 /* The mean spectrum follows over 2^6 steps, 1.3 s. */
 #define MEAN_SHIFT 6
 /* A tone stands out of the mean spectrum by this much (Q8 log2: 6 dB) above the lowest of its neighbours, either side. */
@@ -41,91 +28,583 @@ typedef struct {
 static const band_group_t GROUPS[HK_CADENCE_GROUPS] = { { 5, 10 }, { 11, 17 }, { 18, 22 }, { 23, 26 }, { 27, 31 } };
 
 _Static_assert(HK_MEL_BANDS > 31 + TONE_NEIGHBOURS, "the groups name bands up to 31, and their neighbours");
-_Static_assert(STEPS *RANGE <= UINT16_MAX / TICKS_PER_STEP, "sums of levels, times ticks, fit 16 bits");
+_Static_assert(UINT8_MAX * FRAMES_PER_COARSE <= UINT16_MAX, "a coarse tick's sum fits 16 bits");
 
 typedef struct {
-    int16_t least, most;
+    uint16_t least, most;
 } range_t;
 
-/* A pattern of the standards: bursts of `pulses`, onsets `beat` apart, `pause` from the last onset to the next burst's
- * first. In ticks. The fit moves within the wide ranges, and only what comes to rest within the narrow ones is accepted:
- * a fit held back at the limit would look as if it lay within it. The narrow ranges of beat and pause lie between the
- * 10 % that the standards admit and the 25 % of beepers that are something else; that of a pulse's length reaches
- * farther up, because rooms prolong it. */
+/* A pattern of the standards: bursts of `pulses`, onsets `beat` apart, `pause` from the end of the last to the next
+ * burst. What is accepted lies between the 10 % that the standards admit and the 25 % of beepers that are something
+ * else. Times are in ticks, beats in quarters of a tick. */
 typedef struct {
     uint8_t kind;
     uint8_t pulses;
-    uint8_t phase_steps;    /* coarse search: every so many steps */
-    uint8_t block;          /* the pause is looked at in blocks of this length: each must be quiet */
-    range_t beat, beat_wide;
-    range_t on, on_wide;
-    range_t pause, pause_wide;
-    int16_t before, after;  /* silence around a burst: before the first pulse, after the last */
-    int16_t quiet_after;    /* silence after a single burst that makes it a hint */
-    int16_t coarse_beat[3];
-    int16_t coarse_on[2];
+    uint8_t tick_frames;     /* a tick is so many frames */
+    uint8_t rise;            /* a rise is measured over so many ticks */
+    uint8_t before, after;   /* ticks that are looked at, up to a beat, before and after the burst */
+    uint8_t behind;          /* ticks after its first onset at which a burst is looked for */
+    uint8_t beat_coarse;     /* step of the first search for the beat */
+    range_t beat_search;     /* the beat that fits best is looked for in this range ... */
+    range_t beats;           /* ... and the sum of two bursts' beats must lie in this one */
+    range_t on, on_dry;      /* with an echo, and where the pulses end at once */
+    uint16_t pause_ms_least, pause_ms_most;
+    int8_t late;             /* the shape may rise so many ticks beside the first onset ... */
+    bool is_late_allowed;    /* ... or anywhere */
+    uint8_t clicks;          /* so many coarse ticks of the pause may be loud nevertheless */
+    uint16_t grace_ms;       /* how long an echo may ring into the pause */
+    uint16_t hint_quiet_ms;  /* silence after a single burst that makes it a hint */
+    uint8_t agreement_least; /* of one burst */
+    uint8_t finding_least;   /* mean of two */
+    uint8_t hint_least;      /* of a burst that is to be a hint */
+    uint8_t beat_alike;      /* two bursts' beats may differ by this */
 } pattern_t;
 
-static const pattern_t PATTERNS[] = {
+static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
     {
-        .kind = HK_CADENCE_T3, .pulses = 3, .phase_steps = 2, .block = 24,
-        .beat = { 178, 222 }, .on = { 84, 140 }, .pause = { 348, 452 },
-        .beat_wide = { 150, 260 }, .on_wide = { 60, 180 }, .pause_wide = { 300, 520 },
-        .before = 130, .after = 150, .quiet_after = 160,
-        .coarse_beat = { 184, 200, 216 }, .coarse_on = { 96, 120 },
+        .kind = HK_CADENCE_T3, .pulses = 3, .tick_frames = 2, .rise = 3, .before = 40, .after = 40, .behind = 168, .beat_coarse = 4,
+        .beat_search = { 160, 222 }, .beats = { 355, 445 }, .on = { 14, 42 }, .on_dry = { 19, 31 },
+        .pause_ms_least = 1210, .pause_ms_most = 1790, .late = 12, .clicks = 1, .grace_ms = 500, .hint_quiet_ms = 800,
+        .agreement_least = 140, .finding_least = 200, .hint_least = 190, .beat_alike = 6,
     },
     {
-        .kind = HK_CADENCE_T4, .pulses = 4, .phase_steps = 1, .block = 20,
-        .beat = { 34, 46 }, .on = { 12, 36 }, .pause = { 890, 1150 },
-        .beat_wide = { 28, 54 }, .on_wide = { 8, 44 }, .pause_wide = { 860, 1180 },
-        .before = 60, .after = 60, .quiet_after = 160,
-        .coarse_beat = { 36, 40, 44 }, .coarse_on = { 18, 26 },
+        .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2,
+        .beat_search = { 62, 96 }, .beats = { 143, 177 }, .on = { 4, 19 }, .on_dry = { 6, 16 },
+        .pause_ms_least = 4200, .pause_ms_most = 5800, .late = 3, .is_late_allowed = true, .clicks = 2, .grace_ms = 700, .hint_quiet_ms = 800,
+        .agreement_least = 120, .finding_least = 170, .hint_least = 180, .beat_alike = 4,
     },
 };
 
-#define PATTERN_COUNT (sizeof PATTERNS / sizeof PATTERNS[0])
 #define PULSES_MAX 4
+#define BEAT_TICKS_MAX 58  /* of both patterns */
+#define WINDOW_MAX HK_CADENCE_MEDIUM
+/* Two bursts of one sounder are as loud as each other, give or take this (quarters of log2). */
+#define LOUD_ALIKE 6
+/* A burst is of no use any more after this: the longest period of both patterns. */
+#define KEPT_FRAMES 900
+/* Rises smaller than this are not looked into (quarters of log2). */
+#define RISE_MIN 2
+/* Before a burst, every so many ticks must be quiet. */
+#define SILENCE_TICKS 4
 
-/* One group's history, laid out straight. */
+/* A stretch of one group's history, cut to RANGE below its loudest. */
 typedef struct {
-    uint16_t prefix[STEPS + 1]; /* sum of the levels before a step */
-    uint8_t level[STEPS];       /* 0..RANGE */
-    int8_t burst[STEPS];        /* contrast of the best burst that begins at a step, or NO_BURST */
-    uint8_t shape[STEPS];       /* which coarse beat and length that was */
-} line_t;
+    uint8_t level[WINDOW_MAX]; /* above loud - RANGE, times SMOOTHED */
+    int32_t length;
+    int32_t loud; /* level that RANGE stands for */
+} window_t;
 
-#define NO_BURST (-128)
-
-/* A burst, or two with the pause between them, laid over the history. Ticks from the history's start. */
+/* Pulses laid over each other. Levels times FINE_LEVEL. */
 typedef struct {
-    int32_t at[2]; /* first onsets, earlier first; at[0] < 0: one burst only, at[1] */
     int32_t beat;
-    int32_t on;
-} fit_t;
+    int32_t ticks;                    /* whole ticks in a beat */
+    int16_t shape[BEAT_TICKS_MAX];    /* sum over the pulses */
+    int32_t segment[PULSES_MAX];      /* mean level over each pulse and the gap after it */
+    int32_t agreement;                /* 0..255 */
+} fold_t;
 
 void hk_cadence_init(hk_cadence_state_t *cadence)
 {
     memset(cadence, 0, sizeof *cadence);
 }
 
+static const uint8_t *ring_of(const hk_cadence_state_t *cadence, const pattern_t *pattern, size_t group, int32_t *size)
+{
+    const bool is_fine = pattern->tick_frames == 1;
+    *size = is_fine ? HK_CADENCE_FINE : HK_CADENCE_MEDIUM;
+    return is_fine ? cadence->fine[group] : cadence->medium[group];
+}
+
+static int32_t window_cut(const window_t *window, int32_t i)
+{
+    const int32_t level = window->level[i] - (window->loud - RANGE);
+    return level < 0 ? 0 : (level > RANGE ? RANGE : level);
+}
+
+/* Copies `length` ticks up to and with tick `last` out of a ring, cut to the range below the level that is held for
+ * three ticks somewhere from `from` on, and smooths them a little: what lies between two ticks is then hardly smoother than
+ * a tick itself, and a beat of whole ticks fares no worse than any other. */
+static void window_open(window_t *window, const uint8_t *ring, int32_t size, uint32_t last, int32_t length, int32_t from)
+{
+    int32_t index = (int32_t)(last % (uint32_t)size) - (length - 1);
+    index += index < 0 ? size : 0;
+    window->length = length;
+    int32_t loud = 0;
+    for (int32_t i = 0; i < length; i++) {
+        window->level[i] = ring[index];
+        index = index + 1 == size ? 0 : index + 1;
+        if (i >= from + 2) {
+            int32_t held = window->level[i];
+            held = window->level[i - 1] < held ? window->level[i - 1] : held;
+            held = window->level[i - 2] < held ? window->level[i - 2] : held;
+            loud = held > loud ? held : loud;
+        }
+    }
+    window->loud = loud;
+    int32_t before = -1, here = window_cut(window, 0);
+    for (int32_t i = 0; i < length; i++) {
+        const int32_t next = i + 1 < length ? window_cut(window, i + 1) : here;
+        window->level[i] = (uint8_t)((before < 0 ? here : before) + 2 * here + next);
+        before = here;
+        here = next;
+    }
+}
+
+static int32_t window_sum(const window_t *window, int32_t from, int32_t to)
+{
+    int32_t sum = 0;
+    for (int32_t i = from; i < to; i++) {
+        sum += window->level[i];
+    }
+    return sum;
+}
+
+/* Level at a position in quarters of a tick, times FINE_LEVEL. */
+static inline int32_t window_at(const window_t *window, int32_t position)
+{
+    const int32_t tick = position / QUARTERS, rest = position % QUARTERS;
+    return window->level[tick] * (QUARTERS - rest) + window->level[tick + 1] * rest;
+}
+
+/* Lays the pulses that begin at tick `at` over each other at a beat. The agreement is the share of the variance within
+ * the pulses that their mean shape explains; their mean levels do not count, since in a room a burst's first pulse is
+ * not yet borne by the echo of those before. */
+static void fold_at(const window_t *window, const pattern_t *pattern, int32_t at, int32_t beat, int32_t ticks,
+                    fold_t *fold)
+{
+    const int32_t pulses = pattern->pulses;
+    int32_t total = 0, squares = 0, between = 0;
+    int64_t within = 0;
+    memset(fold->shape, 0, sizeof fold->shape);
+    for (int32_t k = 0; k < pulses; k++) {
+        const int32_t start = at * QUARTERS + k * beat;
+        int32_t sum = 0;
+        for (int32_t j = 0; j < ticks; j++) {
+            const int32_t level = window_at(window, start + j * QUARTERS);
+            fold->shape[j] = (int16_t)(fold->shape[j] + level);
+            sum += level;
+            squares += level * level;
+        }
+        fold->segment[k] = sum / ticks;
+        total += sum;
+        within += (int64_t)sum * sum;
+    }
+    for (int32_t j = 0; j < ticks; j++) {
+        between += fold->shape[j] * fold->shape[j];
+    }
+    const int64_t explained = (int64_t)between * ticks - (int64_t)total * total;
+    const int64_t variance = ((int64_t)squares * ticks - within) * pulses;
+    fold->beat = beat;
+    fold->ticks = ticks;
+    fold->agreement = variance > 0 ? (int32_t)(explained * 255 / variance) : 0;
+}
+
+/* The beat at which the pulses agree best. All beats are compared over as many ticks: those of the shortest. */
+static void fold_best(const window_t *window, const pattern_t *pattern, int32_t at, fold_t *fold)
+{
+    const int32_t ticks = pattern->beat_search.least / QUARTERS;
+    int32_t best = 0, best_beat = pattern->beat_search.least;
+    for (int32_t beat = pattern->beat_search.least; beat <= pattern->beat_search.most; beat += pattern->beat_coarse) {
+        fold_at(window, pattern, at, beat, ticks, fold);
+        if (fold->agreement > best) {
+            best = fold->agreement;
+            best_beat = beat;
+        }
+    }
+    for (int32_t by = pattern->beat_coarse / 2; by >= 1; by /= 2) {
+        const int32_t middle = best_beat;
+        for (int32_t beat = middle - by; beat <= middle + by; beat += 2 * by) {
+            fold_at(window, pattern, at, beat, ticks, fold);
+            if (fold->agreement > best) {
+                best = fold->agreement;
+                best_beat = beat;
+            }
+        }
+    }
+    fold_at(window, pattern, at, best_beat, best_beat / QUARTERS, fold);
+    fold->agreement = best;
+}
+
+/* Sum of three neighbours of the shape, around its end as well. */
+static int32_t shape_smooth(const fold_t *fold, int32_t j)
+{
+    const int32_t before = j == 0 ? fold->ticks - 1 : j - 1, after = j + 1 == fold->ticks ? 0 : j + 1;
+    return fold->shape[before] + fold->shape[j] + fold->shape[after];
+}
+
+/* Where the shape rises most, in ticks from its start: -ticks/2 .. ticks/2. */
+static int32_t steepest_rise(const fold_t *fold, int32_t over)
+{
+    int32_t most = INT32_MIN, where = 0;
+    for (int32_t j = 0; j < fold->ticks; j++) {
+        int32_t rise = 0;
+        for (int32_t i = 0; i < over; i++) {
+            rise += fold->shape[(j + i) % fold->ticks] - fold->shape[(j + fold->ticks - 2 - i) % fold->ticks];
+        }
+        if (rise > most) {
+            most = rise;
+            where = j;
+        }
+    }
+    return where > fold->ticks / 2 ? where - fold->ticks : where;
+}
+
+/* Whether the shape is one pulse: a beat twice or three times as fast fits the fold as well, but agrees with itself when
+ * it is shifted by a half or a third. */
+static bool is_one_pulse(const fold_t *fold)
+{
+    int32_t mean = 0;
+    for (int32_t j = 0; j < fold->ticks; j++) {
+        mean += fold->shape[j];
+    }
+    mean /= fold->ticks;
+    int64_t own = 0, half = 0, third = 0;
+    for (int32_t j = 0; j < fold->ticks; j++) {
+        const int32_t here = fold->shape[j] - mean;
+        own += here * here;
+        half += here * (fold->shape[(j + fold->ticks / 2) % fold->ticks] - mean);
+        third += here * (fold->shape[(j + fold->ticks / 3) % fold->ticks] - mean);
+    }
+    return half * 10 < own * 8 && third * 10 < own * 8;
+}
+
+/* A pulse's length in ticks: where the level, having been steady, begins to fall. In a room the level falls slowly, so
+ * half of the fall would come too late: the bend is looked for, as the best fit of a steady level followed by a straight
+ * decline down to the shape's floor. */
+static int32_t pulse_length(const fold_t *fold, int32_t *fall_ticks)
+{
+    int32_t floor = INT32_MAX, top = 0;
+    for (int32_t j = 0; j < fold->ticks; j++) {
+        const int32_t level = fold->shape[j];
+        floor = level < floor ? level : floor;
+        top = level > top ? level : top;
+    }
+    int64_t best = INT64_MAX;
+    int32_t best_on = fold->ticks / 2;
+    for (int32_t on = fold->ticks / 4; on <= fold->ticks * 7 / 8; on++) {
+        int32_t steady = 0, count = 0;
+        for (int32_t j = 2; j < on; j++) {
+            steady += fold->shape[j];
+            count++;
+        }
+        steady = count > 0 ? steady / count : top;
+        /* the decline takes from one tick to three quarters of a beat */
+        for (int32_t fall = 1; fall <= fold->ticks * 3 / 4; fall = fall * 2) {
+            int64_t error = 0;
+            for (int32_t j = 2; j < fold->ticks; j++) {
+                int32_t level = steady;
+                if (j >= on) {
+                    level = j - on >= fall ? floor : steady - (steady - floor) * (j - on) / fall;
+                }
+                error += (int64_t)(fold->shape[j] - level) * (fold->shape[j] - level);
+            }
+            if (error < best) {
+                best = error;
+                best_on = on;
+                *fall_ticks = fall;
+            }
+        }
+    }
+    return best_on;
+}
+
+/* Mean level of a group over coarse ticks that lie within [from, to) frames, or the number of those above `level`. */
+static int32_t coarse_above(const hk_cadence_state_t *cadence, size_t group, uint32_t from, uint32_t to, int32_t level)
+{
+    int32_t above = 0;
+    const uint32_t done = cadence->frames / FRAMES_PER_COARSE;
+    for (uint32_t tick = (from + FRAMES_PER_COARSE - 1) / FRAMES_PER_COARSE; (tick + 1) * FRAMES_PER_COARSE <= to; tick++) {
+        if (tick < done && done - tick <= HK_CADENCE_COARSE) {
+            above += cadence->coarse[group][tick % HK_CADENCE_COARSE] > level;
+        }
+    }
+    return above;
+}
+
+/* Below this a moment counts as silent beside a burst's pulses. */
+static int32_t silence_level(const hk_cadence_burst_t *burst)
+{
+    const int32_t below = burst->contrast / 2;
+    return burst->loud - (below > 1 ? below : 1);
+}
+
+static uint32_t frames_of_quarters(const pattern_t *pattern, uint32_t quarters)
+{
+    return quarters * pattern->tick_frames / QUARTERS;
+}
+
+/* From a burst's first onset to the end of its last pulse, in frames. */
+static uint32_t span_frames(const pattern_t *pattern, const hk_cadence_burst_t *burst)
+{
+    return frames_of_quarters(pattern, (uint32_t)(pattern->pulses - 1) * burst->beat) +
+           (uint32_t)burst->on * pattern->tick_frames;
+}
+
+/* Whether two bursts may be of one sounder: one beat, one loudness, one shape. */
+static bool are_bursts_alike(const pattern_t *pattern, const hk_cadence_burst_t *a, const hk_cadence_burst_t *b)
+{
+    const int32_t beats = a->beat + b->beat, beat_difference = a->beat - b->beat, loud_difference = a->loud - b->loud;
+    return a->group == b->group && beat_difference <= pattern->beat_alike && beat_difference >= -pattern->beat_alike &&
+           beats >= pattern->beats.least && beats <= pattern->beats.most &&
+           a->agreement + b->agreement >= 2 * pattern->finding_least && loud_difference <= LOUD_ALIKE &&
+           loud_difference >= -LOUD_ALIKE && a->contrast <= 2 * b->contrast + 1 && b->contrast <= 2 * a->contrast + 1;
+}
+
+/* Whether `later` follows `earlier` as a pattern's period asks; if so, the pause between them in frames. Half a beat is
+ * taken for a pulse's length here: in a room its end is known worse than that. */
+static uint32_t pause_between(const hk_cadence_state_t *cadence, const pattern_t *pattern,
+                              const hk_cadence_burst_t *earlier, const hk_cadence_burst_t *later)
+{
+    const uint32_t span = frames_of_quarters(pattern, (uint32_t)(2 * pattern->pulses - 1) * earlier->beat) / 2;
+    const uint32_t end = earlier->at + span;
+    if (earlier->periods == 0 || end >= later->at || !are_bursts_alike(pattern, earlier, later)) {
+        return 0;
+    }
+    const uint32_t pause = later->at - end;
+    if (pause * FRAME_MS < pattern->pause_ms_least || pause * FRAME_MS > pattern->pause_ms_most) {
+        return 0;
+    }
+    const uint32_t from = end + pattern->grace_ms / FRAME_MS, to = later->at - 2;
+    const int32_t earlier_level = silence_level(earlier), later_level = silence_level(later);
+    const int32_t level = earlier_level < later_level ? earlier_level : later_level;
+    return coarse_above(cadence, later->group, from, to, level) <= pattern->clicks ? pause : 0;
+}
+
+/* Whether another group of bands heard the same burst better and at a beat that is not the pattern's. */
+static bool is_overruled(const hk_cadence_state_t *cadence, size_t p, const hk_cadence_burst_t *burst)
+{
+    const pattern_t *pattern = &PATTERNS[p];
+    const uint32_t near = frames_of_quarters(pattern, burst->beat);
+    for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
+        const hk_cadence_burst_t *other = &cadence->bursts[p][i];
+        if (other->periods > 0 && other->group != burst->group && other->at + near > burst->at &&
+            burst->at + near > other->at && other->agreement > burst->agreement &&
+            (2 * other->beat < pattern->beats.least || 2 * other->beat > pattern->beats.most)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether two entries are one burst, taken for two because its onset was. */
+static bool is_same_burst(const pattern_t *pattern, const hk_cadence_burst_t *a, const hk_cadence_burst_t *b)
+{
+    const uint32_t apart = a->at > b->at ? a->at - b->at : b->at - a->at;
+    return a->periods > 0 && b->periods > 0 && a->group == b->group &&
+           apart < frames_of_quarters(pattern, (uint32_t)b->beat * 3 / 4);
+}
+
+static void remember(hk_cadence_state_t *cadence, size_t p, hk_cadence_burst_t burst)
+{
+    const pattern_t *pattern = &PATTERNS[p];
+    hk_cadence_burst_t *bursts = cadence->bursts[p];
+    burst.periods = 1;
+    /* in the place of the same burst if that agrees less, of an empty one, of one too old, or of the weakest */
+    size_t place = 0;
+    int32_t least = INT32_MAX;
+    for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
+        int32_t worth = bursts[i].agreement;
+        if (is_same_burst(pattern, &bursts[i], &burst)) {
+            if (bursts[i].agreement >= burst.agreement) {
+                return;
+            }
+            worth = -2;
+        } else if (bursts[i].periods == 0 || cadence->frames - bursts[i].at > KEPT_FRAMES) {
+            worth = -1;
+        }
+        if (worth < least) {
+            least = worth;
+            place = i;
+        }
+    }
+    for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
+        const uint32_t pause = pause_between(cadence, pattern, &bursts[i], &burst);
+        if (pause > 0 && bursts[i].periods >= burst.periods && !is_overruled(cadence, p, &bursts[i])) {
+            burst.periods = (uint8_t)(bursts[i].periods < UINT8_MAX ? bursts[i].periods + 1 : UINT8_MAX);
+            burst.pause = (uint16_t)pause;
+        }
+    }
+    bursts[place] = burst;
+}
+
+/* Whether a level rises at tick `at` of a ring more than it does shortly before and after. */
+static bool is_rise(const uint8_t *ring, int32_t size, uint32_t at, int32_t over)
+{
+    int32_t rise[3];
+    for (int32_t shift = -1; shift <= 1; shift++) {
+        int32_t sum = 0;
+        for (int32_t i = 0; i < over; i++) {
+            sum += ring[(at + (uint32_t)(size + shift + i)) % (uint32_t)size];
+            sum -= ring[(at + (uint32_t)(size + shift - 2 - i)) % (uint32_t)size];
+        }
+        rise[shift + 1] = sum;
+    }
+    return rise[1] >= RISE_MIN * over && rise[1] > rise[0] && rise[1] >= rise[2];
+}
+
+/* Looks at the moment that lies just so far back that a burst which began there has been heard to its end. */
+static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, uint32_t last_tick)
+{
+    const pattern_t *pattern = &PATTERNS[p];
+    const int32_t behind = pattern->behind, ahead = pattern->before;
+    const int32_t length = ahead + behind + 1;
+    int32_t size;
+    const uint8_t *ring = ring_of(cadence, pattern, group, &size);
+    if (last_tick < (uint32_t)(length + pattern->rise + 2)) {
+        return;
+    }
+    const uint32_t at_tick = last_tick - (uint32_t)behind;
+    if (!is_rise(ring, size, at_tick, pattern->rise)) {
+        return;
+    }
+    window_t window;
+    window_open(&window, ring, size, last_tick, length, ahead);
+    const int32_t at = ahead;
+    /* what came before must be quieter than what follows, whatever the beat */
+    const int32_t nominal = (pattern->beats.least + pattern->beats.most) / (4 * QUARTERS);
+    const int32_t before = window_sum(&window, 0, at - 2) * QUARTERS / (at - 2);
+    const int32_t body = window_sum(&window, at, at + (pattern->pulses - 1) * nominal) * QUARTERS /
+                         ((pattern->pulses - 1) * nominal);
+    if (body - before < FINE_LEVEL) {
+        return;
+    }
+    fold_t fold;
+    fold_best(&window, pattern, at, &fold);
+    if (fold.agreement < pattern->agreement_least || 2 * fold.beat < pattern->beats.least - 2 * pattern->beat_alike ||
+        2 * fold.beat > pattern->beats.most + 2 * pattern->beat_alike) {
+        return;
+    }
+    int32_t floor = INT32_MAX, top = 0;
+    for (int32_t j = 0; j < fold.ticks; j++) {
+        const int32_t level = shape_smooth(&fold, j);
+        floor = level < floor ? level : floor;
+        top = level > top ? level : top;
+    }
+    const int32_t contrast = (top - floor) / (3 * pattern->pulses); /* times FINE_LEVEL */
+    const int32_t end = at + (pattern->pulses * fold.beat + QUARTERS - 1) / QUARTERS;
+    const int32_t to = end + pattern->after < length ? end + pattern->after : length;
+    const int32_t after = window_sum(&window, end, to) * QUARTERS / (to - end);
+    int32_t least = INT32_MAX, most = 0;
+    for (int32_t k = 1; k < pattern->pulses; k++) {
+        least = fold.segment[k] < least ? fold.segment[k] : least;
+        most = fold.segment[k] > most ? fold.segment[k] : most;
+    }
+    const int32_t last = fold.segment[pattern->pulses - 1];
+    const int32_t slack = FINE_LEVEL / 2;
+    if (contrast < FINE_LEVEL || most - least > contrast / 2 + slack || most - last > contrast / 4 + slack ||
+        most - fold.segment[0] > contrast * 5 / 4 + slack ||
+        fold.segment[0] - before < contrast / 4 || last - after < contrast / 5 || !is_one_pulse(&fold)) {
+        return;
+    }
+    const int32_t silence = floor / (3 * pattern->pulses) + contrast * 3 / 10 + FINE_LEVEL;
+    const int32_t rise = (window_sum(&window, at, at + pattern->rise) -
+                          window_sum(&window, at - 1 - pattern->rise, at - 1)) * QUARTERS / pattern->rise;
+    for (int32_t from = at - 2 - SILENCE_TICKS; from >= 0; from -= SILENCE_TICKS) {
+        if (window_sum(&window, from, from + SILENCE_TICKS) * QUARTERS / SILENCE_TICKS > silence) {
+            return;
+        }
+    }
+    if (rise < contrast / 8) {
+        return;
+    }
+    /* the first onset may have been taken for one somewhat beside it; from burst to burst, the shape's own is the same */
+    int32_t late = steepest_rise(&fold, pattern->rise);
+    if (late > pattern->late || late < -pattern->late) {
+        if (!pattern->is_late_allowed) {
+            return;
+        }
+        late = 0;
+    }
+    int32_t fall = 0;
+    const int32_t on = pulse_length(&fold, &fall);
+    const range_t *range = fall == 1 ? &pattern->on_dry : &pattern->on;
+    if (on < range->least || on > range->most) {
+        return;
+    }
+    const int32_t loud = window.loud - RANGE + (top / (3 * pattern->pulses) + FINE_LEVEL / 2) / FINE_LEVEL;
+    remember(cadence, p,
+             (hk_cadence_burst_t){
+                 .at = (at_tick + (uint32_t)late) * pattern->tick_frames,
+                 .beat = (uint16_t)fold.beat,
+                 .on = (uint8_t)on,
+                 .group = (uint8_t)group,
+                 .agreement = (uint8_t)(fold.agreement > UINT8_MAX ? UINT8_MAX : fold.agreement),
+                 .loud = (uint8_t)(loud < 0 ? 0 : loud),
+                 .contrast = (uint8_t)((contrast + FINE_LEVEL / 2) / FINE_LEVEL),
+             });
+}
+
 void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2])
 {
+    const uint32_t frame = cadence->frames;
     for (size_t g = 0; g < HK_CADENCE_GROUPS; g++) {
-        int32_t strongest = 0;
-        for (size_t b = GROUPS[g].first_band; b <= GROUPS[g].last_band; b++) {
-            int32_t both = (int32_t)frames[0].log_mel_q8[b] + frames[1].log_mel_q8[b];
-            strongest = both > strongest ? both : strongest;
+        int32_t sum = 0;
+        for (size_t n = 0; n < 2; n++) {
+            int32_t strongest = 0;
+            for (size_t b = GROUPS[g].first_band; b <= GROUPS[g].last_band; b++) {
+                strongest = frames[n].log_mel_q8[b] > strongest ? frames[n].log_mel_q8[b] : strongest;
+            }
+            /* quarters: 0..200 for log2 energies of 0..50 */
+            const int32_t level = (strongest + 32) >> 6;
+            cadence->fine[g][(frame + n) % HK_CADENCE_FINE] = (uint8_t)(level > UINT8_MAX ? UINT8_MAX : level);
+            sum += level > UINT8_MAX ? UINT8_MAX : level;
         }
-        /* mean of two Q8 values, in quarters: 0..200 for log2 energies of 0..50 */
-        int32_t level = (strongest + 64) >> 7;
-        cadence->level[g][cadence->next] = (uint8_t)(level > UINT8_MAX ? UINT8_MAX : level);
+        cadence->medium[g][frame / 2 % HK_CADENCE_MEDIUM] = (uint8_t)((sum + 1) / 2);
+        cadence->coarse_sum[g] = (uint16_t)(cadence->coarse_sum[g] + sum);
+        if ((frame + 2) % FRAMES_PER_COARSE == 0) {
+            cadence->coarse[g][frame / FRAMES_PER_COARSE % HK_CADENCE_COARSE] =
+                (uint8_t)(cadence->coarse_sum[g] / FRAMES_PER_COARSE);
+            cadence->coarse_sum[g] = 0;
+        }
     }
     for (size_t b = 0; b < HK_MEL_BANDS; b++) {
         const int32_t mean = cadence->mean_q8[b];
         const int32_t both = ((int32_t)frames[0].log_mel_q8[b] + frames[1].log_mel_q8[b]) / 2;
         cadence->mean_q8[b] = (int16_t)(mean + (both - mean + (1 << (MEAN_SHIFT - 1))) / (1 << MEAN_SHIFT));
     }
-    cadence->next = (uint16_t)((cadence->next + 1) % STEPS);
+    cadence->frames += 2;
+    for (size_t g = 0; g < HK_CADENCE_GROUPS; g++) {
+        look_for_burst(cadence, 0, g, frame / 2);
+        look_for_burst(cadence, 1, g, frame);
+        look_for_burst(cadence, 1, g, frame + 1);
+    }
+}
+
+/* The best that the remembered bursts of a pattern prove now. */
+static void weigh_bursts(const hk_cadence_state_t *cadence, size_t p, hk_cadence_evidence_t *best)
+{
+    const pattern_t *pattern = &PATTERNS[p];
+    for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
+        const hk_cadence_burst_t *burst = &cadence->bursts[p][i];
+        if (burst->periods == 0 || is_overruled(cadence, p, burst)) {
+            continue;
+        }
+        const uint32_t span = span_frames(pattern, burst), age = cadence->frames - burst->at;
+        /* known until the next burst would have been heard to its end */
+        if (age > 2 * span + pattern->pause_ms_most / FRAME_MS + 100) {
+            continue;
+        }
+        if (burst->periods == 1) {
+            const uint32_t quiet = span + pattern->hint_quiet_ms / FRAME_MS;
+            if (burst->agreement < pattern->hint_least || age < quiet || 2 * burst->beat < pattern->beats.least ||
+                2 * burst->beat > pattern->beats.most ||
+                coarse_above(cadence, burst->group, burst->at + span + 20, burst->at + quiet, silence_level(burst)) > 1) {
+                continue;
+            }
+        }
+        if (burst->periods < best->periods || (burst->periods == best->periods && burst->agreement <= best->confidence)) {
+            continue;
+        }
+        const uint32_t on_ms = (uint32_t)burst->on * pattern->tick_frames * FRAME_MS;
+        *best = (hk_cadence_evidence_t){
+            .on_ms = (uint16_t)on_ms,
+            .off_ms = (uint16_t)(frames_of_quarters(pattern, burst->beat * FRAME_MS) - on_ms),
+            .pause_ms = (uint16_t)(burst->pause * FRAME_MS),
+            .kind = pattern->kind,
+            .periods = burst->periods,
+            .confidence = burst->agreement,
+        };
+    }
 }
 
 /* Whether a steady tone has been sounding in group `g`. */
@@ -144,399 +623,35 @@ static bool is_tonal(const hk_cadence_state_t *cadence, size_t g)
     return false;
 }
 
-/* Lays group `g` out in order, cut to RANGE below its loud level. False if its level hardly varies. */
-static bool line_open(line_t *line, const hk_cadence_state_t *cadence, size_t g)
-{
-    const uint8_t *ring = cadence->level[g];
-    uint16_t histogram[UINT8_MAX + 1] = { 0 };
-    for (size_t i = 0; i < STEPS; i++) {
-        histogram[ring[i]]++;
-    }
-    int32_t loud = UINT8_MAX;
-    for (size_t louder = histogram[UINT8_MAX]; loud > 0 && louder <= STEPS / LOUDER_STEPS_DIVISOR;) {
-        loud--;
-        louder += histogram[loud];
-    }
-    int32_t least = RANGE;
-    line->prefix[0] = 0;
-    for (size_t i = 0; i < STEPS; i++) {
-        int32_t level = ring[(cadence->next + i) % STEPS] - (loud - RANGE);
-        level = level < 0 ? 0 : (level > RANGE ? RANGE : level);
-        least = level < least ? level : least;
-        line->level[i] = (uint8_t)level;
-        line->prefix[i + 1] = (uint16_t)(line->prefix[i] + level);
-    }
-    return RANGE - least >= SPREAD_MIN;
-}
-
-/* Sum of the level over [0, tick), in level x ticks. */
-static inline int32_t line_sum(const line_t *line, int32_t tick)
-{
-    const uint32_t step = (uint32_t)tick / TICKS_PER_STEP;
-    const int32_t rest = tick - (int32_t)step * TICKS_PER_STEP;
-    const int32_t whole = line->prefix[step] * TICKS_PER_STEP;
-    return rest == 0 ? whole : whole + line->level[step] * rest;
-}
-
-/* Mean level over [from, to), times 16; what lies outside the history is left out, and all of it outside is 0. */
-static int32_t line_mean16(const line_t *line, int32_t from, int32_t to)
-{
-    from = from < 0 ? 0 : from;
-    to = to > TICKS ? TICKS : to;
-    return from >= to ? 0 : (line_sum(line, to) - line_sum(line, from)) * 16 / (to - from);
-}
-
-/* Loudest block in [from, to), times 16. */
-static int32_t line_loudest16(const line_t *line, int32_t from, int32_t to, int32_t block)
-{
-    int32_t loudest = 0;
-    to = to > TICKS ? TICKS : to;
-    for (from = from < 0 ? 0 : from; from + block / 2 < to; from += block) {
-        const int32_t end = from + block > to ? to : from + block;
-        const int32_t mean = line_mean16(line, from, end);
-        loudest = mean > loudest ? mean : loudest;
-    }
-    return loudest;
-}
-
-/* By how much the weakest pulse of a burst stands above the loudest gap in it and beside it, times 16. Gives up, with
- * a value below `least`, as soon as it must be less than that. */
-static int32_t burst_contrast16(const line_t *line, const pattern_t *pattern, int32_t at, int32_t beat, int32_t on,
-                                int32_t least)
-{
-    int32_t gap = line_mean16(line, at - (beat - on), at);
-    int32_t pulse = INT32_MAX;
-    for (int32_t k = 0; k < pattern->pulses; k++, at += beat) {
-        const int32_t this_pulse = line_mean16(line, at, at + on);
-        const int32_t this_gap = line_mean16(line, at + on, at + beat);
-        pulse = this_pulse < pulse ? this_pulse : pulse;
-        gap = this_gap > gap ? this_gap : gap;
-        if (pulse - gap < least) {
-            break;
-        }
-    }
-    return pulse - gap;
-}
-
-/* Whether the level rises at a step: a burst begins with its first pulse after a silence. Spares nine tenths of the
- * search. */
-static bool is_rise(const line_t *line, int32_t step)
-{
-    if (step < RISE_STEPS || step + RISE_STEPS > STEPS) {
-        return false;
-    }
-    const int32_t before = line->prefix[step] - line->prefix[step - RISE_STEPS];
-    return line->prefix[step + RISE_STEPS] - line->prefix[step] - before >= RISE_STEPS * RISE_MIN;
-}
-
-/* For each step, how well a burst begins there. */
-static void find_bursts(line_t *line, const pattern_t *pattern)
-{
-    memset(line->burst, NO_BURST, sizeof line->burst);
-    for (int32_t step = 0; step < STEPS; step += pattern->phase_steps) {
-        int32_t best = CONTRAST_MIN * 16;
-        if (!is_rise(line, step)) {
-            continue;
-        }
-        for (uint8_t b = 0; b < 3; b++) {
-            for (uint8_t w = 0; w < 2; w++) {
-                const int32_t beat = pattern->coarse_beat[b], on = pattern->coarse_on[w];
-                const int32_t at = step * TICKS_PER_STEP;
-                /* heard to its end, and far enough on to know that no further pulse follows */
-                if (at + (pattern->pulses - 1) * beat + on + pattern->after > TICKS) {
-                    continue;
-                }
-                const int32_t contrast = burst_contrast16(line, pattern, at, beat, on, best);
-                if (contrast >= best) {
-                    best = contrast;
-                    line->burst[step] = (int8_t)(contrast / 4);
-                    line->shape[step] = (uint8_t)(b * 2 + w);
-                }
-            }
-        }
-    }
-}
-
-/* What a fit says about the history: sums over its pulses, over the gaps between them and over what should be silent. */
-typedef struct {
-    int32_t on_sum, on_ticks;
-    int32_t gap_sum, gap_ticks;
-    int32_t all_sum, all_ticks;
-    int32_t from, to;
-} sums_t;
-
-static sums_t fit_sums(const line_t *line, const pattern_t *pattern, const fit_t *fit)
-{
-    sums_t sums = { 0 };
-    const int32_t span = (pattern->pulses - 1) * fit->beat + fit->on;
-    const int32_t first = fit->at[0] < 0 ? fit->at[1] : fit->at[0];
-    const int32_t from = first - pattern->before, to = fit->at[1] + span + pattern->after;
-    sums.from = from < 0 ? 0 : from;
-    sums.to = to > TICKS ? TICKS : to;
-    sums.all_sum = line_sum(line, sums.to) - line_sum(line, sums.from);
-    sums.all_ticks = sums.to - sums.from;
-    for (size_t burst = fit->at[0] < 0 ? 1U : 0U; burst < 2; burst++) {
-        int32_t on_sum = 0;
-        for (int32_t k = 0; k < pattern->pulses; k++) {
-            const int32_t at = fit->at[burst] + k * fit->beat;
-            on_sum += line_sum(line, at + fit->on) - line_sum(line, at);
-        }
-        sums.on_sum += on_sum;
-        sums.on_ticks += pattern->pulses * fit->on;
-        sums.gap_sum += line_sum(line, fit->at[burst] + span) - line_sum(line, fit->at[burst]) - on_sum;
-        sums.gap_ticks += span - pattern->pulses * fit->on;
-    }
-    return sums;
-}
-
-/* The energy (squared level x ticks, times 16) that a template of three levels explains: pulses, the gaps between them,
- * silence. Least squares choose the fit that makes it largest. In a room that rings, the gaps of T4 are far from
- * silent: with two levels, the best fit would count them as sound. */
-static int64_t fit_explained(const sums_t *sums)
-{
-    const int64_t on = sums->on_sum, gap = sums->gap_sum, all = sums->all_sum, rest = all - on - gap;
-    const int32_t rest_ticks = sums->all_ticks - sums->on_ticks - sums->gap_ticks;
-    if (on * sums->gap_ticks <= gap * sums->on_ticks || on * rest_ticks <= rest * sums->on_ticks) {
-        return 0;
-    }
-    return 16 * on * on / sums->on_ticks + 16 * gap * gap / sums->gap_ticks + 16 * rest * rest / rest_ticks -
-           16 * all * all / sums->all_ticks;
-}
-
-static bool is_within(int32_t value, range_t range)
-{
-    return value >= range.least && value <= range.most;
-}
-
-static int32_t fit_pause(const pattern_t *pattern, const fit_t *fit)
-{
-    return fit->at[1] - fit->at[0] - (pattern->pulses - 1) * fit->beat;
-}
-
-static bool fit_is_possible(const pattern_t *pattern, const fit_t *fit)
-{
-    const int32_t span = (pattern->pulses - 1) * fit->beat;
-    return is_within(fit->beat, pattern->beat_wide) && is_within(fit->on, pattern->on_wide) && fit->on < fit->beat &&
-           fit->at[1] >= 0 && fit->at[1] + span + fit->on <= TICKS &&
-           (fit->at[0] < 0 || is_within(fit_pause(pattern, fit), pattern->pause_wide));
-}
-
-static bool fit_is_accepted(const pattern_t *pattern, const fit_t *fit)
-{
-    const bool has_two = fit->at[0] >= 0;
-    const int32_t end = fit->at[1] + (pattern->pulses - 1) * fit->beat + fit->on;
-    /* what came just before and after must have been heard as well: there may be one more pulse to the burst */
-    return is_within(fit->beat, pattern->beat) && is_within(fit->on, pattern->on) &&
-           fit->at[has_two ? 0 : 1] >= pattern->before / 2 && end + pattern->after <= TICKS &&
-           (!has_two || is_within(fit_pause(pattern, fit), pattern->pause));
-}
-
-/* Ways in which a fit is moved. Beat and length change about a burst's middle as well as about its start: else the
- * onsets would have to follow in moves of their own, each of which by itself makes the fit worse. */
-static const fit_t MOVES[] = {
-    { .at = { 1, 1 } },
-    { .at = { 1, 0 } },
-    { .at = { 0, 1 } },
-    { .beat = 1 },
-    { .at = { -1, -1 }, .beat = 1 },
-    { .at = { -2, -2 }, .beat = 1 },
-    { .on = 1 },
-    { .at = { -1, -1 }, .on = 1 },
-    { .at = { -1, -1 }, .on = 2 },
-    { .at = { -1, -1 }, .beat = 1, .on = -1 },
-};
-
-/* Moves the fit in ever smaller steps while more is explained. Returns what is explained in the end. */
-static int64_t fit_refine(const line_t *line, const pattern_t *pattern, fit_t *fit)
-{
-    sums_t sums = fit_sums(line, pattern, fit);
-    int64_t best = fit_explained(&sums);
-    const bool has_two = fit->at[0] >= 0;
-    for (int32_t size = 8; size >= 1; size /= 2) {
-        bool is_better = true;
-        for (int32_t round = 0; is_better && round < 6; round++) {
-            is_better = false;
-            for (size_t m = 0; m < sizeof MOVES / sizeof MOVES[0]; m++) {
-                for (int32_t by = -size; by <= size; by += 2 * size) {
-                    fit_t moved = *fit;
-                    moved.at[0] += has_two ? by * MOVES[m].at[0] : 0;
-                    moved.at[1] += by * MOVES[m].at[1];
-                    moved.beat += by * MOVES[m].beat;
-                    moved.on += by * MOVES[m].on;
-                    if ((has_two && moved.at[0] < 0) || !fit_is_possible(pattern, &moved)) {
-                        continue;
-                    }
-                    sums = fit_sums(line, pattern, &moved);
-                    const int64_t explained = fit_explained(&sums);
-                    if (explained > best) {
-                        best = explained;
-                        *fit = moved;
-                        is_better = true;
-                    }
-                }
-            }
-        }
-    }
-    return best;
-}
-
-/* The weakest pulse against the loudest moment of the silences that the pattern demands, times 16. */
-static int32_t fit_contrast16(const line_t *line, const pattern_t *pattern, const fit_t *fit)
-{
-    const int32_t span = (pattern->pulses - 1) * fit->beat + fit->on;
-    const bool has_two = fit->at[0] >= 0;
-    int32_t contrast = burst_contrast16(line, pattern, fit->at[1], fit->beat, fit->on, INT32_MIN);
-    if (has_two) {
-        const int32_t earlier = burst_contrast16(line, pattern, fit->at[0], fit->beat, fit->on, INT32_MIN);
-        contrast = earlier < contrast ? earlier : contrast;
-    }
-    int32_t pulse = INT32_MAX;
-    for (size_t burst = has_two ? 0U : 1U; burst < 2; burst++) {
-        for (int32_t k = 0; k < pattern->pulses; k++) {
-            const int32_t at = fit->at[burst] + k * fit->beat;
-            const int32_t mean = line_mean16(line, at, at + fit->on);
-            pulse = mean < pulse ? mean : pulse;
-        }
-    }
-    /* an echo may ring into the silence: a tenth of a second of grace after a burst */
-    const int32_t grace = 20;
-    const int32_t first = has_two ? fit->at[0] : fit->at[1];
-    const int32_t quiet = has_two ? pattern->pause.least - pattern->on.most : pattern->quiet_after;
-    int32_t silence = line_loudest16(line, first - pattern->before, first - 4, pattern->block);
-    const int32_t end = fit->at[1] + span;
-    int32_t loudest = line_loudest16(line, end + grace, end + quiet, pattern->block);
-    silence = loudest > silence ? loudest : silence;
-    if (has_two) {
-        loudest = line_loudest16(line, fit->at[0] + span + grace, fit->at[1] - 4, pattern->block);
-        silence = loudest > silence ? loudest : silence;
-    }
-    return pulse - silence < contrast ? pulse - silence : contrast;
-}
-
-/* Share of the history's variance within the fit that the template explains, as a correlation of 0..255. */
-static uint8_t fit_correlation(const line_t *line, const pattern_t *pattern, const fit_t *fit, int64_t explained)
-{
-    const sums_t sums = fit_sums(line, pattern, fit);
-    int64_t squares = 0;
-    for (int32_t step = sums.from / TICKS_PER_STEP; step < sums.to / TICKS_PER_STEP; step++) {
-        squares += (int64_t)line->level[step] * line->level[step] * TICKS_PER_STEP;
-    }
-    const int64_t variance = squares - (int64_t)sums.all_sum * sums.all_sum / sums.all_ticks;
-    if (variance <= 0) {
-        return 0;
-    }
-    /* square root of the share, bit by bit */
-    const int64_t share = explained * 255 * 255 / (16 * variance);
-    int64_t root = 0;
-    for (int64_t bit = 128; bit > 0; bit /= 2) {
-        if ((root + bit) * (root + bit) <= share) {
-            root += bit;
-        }
-    }
-    return (uint8_t)root;
-}
-
-static void take_if_better(const line_t *line, const pattern_t *pattern, fit_t fit, hk_cadence_evidence_t *best)
-{
-    const int64_t explained = fit_refine(line, pattern, &fit);
-    if (!fit_is_accepted(pattern, &fit) || fit_contrast16(line, pattern, &fit) < CONTRAST_MIN * 16) {
-        return;
-    }
-    const bool has_two = fit.at[0] >= 0;
-    const uint8_t periods = has_two ? 2 : 1;
-    const uint8_t confidence = fit_correlation(line, pattern, &fit, explained);
-    if (confidence < (has_two ? FINDING_CORRELATION_MIN : HINT_CORRELATION_MIN)) {
-        return;
-    }
-    if (periods < best->periods || (periods == best->periods && confidence <= best->confidence)) {
-        return;
-    }
-    const int32_t pause = has_two ? fit_pause(pattern, &fit) - fit.on : 0;
-    *best = (hk_cadence_evidence_t){
-        .on_ms = (uint16_t)(fit.on * TICK_MS),
-        .off_ms = (uint16_t)((fit.beat - fit.on) * TICK_MS),
-        .pause_ms = (uint16_t)(pause * TICK_MS),
-        .kind = pattern->kind,
-        .periods = periods,
-        .confidence = confidence,
-    };
-}
-
-static fit_t fit_at(const line_t *line, const pattern_t *pattern, int32_t earlier_step, int32_t later_step)
-{
-    const uint8_t shape = line->shape[later_step];
-    return (fit_t){
-        .at = { earlier_step < 0 ? -1 : earlier_step * TICKS_PER_STEP, later_step * TICKS_PER_STEP },
-        .beat = pattern->coarse_beat[shape / 2],
-        .on = pattern->coarse_on[shape % 2],
-    };
-}
-
-/* The best pair of bursts a period apart, and failing that the best single burst with silence after it. */
-static void find_pattern(line_t *line, const pattern_t *pattern, hk_cadence_evidence_t *best)
-{
-    find_bursts(line, pattern);
-    const int32_t gaps = pattern->pulses - 1;
-    const int32_t nearest = (gaps * pattern->beat.least + pattern->pause.least) / TICKS_PER_STEP;
-    const int32_t farthest = (gaps * pattern->beat.most + pattern->pause.most) / TICKS_PER_STEP;
-    int32_t best_sum = 0, best_single = 0, earlier = -1, later = -1, single = -1;
-    for (int32_t step = 0; step < STEPS; step++) {
-        if (line->burst[step] == NO_BURST) {
-            continue;
-        }
-        const int32_t end = step * TICKS_PER_STEP + gaps * pattern->coarse_beat[2] + pattern->coarse_on[1];
-        if (line->burst[step] > best_single && end + pattern->quiet_after <= TICKS) {
-            best_single = line->burst[step];
-            single = step;
-        }
-        for (int32_t before = step - farthest; before <= step - nearest; before++) {
-            if (before < 0 || line->burst[before] == NO_BURST) {
-                continue;
-            }
-            const int32_t sum = line->burst[before] + line->burst[step];
-            if (sum > best_sum) {
-                best_sum = sum;
-                earlier = before;
-                later = step;
-            }
-        }
-    }
-    if (later >= 0) {
-        take_if_better(line, pattern, fit_at(line, pattern, earlier, later), best);
-    }
-    if (best->periods < 2 && single >= 0) {
-        take_if_better(line, pattern, fit_at(line, pattern, -1, single), best);
-    }
-}
-
-/* On and off times of a line, cut at half its range, with hysteresis; the latest RUNS pulses. */
+/* On and off times of the medium history, cut at half its range, with hysteresis; the latest RUNS pulses. */
 #define RUNS 8
 typedef struct {
-    int32_t onset[RUNS]; /* steps, oldest first */
+    int32_t onset[RUNS]; /* ticks, oldest first */
     int32_t on[RUNS];
     int32_t count;
-    int32_t loud_steps;  /* of the latest CONTINUOUS_STEPS */
-    int32_t longest_gap; /* in the latest CONTINUOUS_STEPS */
+    int32_t loud_ticks;  /* of the latest CONTINUOUS_TICKS */
+    int32_t longest_gap; /* in the latest CONTINUOUS_TICKS */
 } runs_t;
 
-#define CONTINUOUS_STEPS 150 /* 3 s */
-#define CONTINUOUS_LOUD_STEPS 112
-#define CONTINUOUS_GAP_STEPS 6
-#define PULSE_STEPS_MIN 3 /* shorter ones are clicks */
+#define MEDIUM_MS 20
+#define CONTINUOUS_TICKS 150 /* 3 s */
+#define CONTINUOUS_LOUD_TICKS 112
+#define CONTINUOUS_GAP_TICKS 6
+#define PULSE_TICKS_MIN 3 /* shorter ones are clicks */
 #define RISE_LEVEL 13
 #define FALL_LEVEL 8
 
-static void find_runs(const line_t *line, runs_t *runs)
+static void find_runs(const window_t *window, runs_t *runs)
 {
     bool is_on = false;
     int32_t onset = 0, gap = 0;
     memset(runs, 0, sizeof *runs);
-    for (int32_t step = 0; step < STEPS; step++) {
-        const int32_t level = line->level[step];
+    for (int32_t tick = 0; tick < window->length; tick++) {
+        const int32_t level = window->level[tick] / SMOOTHED;
         const bool was_on = is_on;
         is_on = level >= (was_on ? FALL_LEVEL : RISE_LEVEL);
         if (is_on && !was_on) {
-            onset = step;
+            onset = tick;
         }
         if (was_on && !is_on && onset > 0) { /* a pulse that was on already when the history began has no length */
             if (runs->count == RUNS) {
@@ -545,18 +660,18 @@ static void find_runs(const line_t *line, runs_t *runs)
                 runs->count--;
             }
             runs->onset[runs->count] = onset;
-            runs->on[runs->count] = step - onset;
+            runs->on[runs->count] = tick - onset;
             runs->count++;
         }
-        if (step >= STEPS - CONTINUOUS_STEPS) {
-            runs->loud_steps += is_on;
+        if (tick >= window->length - CONTINUOUS_TICKS) {
+            runs->loud_ticks += is_on;
             gap = is_on ? 0 : gap + 1;
             runs->longest_gap = gap > runs->longest_gap ? gap : runs->longest_gap;
         }
     }
 }
 
-/* a and b within a quarter of each other, give or take a step */
+/* a and b within a quarter of each other, give or take a tick */
 static bool are_alike(int32_t a, int32_t b)
 {
     const int32_t difference = a > b ? a - b : b - a;
@@ -564,14 +679,12 @@ static bool are_alike(int32_t a, int32_t b)
 }
 
 /* Whether a beat could still turn out to be the first burst of a pattern of the standards. */
-static bool is_begun_pattern(int32_t pulses, int32_t beat_steps, int32_t on_steps)
+static bool is_begun_pattern(int32_t pulses, int32_t beat_ticks)
 {
-    for (size_t p = 0; p < PATTERN_COUNT; p++) {
+    for (size_t p = 0; p < HK_CADENCE_PATTERNS; p++) {
         const pattern_t *pattern = &PATTERNS[p];
-        const int32_t beat = beat_steps * TICKS_PER_STEP, on = on_steps * TICKS_PER_STEP;
-        const int32_t slack = TICKS_PER_STEP;
-        if (pulses <= pattern->pulses && beat >= pattern->beat.least - slack && beat <= pattern->beat.most + slack &&
-            on >= pattern->on.least - slack && on <= pattern->on.most + slack) {
+        const int32_t beats = 2 * beat_ticks * 2 * QUARTERS / pattern->tick_frames, slack = 4 * QUARTERS;
+        if (pulses <= pattern->pulses && beats >= pattern->beats.least - slack && beats <= pattern->beats.most + slack) {
             return true;
         }
     }
@@ -579,22 +692,25 @@ static bool is_begun_pattern(int32_t pulses, int32_t beat_steps, int32_t on_step
 }
 
 /* A tone without gaps, or a sound that beats evenly: the latest pulses, at least three, of one length and distance. */
-static void find_other(const line_t *line, bool has_tone, hk_cadence_evidence_t *best)
+static void find_other(const hk_cadence_state_t *cadence, size_t group, hk_cadence_evidence_t *best)
 {
+    window_t window;
     runs_t runs;
-    find_runs(line, &runs);
-    if (has_tone && runs.loud_steps >= CONTINUOUS_LOUD_STEPS &&
-        runs.longest_gap <= CONTINUOUS_GAP_STEPS) {
+    window_open(&window, cadence->medium[group], HK_CADENCE_MEDIUM,
+                cadence->frames / 2 + HK_CADENCE_MEDIUM - 1, HK_CADENCE_MEDIUM, 0);
+    find_runs(&window, &runs);
+    if (runs.loud_ticks >= CONTINUOUS_LOUD_TICKS && runs.longest_gap <= CONTINUOUS_GAP_TICKS &&
+        is_tonal(cadence, group)) {
         *best = (hk_cadence_evidence_t){
             .kind = HK_CADENCE_CONTINUOUS,
-            .on_ms = (uint16_t)(runs.loud_steps * TICKS_PER_STEP * TICK_MS),
+            .on_ms = (uint16_t)(runs.loud_ticks * MEDIUM_MS),
             .periods = 1,
-            .confidence = (uint8_t)(runs.loud_steps * 255 / CONTINUOUS_STEPS),
+            .confidence = (uint8_t)(runs.loud_ticks * 255 / CONTINUOUS_TICKS),
         };
         return;
     }
     int32_t last = runs.count - 1, pulses = 1;
-    if (last < 2 || runs.on[last] < PULSE_STEPS_MIN) {
+    if (last < 2 || runs.on[last] < PULSE_TICKS_MIN) {
         return;
     }
     const int32_t beat = runs.onset[last] - runs.onset[last - 1];
@@ -602,12 +718,12 @@ static void find_other(const line_t *line, bool has_tone, hk_cadence_evidence_t 
            are_alike(runs.onset[last - pulses + 1] - runs.onset[last - pulses], beat)) {
         pulses++;
     }
-    if (pulses < 3 || is_begun_pattern(pulses, beat, runs.on[last])) {
+    if (pulses < 3 || is_begun_pattern(pulses, beat)) {
         return;
     }
     *best = (hk_cadence_evidence_t){
-        .on_ms = (uint16_t)(runs.on[last] * TICKS_PER_STEP * TICK_MS),
-        .off_ms = (uint16_t)((beat - runs.on[last]) * TICKS_PER_STEP * TICK_MS),
+        .on_ms = (uint16_t)(runs.on[last] * MEDIUM_MS),
+        .off_ms = (uint16_t)((beat - runs.on[last]) * MEDIUM_MS),
         .kind = HK_CADENCE_OTHER,
         .periods = (uint8_t)(pulses - 1),
         .confidence = (uint8_t)(255 * pulses / (pulses + 1)),
@@ -616,19 +732,17 @@ static void find_other(const line_t *line, bool has_tone, hk_cadence_evidence_t 
 
 void hk_cadence_analyze(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out)
 {
-    line_t line;
     hk_cadence_evidence_t standard = { .kind = HK_CADENCE_NONE }, other = { .kind = HK_CADENCE_NONE };
-    for (size_t g = 0; g < HK_CADENCE_GROUPS; g++) {
-        const bool is_varied = line_open(&line, cadence, g);
-        for (size_t p = 0; is_varied && p < PATTERN_COUNT; p++) {
-            find_pattern(&line, &PATTERNS[p], &standard);
-        }
+    for (size_t p = 0; p < HK_CADENCE_PATTERNS; p++) {
+        weigh_bursts(cadence, p, &standard);
+    }
+    for (size_t g = 0; standard.kind == HK_CADENCE_NONE && g < HK_CADENCE_GROUPS; g++) {
         hk_cadence_evidence_t here = { .kind = HK_CADENCE_NONE };
-        find_other(&line, is_tonal(cadence, g), &here);
+        find_other(cadence, g, &here);
+        /* a tone without gaps tells more than a beat in another group of bands */
         if (here.kind > other.kind || (here.kind == other.kind && here.confidence > other.confidence)) {
             other = here;
         }
     }
-    /* a tone without gaps tells more than a beat in another group of bands */
     *out = standard.kind != HK_CADENCE_NONE ? standard : other;
 }

@@ -244,7 +244,7 @@ static void weigh_evidence(hk_tracker_t *tracker)
     if (is_finding(&tracker->evidence)) {
         tracker->finding_steps += interval;
         tracker->unproven_steps += interval;
-        if (tracker->unproven_steps <= HK_CADENCE_HISTORY_STEPS) {
+        if (tracker->unproven_steps <= 10) {
             return;
         }
     } else if (now.kind == HK_CADENCE_NONE && names_an_alarm(&tracker->evidence)) {
