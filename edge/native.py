@@ -364,7 +364,41 @@ class _CEvent(ctypes.Structure):
     )
 
 
+class _CEvidence(ctypes.Structure):
+    _fields_ = (
+        *((name, c_uint16) for name in ("on_ms", "off_ms", "pause_ms")),
+        *((name, c_uint8) for name in ("kind", "periods", "confidence")),
+    )
+
+
+class _CAlarmParams(ctypes.Structure):
+    _fields_ = (
+        ("proven_percent", c_uint8),
+        ("sure_scores", c_uint8 * 3),
+        ("lone_duration_ms", c_uint16),
+        ("persistent_ms", c_uint16),
+    )
+
+
+@dataclass(frozen=True)
+class AlarmEvidence:
+    """What an alarm must show besides its score, as `hk_tracker.h` explains it; the defaults are the device's.
+
+    Attributes:
+        proven_percent: with two periods of T3 or T4, this share of the threshold suffices, 1 to 100.
+        sure_scores: peaks for low, normal and high sensitivity that need no more evidence; 255: hardly any does.
+        lone_duration_ms: time above the threshold that stands for a cadence; 0 asks for none.
+        persistent_ms: an alarm that has gone on for so long needs no more evidence.
+    """
+
+    proven_percent: int = 60
+    sure_scores: tuple[int, int, int] = (255, 255, 255)
+    lone_duration_ms: int = 5000
+    persistent_ms: int = 30000
+
+
 _EVENTS_PER_STEP_MAX = 9
+_LEVEL_MAX = 100
 _STEPS_PER_CALL = 500  # bounds the memory that events are written to
 
 _CADENCES = {value: name for name, value in schema.values("cadence").items()}
@@ -413,6 +447,9 @@ class Detector:
             "hk_library_trunk_hash": (POINTER(c_uint8), []),
             "hk_library_trunk_outputs": (c_size_t, []),
             "hk_library_listener_take_head": (c_int, [c_void_p, c_void_p, c_size_t]),
+            "hk_library_listener_set_event_level": (c_int, [c_void_p, c_uint8, c_int, c_uint8]),
+            "hk_library_listener_set_alarm_params": (c_int, [c_void_p, POINTER(_CAlarmParams)]),
+            "hk_library_listener_cadence": (None, [c_void_p, POINTER(_CEvidence)]),
             "hk_library_listener_run": (c_size_t, [c_void_p, c_void_p, c_size_t, *[c_void_p] * 4]),
             "hk_error_text": (ctypes.c_char_p, [c_int]),
         }
@@ -446,8 +483,45 @@ class Detector:
         """Arm (nobody is at home: events that are armed-only are reported too) or disarm."""
         self._library.hk_library_listener_set_armed(self._state.address, is_armed)
 
-    def set_event(self, name: str, is_enabled: bool, sensitivity: str = "normal") -> None:
-        """Choose whether an event is reported, and how easily; raises HarkenError for an unknown name or level."""
+    @property
+    def cadence(self) -> Cadence:
+        """The cadence evidence of the sound under way, after the last step."""
+        found = _CEvidence()
+        self._library.hk_library_listener_cadence(self._state.address, byref(found))
+        times_ms = {name: getattr(found, name) for name in ("on_ms", "off_ms", "pause_ms")}
+        return Cadence(_CADENCES[found.kind], found.periods, confidence=found.confidence, **times_ms)
+
+    def set_alarm_evidence(self, evidence: AlarmEvidence) -> None:
+        """Choose what alarms must show besides their scores; raises HarkenError for values out of range."""
+        alarm = _CAlarmParams(
+            evidence.proven_percent,
+            (c_uint8 * 3)(*evidence.sure_scores),
+            evidence.lone_duration_ms,
+            evidence.persistent_ms,
+        )
+        if self._library.hk_library_listener_set_alarm_params(self._state.address, byref(alarm)) != 0:
+            raise HarkenError(
+                f"{evidence} is refused: proven_percent is 1 to 100, sure_scores are 1 to 255 and never rise "
+                "from low to high sensitivity"
+            )
+
+    def set_event(self, name: str, is_enabled: bool, sensitivity: str | int = "normal") -> None:
+        """Choose whether an event is reported, and how easily: low, normal, high, or 0 (low) to 100 (high).
+
+        Raises HarkenError for an unknown name or level.
+        """
+        if isinstance(sensitivity, int):
+            index = catalogue.load().index(name)
+            code = (
+                self._library.hk_library_listener_set_event_level(self._state.address, index, is_enabled, sensitivity)
+                if 0 <= sensitivity <= _LEVEL_MAX
+                else -1
+            )
+            if code != 0:
+                raise HarkenError(
+                    f"sensitivity {sensitivity} is out of range: give 0 to {_LEVEL_MAX}, low, normal or high"
+                )
+            return
         if sensitivity not in _SENSITIVITIES:
             raise HarkenError(f"no sensitivity is called {sensitivity!r}: choose one of {', '.join(_SENSITIVITIES)}")
         index = catalogue.load().index(name)

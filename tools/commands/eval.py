@@ -77,6 +77,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     gate.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
     gate.add_argument("--json", action="store_true", help="end with one line of JSON")
     gate.set_defaults(func=_gate)
+    cadence = group.add_parser("cadence", help="name T3 and T4, and nothing else, through the device's own code")
+    cadence.add_argument("--trials", type=int, metavar="N", help="of T3, of T4 and of neither (default: 504 each)")
+    cadence.add_argument("--seed", type=int, default=1, metavar="S", help="of everything drawn (default: 1)")
+    cadence.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
+    cadence.add_argument("--details", action="store_true", help="list every cell of the grid and every failure")
+    cadence.add_argument("--pictures", type=Path, metavar="DIR", help="draw one trial of each kind into DIR")
+    cadence.add_argument("--json", action="store_true", help="end with one line of JSON")
+    cadence.set_defaults(func=_cadence)
 
 
 def _parity(args: argparse.Namespace) -> int:
@@ -188,4 +196,29 @@ def _report(args: argparse.Namespace) -> int:
     print(f"written: {detector_report.write(evaluation, args.out)}")
     if args.json:
         print(json.dumps(evaluation.printed()))
+    return 0
+
+
+def _cadence(args: argparse.Namespace) -> int:
+    from edge.evaluation.cadence import STANDARDS, cells
+    from tools.bench.cadence import DEFAULT_TRIALS, measure, table
+
+    result = measure(DEFAULT_TRIALS if args.trials is None else args.trials, args.seed, args.model)
+    if args.details:
+        for group, rows in cells(result.outcomes).items():
+            for name, row in rows.items():
+                count = row["accepted"] if "accepted" in row else row["recalled"]
+                print(f"{group}: {name}: {count} of {row['trials']}")
+        for one in result.outcomes:
+            is_missed = one.trial.kind in STANDARDS and not one.is_recalled
+            if is_missed or one.is_confused or one.is_accepted:
+                print(f"{'missed' if is_missed else 'named ' + ', '.join(one.named)}: {one.trial}")
+    print(table(result.figures))
+    if args.pictures is not None:
+        from tools.bench.cadence_pictures import draw
+
+        for path in draw(result.outcomes, args.pictures):
+            print(f"drew {path}")
+    if args.json:
+        print(json.dumps(result.figures))
     return 0

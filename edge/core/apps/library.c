@@ -51,6 +51,24 @@ int hk_library_listener_set_event(void *listener, uint8_t event, int is_enabled,
     return hk_tracker_set_event(&ears->tracker, event, is_enabled != 0, sensitivity);
 }
 
+int hk_library_listener_set_event_level(void *listener, uint8_t event, int is_enabled, uint8_t level)
+{
+    hk_listener_t *ears = listener;
+    return hk_tracker_set_event_level(&ears->tracker, event, is_enabled != 0, level);
+}
+
+int hk_library_listener_set_alarm_params(void *listener, const hk_tracker_alarm_params_t *alarm)
+{
+    hk_listener_t *ears = listener;
+    return hk_tracker_set_alarm_params(&ears->tracker, alarm);
+}
+
+void hk_library_listener_cadence(const void *listener, hk_cadence_evidence_t *evidence)
+{
+    const hk_listener_t *ears = listener;
+    *evidence = ears->tracker.evidence;
+}
+
 size_t hk_library_listener_run(void *listener, const int16_t *pcm, size_t steps, int8_t *features, int8_t *trunk, uint8_t *scores,
                                hk_event_record_t *events)
 {

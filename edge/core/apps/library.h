@@ -31,6 +31,15 @@ int hk_library_listener_set_event(void *listener, uint8_t event, int is_enabled,
 /* Takes a head, whose blob (aligned to 4) stays where it is: 0 or an error of hk_listener_take_head. */
 int hk_library_listener_take_head(void *listener, const uint8_t *blob, size_t len);
 
+/* The cadence evidence of the sound under way, as the tracker has it after the last step. */
+void hk_library_listener_cadence(const void *listener, hk_cadence_evidence_t *evidence);
+
+/* What alarms must show besides their scores, from the next step on. Returns 0 or HK_ERROR_ARGUMENT. */
+int hk_library_listener_set_alarm_params(void *listener, const hk_tracker_alarm_params_t *alarm);
+
+/* An event's sensitivity as a number, 0 to HK_TRACKER_LEVEL_MAX. Returns 0 or HK_ERROR_ARGUMENT. */
+int hk_library_listener_set_event_level(void *listener, uint8_t event, int is_enabled, uint8_t level);
+
 /* Hears `steps` steps. features: int8[steps][HK_STEP_FEATURES]; trunk: int8[steps][hk_library_trunk_outputs()]; scores: uint8[steps][hk_library_event_count()];
  * events: room for HK_TRACKER_EVENTS_MAX a step. Returns how many events were written. */
 size_t hk_library_listener_run(void *listener, const int16_t *pcm, size_t steps, int8_t *features, int8_t *trunk, uint8_t *scores,

@@ -66,7 +66,12 @@ void hk_cadence_init(hk_cadence_state_t *cadence);
 /* Takes one step, two frames, and looks for a burst that has just been heard to its end. */
 void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2]);
 
-/* What is known now: a finding, else a hint, else whether the latest seconds beat evenly or hold a steady tone. */
+/* What is known of the standards now: a finding, else a hint, else HK_CADENCE_NONE. A few thousand instructions. A
+ * finding stands until the burst after its last would have been heard to its end. */
+void hk_cadence_standard(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out);
+
+/* The same, and where it is nothing: whether the latest 5 s beat evenly or hold a steady tone. Tens of thousands of
+ * instructions: call it a few times a second, while an event is suspected. */
 void hk_cadence_analyze(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out);
 
 #endif

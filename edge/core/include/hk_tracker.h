@@ -6,18 +6,19 @@
  * trigger the event is quiet until it has ended and for `refractory_ms`; one that goes on is reported again
  * every `repeat_ms` (0: never).
  *
- * Alarms and cadence. The scores alone are enough: cadence never silences an alarm. It may do two things:
+ * Alarms and cadence. Cadence names an alarm and raises confidence in it; it never silences one.
+ *  - Evidence. An alarm goes on, an appliance that beeps does not. So a head's score above its threshold is an alarm once
+ *    it is borne out by one of: a burst of T3 or T4; a tone without gaps; a peak that leaves no doubt (`sure_scores`); time
+ *    above the threshold, summed over the pulses, of `lone_duration_ms` (five beeps of an appliance are shorter); or simply
+ *    having gone on for `persistent_ms`, gaps included: whatever its cadence, 30 s of alarm are an alarm.
+ *  - Raise. With two periods of T3 or T4 in the air, `proven_percent` of the threshold suffices, and the score that is
+ *    reported is raised towards 255.
  *  - Name. The heads of smoke and CO fire on each other's tone, so either may be the higher one in the first second. If
  *    the cadence says T3 or T4, the event takes that name; without evidence the higher score names it.
- *  - Raise. With two periods of a pattern the score that is reported is raised towards 255.
- * How long to wait for evidence: a trigger follows as soon as the cadence agrees with the scores, or at the latest
- * `doubt_wait_ms` after the minimum duration was reached (default 3.5 s: by then T3 has shown its three pulses and
- * the silence after them, and T4 its burst and a silence that T3 cannot have, from its very first pulse on; both
- * standards sound for minutes, and 3.5 s of 180 s cost little, whereas "smoke" and "CO" ask people for different things). If one
- * head is above its threshold and the other clearly is not (by `doubt_margin`), there is no doubt, and the wait is only
- * `naming_wait_ms` (1 s: the time in which a T4 burst would have shown itself to a head that takes it for smoke). If later
- * two whole periods contradict the name that was given, a second event with the right name is raised, marked
- * `is_renamed`; the first stays as it is.
+ * How long to wait for a name: a trigger follows as soon as the cadence agrees with the scores, or at the latest
+ * `doubt_wait_ms` after the minimum duration was reached. If one head is above its threshold and the other clearly is not
+ * (by `doubt_margin`), there is no doubt, and the wait is only `naming_wait_ms`. If later two whole periods contradict the
+ * name that was given, a second event with the right name is raised, marked `is_renamed`; the first stays as it is.
  *
  * Time is counted in samples heard (16 kHz). All behaviour is in `hk_tracker_params_t`, which is copied. What the user
  * chooses (armed, which events, sensitivity) may change between any two steps. No heap, no floating point; the
@@ -37,6 +38,7 @@
 #define HK_TRACKER_STEP_MS 20
 
 #define HK_TRACKER_SENSITIVITIES 3 /* HK_SENSITIVITY_LOW, _NORMAL, _HIGH: high sensitivity is a low threshold */
+#define HK_TRACKER_LEVEL_MAX 100   /* sensitivity as a number: 0 is low, 50 normal, 100 high */
 
 typedef enum {
     HK_TRACKER_ROLE_SOUND = 0,       /* cadence is reported with it, nothing more */
@@ -58,14 +60,23 @@ typedef struct {
     uint32_t repeat_ms;                           /* a sound that goes on is reported again after this; 0: never */
 } hk_tracker_event_params_t;
 
+/* What an alarm's head must show besides its score; see "Evidence" above. */
+typedef struct {
+    uint8_t proven_percent;                       /* with a finding, this share of the threshold suffices, 1..100 */
+    uint8_t sure_scores[HK_TRACKER_SENSITIVITIES]; /* a peak this high needs no more evidence; 255: hardly any */
+    uint16_t lone_duration_ms;                    /* time above the threshold that stands for a cadence; 0: min_duration_ms */
+    uint16_t persistent_ms;                       /* an alarm that has gone on for this long needs no more evidence */
+} hk_tracker_alarm_params_t;
+
 typedef struct {
     hk_tracker_event_params_t events[HK_TRACKER_EVENTS_MAX];
+    hk_tracker_alarm_params_t alarm;
     uint8_t event_count;          /* 1..HK_TRACKER_EVENTS_MAX; the order of the heads */
     uint8_t doubt_margin;         /* smoke and CO scores further apart than this leave no doubt */
     uint8_t hint_confidence;      /* one period of this confidence names an alarm against a score that stands alone */
     uint16_t naming_wait_ms;      /* wait for a hint of the cadence where the scores leave no doubt */
     uint16_t doubt_wait_ms;       /* longest wait for the cadence to name an alarm where they do */
-    uint16_t cadence_interval_ms; /* the cadence is analysed this often while an event is suspected */
+    uint16_t cadence_interval_ms; /* the cadence is looked at this often */
 } hk_tracker_params_t;
 
 /* A sound has become an event. */
@@ -91,8 +102,9 @@ typedef struct {
     uint16_t wait_steps;     /* since the minimum duration was reached */
     uint16_t quiet_steps;    /* refractory time left */
     uint32_t reported_steps; /* since the last trigger of this sound */
+    uint16_t sounding_steps; /* since its start, gaps included */
     uint8_t peak;
-    uint8_t sensitivity;
+    uint8_t level;           /* sensitivity, 0..HK_TRACKER_LEVEL_MAX */
     bool is_enabled;
     bool is_sounding; /* a sound is under way */
     bool is_above;    /* hysteresis */
@@ -104,8 +116,6 @@ typedef struct {
     hk_tracker_params_t params;
     hk_tracker_event_state_t events[HK_TRACKER_EVENTS_MAX];
     hk_cadence_evidence_t evidence; /* of the sound under way */
-    uint32_t finding_steps;         /* since two periods of a pattern were first found */
-    uint32_t unproven_steps;        /* since they were last found */
     uint16_t steps_to_analysis;
     bool is_armed;
 } hk_tracker_t;
@@ -122,6 +132,13 @@ void hk_tracker_set_armed(hk_tracker_t *tracker, bool is_armed);
 
 /* Whether event `index` is reported, and how easily. Returns 0 or HK_ERROR_ARGUMENT. */
 int hk_tracker_set_event(hk_tracker_t *tracker, uint8_t index, bool is_enabled, uint8_t sensitivity);
+
+/* The same with sensitivity as a number, 0..HK_TRACKER_LEVEL_MAX: thresholds between low, normal and high are
+ * interpolated. An event says the nearest of the three. Returns 0 or HK_ERROR_ARGUMENT. */
+int hk_tracker_set_event_level(hk_tracker_t *tracker, uint8_t index, bool is_enabled, uint8_t level);
+
+/* What alarms must show besides their scores, from the next step on. Returns 0 or HK_ERROR_ARGUMENT. */
+int hk_tracker_set_alarm_params(hk_tracker_t *tracker, const hk_tracker_alarm_params_t *alarm);
 
 /* Follows one event more, the one of index params.event_count, with these parameters (copied).
  * Returns 0, or HK_ERROR_FULL, or HK_ERROR_ARGUMENT where a parameter is out of its range. */

@@ -44,7 +44,8 @@ typedef struct {
     uint8_t rise;            /* a rise is measured over so many ticks */
     uint8_t before, after;   /* ticks that are looked at, up to a beat, before and after the burst */
     uint8_t behind;          /* ticks after its first onset at which a burst is looked for */
-    uint8_t beat_coarse;     /* step of the first search for the beat */
+    uint8_t beat_coarse;     /* step of the first search for the beat ... */
+    uint8_t stride;          /* ... in which every so many ticks are looked at */
     range_t beat_search;     /* the beat that fits best is looked for in this range ... */
     range_t beats;           /* ... and the sum of two bursts' beats must lie in this one */
     range_t on, on_dry;      /* with an echo, and where the pulses end at once */
@@ -62,13 +63,13 @@ typedef struct {
 
 static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
     {
-        .kind = HK_CADENCE_T3, .pulses = 3, .tick_frames = 2, .rise = 3, .before = 40, .after = 40, .behind = 168, .beat_coarse = 4,
+        .kind = HK_CADENCE_T3, .pulses = 3, .tick_frames = 2, .rise = 3, .before = 40, .after = 40, .behind = 168, .beat_coarse = 4, .stride = 4,
         .beat_search = { 160, 222 }, .beats = { 355, 445 }, .on = { 14, 42 }, .on_dry = { 19, 31 },
         .pause_ms_least = 1210, .pause_ms_most = 1790, .late = 12, .clicks = 1, .grace_ms = 500, .hint_quiet_ms = 800,
         .agreement_least = 140, .finding_least = 200, .hint_least = 190, .beat_alike = 6,
     },
     {
-        .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2,
+        .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2, .stride = 1,
         .beat_search = { 62, 96 }, .beats = { 143, 177 }, .on = { 4, 19 }, .on_dry = { 6, 16 },
         .pause_ms_least = 4200, .pause_ms_most = 5800, .late = 3, .is_late_allowed = true, .clicks = 2, .grace_ms = 700, .hint_quiet_ms = 800,
         .agreement_least = 120, .finding_least = 170, .hint_least = 180, .beat_alike = 4,
@@ -84,6 +85,8 @@ static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
 #define KEPT_FRAMES 900
 /* Rises smaller than this are not looked into (quarters of log2). */
 #define RISE_MIN 2
+/* Nor bursts that stand out of what was before by less than this, 1.1 dB, and half of it after. */
+#define BODY_MIN (3 * FINE_LEVEL / 2)
 /* Before a burst, every so many ticks must be quiet. */
 #define SILENCE_TICKS 4
 
@@ -170,7 +173,7 @@ static inline int32_t window_at(const window_t *window, int32_t position)
  * the pulses that their mean shape explains; their mean levels do not count, since in a room a burst's first pulse is
  * not yet borne by the echo of those before. */
 static void fold_at(const window_t *window, const pattern_t *pattern, int32_t at, int32_t beat, int32_t ticks,
-                    fold_t *fold)
+                    int32_t stride, fold_t *fold)
 {
     const int32_t pulses = pattern->pulses;
     int32_t total = 0, squares = 0, between = 0;
@@ -180,7 +183,7 @@ static void fold_at(const window_t *window, const pattern_t *pattern, int32_t at
         const int32_t start = at * QUARTERS + k * beat;
         int32_t sum = 0;
         for (int32_t j = 0; j < ticks; j++) {
-            const int32_t level = window_at(window, start + j * QUARTERS);
+            const int32_t level = window_at(window, start + j * stride * QUARTERS);
             fold->shape[j] = (int16_t)(fold->shape[j] + level);
             sum += level;
             squares += level * level;
@@ -202,26 +205,32 @@ static void fold_at(const window_t *window, const pattern_t *pattern, int32_t at
 /* The beat at which the pulses agree best. All beats are compared over as many ticks: those of the shortest. */
 static void fold_best(const window_t *window, const pattern_t *pattern, int32_t at, fold_t *fold)
 {
-    const int32_t ticks = pattern->beat_search.least / QUARTERS;
+    const int32_t ticks = pattern->beat_search.least / QUARTERS, stride = pattern->stride;
     int32_t best = 0, best_beat = pattern->beat_search.least;
     for (int32_t beat = pattern->beat_search.least; beat <= pattern->beat_search.most; beat += pattern->beat_coarse) {
-        fold_at(window, pattern, at, beat, ticks, fold);
+        fold_at(window, pattern, at, beat, ticks / stride, stride, fold);
         if (fold->agreement > best) {
             best = fold->agreement;
             best_beat = beat;
         }
     }
+    if (best < pattern->agreement_least * 3 / 4) {
+        fold->agreement = best;
+        return;
+    }
+    fold_at(window, pattern, at, best_beat, ticks, 1, fold);
+    best = fold->agreement;
     for (int32_t by = pattern->beat_coarse / 2; by >= 1; by /= 2) {
         const int32_t middle = best_beat;
         for (int32_t beat = middle - by; beat <= middle + by; beat += 2 * by) {
-            fold_at(window, pattern, at, beat, ticks, fold);
+            fold_at(window, pattern, at, beat, ticks, 1, fold);
             if (fold->agreement > best) {
                 best = fold->agreement;
                 best_beat = beat;
             }
         }
     }
-    fold_at(window, pattern, at, best_beat, best_beat / QUARTERS, fold);
+    fold_at(window, pattern, at, best_beat, best_beat / QUARTERS, 1, fold);
     fold->agreement = best;
 }
 
@@ -305,7 +314,8 @@ static int32_t pulse_length(const fold_t *fold, int32_t *fall_ticks)
             }
         }
     }
-    return best_on;
+    /* a pulse that ends at once is smeared by the window and the smoothing: its end is the middle of a short fall */
+    return best_on + (*fall_ticks < 4 ? *fall_ticks : 4) / 2;
 }
 
 /* Mean level of a group over coarse ticks that lie within [from, to) frames, or the number of those above `level`. */
@@ -427,19 +437,24 @@ static void remember(hk_cadence_state_t *cadence, size_t p, hk_cadence_burst_t b
     bursts[place] = burst;
 }
 
+/* Sum of the `over` ticks of a ring from `at` on, less that of as many before the one before it. */
+static int32_t rise_at(const uint8_t *ring, int32_t size, uint32_t at, int32_t over)
+{
+    const int32_t here = (int32_t)(at % (uint32_t)size);
+    int32_t after = here, before = here >= 2 ? here - 2 : here - 2 + size, sum = 0;
+    for (int32_t i = 0; i < over; i++) {
+        sum += ring[after] - ring[before];
+        after = after + 1 == size ? 0 : after + 1;
+        before = before == 0 ? size - 1 : before - 1;
+    }
+    return sum;
+}
+
 /* Whether a level rises at tick `at` of a ring more than it does shortly before and after. */
 static bool is_rise(const uint8_t *ring, int32_t size, uint32_t at, int32_t over)
 {
-    int32_t rise[3];
-    for (int32_t shift = -1; shift <= 1; shift++) {
-        int32_t sum = 0;
-        for (int32_t i = 0; i < over; i++) {
-            sum += ring[(at + (uint32_t)(size + shift + i)) % (uint32_t)size];
-            sum -= ring[(at + (uint32_t)(size + shift - 2 - i)) % (uint32_t)size];
-        }
-        rise[shift + 1] = sum;
-    }
-    return rise[1] >= RISE_MIN * over && rise[1] > rise[0] && rise[1] >= rise[2];
+    const int32_t rise = rise_at(ring, size, at, over);
+    return rise >= RISE_MIN * over && rise > rise_at(ring, size, at - 1, over) && rise >= rise_at(ring, size, at + 1, over);
 }
 
 /* Looks at the moment that lies just so far back that a burst which began there has been heard to its end. */
@@ -460,12 +475,14 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
     window_t window;
     window_open(&window, ring, size, last_tick, length, ahead);
     const int32_t at = ahead;
-    /* what came before must be quieter than what follows, whatever the beat */
+    /* what came before must be quieter than what follows, and so must what comes after, whatever the beat */
     const int32_t nominal = (pattern->beats.least + pattern->beats.most) / (4 * QUARTERS);
     const int32_t before = window_sum(&window, 0, at - 2) * QUARTERS / (at - 2);
     const int32_t body = window_sum(&window, at, at + (pattern->pulses - 1) * nominal) * QUARTERS /
                          ((pattern->pulses - 1) * nominal);
-    if (body - before < FINE_LEVEL) {
+    const int32_t last_end = at + pattern->pulses * pattern->beat_search.most / QUARTERS;
+    const int32_t tail = window_sum(&window, last_end, length) * QUARTERS / (length - last_end);
+    if (body - before < BODY_MIN || body - tail < BODY_MIN / 2) {
         return;
     }
     fold_t fold;
@@ -571,7 +588,7 @@ void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2])
 }
 
 /* The best that the remembered bursts of a pattern prove now. */
-static void weigh_bursts(const hk_cadence_state_t *cadence, size_t p, hk_cadence_evidence_t *best)
+static void weigh_bursts(const hk_cadence_state_t *cadence, size_t p, hk_cadence_evidence_t *best, int32_t *best_worth)
 {
     const pattern_t *pattern = &PATTERNS[p];
     for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
@@ -592,9 +609,12 @@ static void weigh_bursts(const hk_cadence_state_t *cadence, size_t p, hk_cadence
                 continue;
             }
         }
-        if (burst->periods < best->periods || (burst->periods == best->periods && burst->agreement <= best->confidence)) {
+        /* of the groups that heard it, the one that heard it best knows its times best */
+        const int32_t worth = burst->agreement + 4 * burst->contrast;
+        if (burst->periods < best->periods || (burst->periods == best->periods && worth <= *best_worth)) {
             continue;
         }
+        *best_worth = worth;
         const uint32_t on_ms = (uint32_t)burst->on * pattern->tick_frames * FRAME_MS;
         *best = (hk_cadence_evidence_t){
             .on_ms = (uint16_t)on_ms,
@@ -730,19 +750,24 @@ static void find_other(const hk_cadence_state_t *cadence, size_t group, hk_caden
     };
 }
 
+void hk_cadence_standard(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out)
+{
+    int32_t worth = 0;
+    *out = (hk_cadence_evidence_t){ .kind = HK_CADENCE_NONE };
+    for (size_t p = 0; p < HK_CADENCE_PATTERNS; p++) {
+        weigh_bursts(cadence, p, out, &worth);
+    }
+}
+
 void hk_cadence_analyze(const hk_cadence_state_t *cadence, hk_cadence_evidence_t *out)
 {
-    hk_cadence_evidence_t standard = { .kind = HK_CADENCE_NONE }, other = { .kind = HK_CADENCE_NONE };
-    for (size_t p = 0; p < HK_CADENCE_PATTERNS; p++) {
-        weigh_bursts(cadence, p, &standard);
-    }
-    for (size_t g = 0; standard.kind == HK_CADENCE_NONE && g < HK_CADENCE_GROUPS; g++) {
+    hk_cadence_standard(cadence, out);
+    for (size_t g = 0; out->kind != HK_CADENCE_T3 && out->kind != HK_CADENCE_T4 && g < HK_CADENCE_GROUPS; g++) {
         hk_cadence_evidence_t here = { .kind = HK_CADENCE_NONE };
         find_other(cadence, g, &here);
         /* a tone without gaps tells more than a beat in another group of bands */
-        if (here.kind > other.kind || (here.kind == other.kind && here.confidence > other.confidence)) {
-            other = here;
+        if (here.kind > out->kind || (here.kind == out->kind && here.confidence > out->confidence)) {
+            *out = here;
         }
     }
-    *out = standard.kind != HK_CADENCE_NONE ? standard : other;
 }

@@ -9,6 +9,16 @@
 
 _Static_assert(SAMPLES_PER_STEP == 2 * HK_HOP_SAMPLES, "a step is two frames");
 
+/* What the three names of a sensitivity are as numbers. */
+static const uint8_t LEVELS[HK_TRACKER_SENSITIVITIES] = {
+    [HK_SENSITIVITY_LOW] = 0,
+    [HK_SENSITIVITY_NORMAL] = HK_TRACKER_LEVEL_MAX / 2,
+    [HK_SENSITIVITY_HIGH] = HK_TRACKER_LEVEL_MAX,
+};
+
+_Static_assert(HK_SENSITIVITY_LOW == 0 && HK_SENSITIVITY_NORMAL == 1 && HK_SENSITIVITY_HIGH == 2,
+               "thresholds go by sensitivity, in order");
+
 static uint16_t steps_of(uint32_t ms)
 {
     return (uint16_t)(ms / HK_TRACKER_STEP_MS);
@@ -36,10 +46,15 @@ static bool are_valid_event_params(const hk_tracker_event_params_t *event)
            event->role <= HK_TRACKER_ROLE_CO_ALARM;
 }
 
+static bool are_valid_alarm_params(const hk_tracker_alarm_params_t *alarm)
+{
+    return alarm->proven_percent > 0 && alarm->proven_percent <= 100 && are_valid_thresholds(alarm->sure_scores);
+}
+
 static bool are_valid_params(const hk_tracker_params_t *params)
 {
     if (params->event_count == 0 || params->event_count > HK_TRACKER_EVENTS_MAX ||
-        params->cadence_interval_ms < HK_TRACKER_STEP_MS) {
+        params->cadence_interval_ms < HK_TRACKER_STEP_MS || !are_valid_alarm_params(&params->alarm)) {
         return false;
     }
     for (size_t i = 0; i < params->event_count; i++) {
@@ -59,7 +74,7 @@ int hk_tracker_init(hk_tracker_t *tracker, const hk_tracker_params_t *params)
     tracker->params = *params;
     hk_cadence_init(&tracker->cadence);
     for (size_t i = 0; i < params->event_count; i++) {
-        tracker->events[i].sensitivity = params->events[i].sensitivity;
+        tracker->events[i].level = LEVELS[params->events[i].sensitivity];
         tracker->events[i].is_enabled = params->events[i].is_enabled;
     }
     return HK_OK;
@@ -75,6 +90,7 @@ static void end_sound(hk_tracker_event_state_t *state)
     state->gap_steps = 0;
     state->wait_steps = 0;
     state->reported_steps = 0;
+    state->sounding_steps = 0;
     state->peak = 0;
 }
 
@@ -92,7 +108,14 @@ void hk_tracker_set_armed(hk_tracker_t *tracker, bool is_armed)
 
 int hk_tracker_set_event(hk_tracker_t *tracker, uint8_t index, bool is_enabled, uint8_t sensitivity)
 {
-    if (index >= tracker->params.event_count || sensitivity >= HK_TRACKER_SENSITIVITIES) {
+    return sensitivity < HK_TRACKER_SENSITIVITIES
+               ? hk_tracker_set_event_level(tracker, index, is_enabled, LEVELS[sensitivity])
+               : HK_ERROR_ARGUMENT;
+}
+
+int hk_tracker_set_event_level(hk_tracker_t *tracker, uint8_t index, bool is_enabled, uint8_t level)
+{
+    if (index >= tracker->params.event_count || level > HK_TRACKER_LEVEL_MAX) {
         return HK_ERROR_ARGUMENT;
     }
     hk_tracker_event_state_t *state = &tracker->events[index];
@@ -100,7 +123,16 @@ int hk_tracker_set_event(hk_tracker_t *tracker, uint8_t index, bool is_enabled, 
         end_sound(state);
     }
     state->is_enabled = is_enabled;
-    state->sensitivity = sensitivity;
+    state->level = level;
+    return HK_OK;
+}
+
+int hk_tracker_set_alarm_params(hk_tracker_t *tracker, const hk_tracker_alarm_params_t *alarm)
+{
+    if (!are_valid_alarm_params(alarm)) {
+        return HK_ERROR_ARGUMENT;
+    }
+    tracker->params.alarm = *alarm;
     return HK_OK;
 }
 
@@ -125,7 +157,7 @@ int hk_tracker_add_event(hk_tracker_t *tracker, const hk_tracker_event_params_t 
     }
     tracker->params.events[index] = *params;
     tracker->events[index] = (hk_tracker_event_state_t){
-        .sensitivity = params->sensitivity,
+        .level = LEVELS[params->sensitivity],
         .is_enabled = params->is_enabled,
     };
     tracker->params.event_count = (uint8_t)(index + 1);
@@ -144,9 +176,18 @@ static uint8_t smoothed_score(const hk_tracker_event_state_t *state)
     return (uint8_t)((state->smoothed_q8 + 128U) >> 8); /* at most 255 << 8, so this is at most 255 */
 }
 
-/* Follows one event's score: hysteresis, time above the threshold, gaps, end. */
+/* One of three values by sensitivity, or a value between them. */
+static int32_t at_level(const uint8_t values[HK_TRACKER_SENSITIVITIES], uint8_t level)
+{
+    const int32_t half = HK_TRACKER_LEVEL_MAX / 2;
+    const int32_t below = level >= half ? 1 : 0, way = level - below * half;
+    return (values[below] * (half - way) + values[below + 1] * way + half / 2) / half;
+}
+
+/* Follows one event's score: hysteresis, time above the threshold, gaps, end. `share` of the threshold is asked, in
+ * percent. */
 static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_params_t *params, uint8_t score,
-                   uint64_t sample)
+                   int32_t share, uint64_t sample)
 {
     /* a part of the way to the score, rounded up, so that a constant score is reached and a threshold of 255 with it */
     const int32_t way = ((int32_t)score << 8) - state->smoothed_q8;
@@ -154,13 +195,9 @@ static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_param
     const int32_t step = (length + (1 << params->smoothing_shift) - 1) >> params->smoothing_shift;
     state->smoothed_q8 = (uint16_t)(state->smoothed_q8 + (way < 0 ? -step : step));
 
-    const int32_t threshold = params->thresholds[state->sensitivity];
-    const int32_t level = state->smoothed_q8;
-    if (state->is_above) {
-        state->is_above = level * 100 >= (threshold << 8) * params->release_percent;
-    } else {
-        state->is_above = level >= threshold << 8;
-    }
+    const int32_t threshold = at_level(params->thresholds, state->level);
+    const int32_t asked = state->is_above && params->release_percent < share ? params->release_percent : share;
+    state->is_above = state->smoothed_q8 * 100 >= (threshold << 8) * asked;
 
     if (state->quiet_steps > 0) {
         state->quiet_steps--;
@@ -185,6 +222,9 @@ static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_param
     }
     if (state->is_sounding && state->is_reported) {
         state->reported_steps++;
+    }
+    if (state->is_sounding && state->sounding_steps < UINT16_MAX) {
+        state->sounding_steps++;
     }
 }
 
@@ -216,43 +256,6 @@ static bool is_finding(const hk_cadence_evidence_t *evidence)
     return names_an_alarm(evidence) && evidence->periods >= 2;
 }
 
-static uint32_t period_ms(const hk_cadence_evidence_t *evidence)
-{
-    const uint32_t pulses = evidence->kind == HK_CADENCE_T3 ? 3 : 4;
-    return pulses * evidence->on_ms + (pulses - 1) * evidence->off_ms + evidence->pause_ms;
-}
-
-/* Takes what the history shows now. Two periods of a pattern are in view only for a part of each period, so a finding
- * stands until another contradicts it or none has borne it out for as long as the history reaches back; while it is
- * borne out, the periods since it was first made count too. */
-static void weigh_evidence(hk_tracker_t *tracker)
-{
-    hk_cadence_evidence_t now;
-    hk_cadence_analyze(&tracker->cadence, &now);
-    const uint32_t interval = steps_of(tracker->params.cadence_interval_ms);
-    if (is_finding(&now)) {
-        if (!is_finding(&tracker->evidence) || now.kind != tracker->evidence.kind) {
-            tracker->finding_steps = 0;
-        }
-        tracker->unproven_steps = 0;
-        tracker->finding_steps += interval;
-        const uint32_t periods = now.periods + tracker->finding_steps * HK_TRACKER_STEP_MS / period_ms(&now);
-        now.periods = (uint8_t)(periods > UINT8_MAX ? UINT8_MAX : periods);
-        tracker->evidence = now;
-        return;
-    }
-    if (is_finding(&tracker->evidence)) {
-        tracker->finding_steps += interval;
-        tracker->unproven_steps += interval;
-        if (tracker->unproven_steps <= 10) {
-            return;
-        }
-    } else if (now.kind == HK_CADENCE_NONE && names_an_alarm(&tracker->evidence)) {
-        return; /* a hint stands until more is known */
-    }
-    tracker->evidence = now;
-}
-
 static size_t add_event(hk_tracker_t *tracker, size_t index, uint64_t start_sample, uint8_t peak, uint64_t sample,
                         hk_event_t *out, size_t count)
 {
@@ -265,7 +268,7 @@ static size_t add_event(hk_tracker_t *tracker, size_t index, uint64_t start_samp
         .cadence = *evidence,
         .event = (uint8_t)index,
         .score = peak,
-        .sensitivity = state->sensitivity,
+        .sensitivity = (uint8_t)((state->level * 2 + HK_TRACKER_LEVEL_MAX / 2) / HK_TRACKER_LEVEL_MAX),
         .is_armed = tracker->is_armed,
         .is_repeat = state->is_reported,
     };
@@ -351,6 +354,17 @@ static size_t report_alarm(hk_tracker_t *tracker, size_t index, size_t found, ui
     return add_event(tracker, index, start, peak, sample, out, count);
 }
 
+/* Whether an alarm's score is borne out by something that a few beeps do not have. */
+static bool is_borne_out(const hk_tracker_t *tracker, size_t index)
+{
+    const hk_tracker_event_state_t *state = &tracker->events[index];
+    const hk_tracker_alarm_params_t *alarm = &tracker->params.alarm;
+    return names_an_alarm(&tracker->evidence) || tracker->evidence.kind == HK_CADENCE_CONTINUOUS ||
+           state->peak >= at_level(alarm->sure_scores, state->level) ||
+           state->above_steps >= steps_of(alarm->lone_duration_ms) ||
+           (state->is_above && state->sounding_steps >= steps_of(alarm->persistent_ms));
+}
+
 static bool is_repeat_due(const hk_tracker_t *tracker, size_t index)
 {
     const uint32_t repeat_ms = tracker->params.events[index].repeat_ms;
@@ -378,7 +392,7 @@ static size_t step_alarms(hk_tracker_t *tracker, uint64_t sample, hk_event_t *ou
             }
             continue;
         }
-        if (!is_long_enough(tracker, i) || state->quiet_steps > 0) {
+        if (!is_long_enough(tracker, i) || state->quiet_steps > 0 || !is_borne_out(tracker, i)) {
             continue;
         }
         if (is_rival_reported) {
@@ -417,24 +431,26 @@ size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const 
                        hk_event_t out[HK_TRACKER_EVENTS_MAX])
 {
     hk_cadence_push(&tracker->cadence, frames);
+    const int32_t proven = is_finding(&tracker->evidence) ? tracker->params.alarm.proven_percent : 100;
     bool is_suspected = false;
     for (size_t i = 0; i < tracker->params.event_count; i++) {
-        follow(&tracker->events[i], &tracker->params.events[i], scores[i], sample);
+        const hk_tracker_event_params_t *params = &tracker->params.events[i];
+        follow(&tracker->events[i], params, scores[i], is_alarm_role(params->role) ? proven : 100, sample);
         is_suspected = is_suspected || (tracker->events[i].is_sounding && is_chosen(tracker, i));
     }
     share_gaps(tracker);
-    if (!is_suspected) {
-        tracker->evidence = (hk_cadence_evidence_t){ .kind = HK_CADENCE_NONE };
-        tracker->steps_to_analysis = 0;
-        tracker->finding_steps = 0;
-        tracker->unproven_steps = 0;
-        return 0;
-    }
     if (tracker->steps_to_analysis == 0) {
-        weigh_evidence(tracker);
+        if (is_suspected) {
+            hk_cadence_analyze(&tracker->cadence, &tracker->evidence);
+        } else {
+            hk_cadence_standard(&tracker->cadence, &tracker->evidence);
+        }
         tracker->steps_to_analysis = steps_of(tracker->params.cadence_interval_ms);
     }
     tracker->steps_to_analysis--;
+    if (!is_suspected) {
+        return 0;
+    }
     const size_t count = step_alarms(tracker, sample, out, 0);
     return step_sounds(tracker, sample, out, count);
 }

@@ -31,6 +31,12 @@ const hk_tracker_event_params_t hk_tracker_added_event_params = { BOUT(200, 1500
 
 const hk_tracker_params_t hk_tracker_default_params = {
     .event_count = HK_EVENT_COUNT,
+    .alarm = {
+        .proven_percent = 60,
+        .sure_scores = { 255, 255, 255 },
+        .lone_duration_ms = 5000,
+        .persistent_ms = 30000,
+    },
     .doubt_margin = 64,
     .hint_confidence = 215,
     .naming_wait_ms = 1000,

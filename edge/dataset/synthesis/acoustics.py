@@ -73,6 +73,14 @@ def through(pcm: Audio, response: Audio) -> Audio:
     return scipy.signal.fftconvolve(pcm, response)[: len(pcm)].astype(np.float32)
 
 
+def reverberation_s(response: Audio) -> float:
+    """RT60 in seconds of an impulse response float32[n], from its decay between -5 and -25 dB (Schroeder 1965)."""
+    energy = np.cumsum(np.square(response, dtype=np.float64)[::-1])[::-1]
+    decay_db = 10.0 * np.log10(energy / energy[0] + 1e-12)
+    start, end = (int(np.argmax(decay_db < level_db)) for level_db in (-5.0, -25.0))
+    return 3.0 * (end - start) / SAMPLE_RATE_HZ
+
+
 def loudspeaker(pcm: Audio, low_hz: float = 200.0, high_hz: float = 7000.0, drive: float = 1.5) -> Audio:
     """A small loudspeaker, as in televisions and radios: band-limited, peaking near 2 kHz, soft-clipping. Same length.
 

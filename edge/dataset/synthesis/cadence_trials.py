@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge.dataset.synthesis import acoustics, cadences, noise, tones
 from edge.dataset.synthesis.cadences import Cadence
-from edge.dataset.synthesis.tones import SAMPLE_RATE_HZ, Audio, Tone
+from edge.dataset.synthesis.tones import Audio, Tone
 
 # the first onset lies this long after the trial begins, drawn anew for each
 _ONSET_S = (1.0, 1.5)

@@ -54,11 +54,23 @@ class EventParams(ctypes.Structure):
     )
 
 
+class AlarmParams(ctypes.Structure):
+    """hk_tracker_alarm_params_t."""
+
+    _fields_ = (
+        ("proven_percent", ctypes.c_uint8),
+        ("sure_scores", ctypes.c_uint8 * 3),
+        ("lone_duration_ms", ctypes.c_uint16),
+        ("persistent_ms", ctypes.c_uint16),
+    )
+
+
 class Params(ctypes.Structure):
     """hk_tracker_params_t."""
 
     _fields_ = (
         ("events", EventParams * EVENTS_MAX),
+        ("alarm", AlarmParams),
         ("event_count", ctypes.c_uint8),
         ("doubt_margin", ctypes.c_uint8),
         ("hint_confidence", ctypes.c_uint8),
@@ -91,7 +103,8 @@ _PROBE = """
 unsigned long probe_sizes(unsigned which)
 {
     const unsigned long sizes[] = { sizeof(hk_cadence_evidence_t), sizeof(hk_tracker_event_params_t),
-                                    sizeof(hk_tracker_params_t), sizeof(hk_event_t), sizeof(hk_tracker_t),
+                                    sizeof(hk_tracker_params_t), sizeof(hk_event_t),
+                                    sizeof(hk_tracker_alarm_params_t), sizeof(hk_tracker_t),
                                     sizeof(hk_cadence_state_t) };
     return sizes[which];
 }
@@ -133,9 +146,9 @@ def build(directory: Path) -> Core:
         ctypes.c_uint64,
         ctypes.c_void_p,
     ]
-    for which, struct in enumerate((Evidence, EventParams, Params, Event)):
+    for which, struct in enumerate((Evidence, EventParams, Params, Event, AlarmParams)):
         assert library.probe_sizes(which) == ctypes.sizeof(struct), f"{struct.__name__} differs from its C struct"
-    return Core(library, int(library.probe_sizes(4)), int(library.probe_sizes(5)))
+    return Core(library, int(library.probe_sizes(5)), int(library.probe_sizes(6)))
 
 
 def frames_of(pcm: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
@@ -188,6 +201,18 @@ class Tracker:
                 self.address, ctypes.c_uint8(index), ctypes.c_bool(is_enabled), ctypes.c_uint8(sensitivity)
             )
         )
+
+    def set_level(self, index: int, is_enabled: bool, level: int) -> int:
+        """Call hk_tracker_set_event_level."""
+        return int(
+            self._library.hk_tracker_set_event_level(
+                self.address, ctypes.c_uint8(index), ctypes.c_bool(is_enabled), ctypes.c_uint8(level)
+            )
+        )
+
+    def set_alarm(self, alarm: AlarmParams) -> int:
+        """Call hk_tracker_set_alarm_params."""
+        return int(self._library.hk_tracker_set_alarm_params(self.address, ctypes.byref(alarm)))
 
     def set_thresholds(self, index: int, thresholds: tuple[int, int, int]) -> int:
         """Call hk_tracker_set_thresholds."""

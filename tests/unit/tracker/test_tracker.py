@@ -20,6 +20,7 @@ from tests.unit.tracker.library import (
     STEP_SAMPLES,
     T3,
     T4,
+    AlarmParams,
     Core,
     EventParams,
     Params,
@@ -45,6 +46,7 @@ def params(*events: EventParams, doubt_wait_ms: int = 3500) -> Params:
     made.event_count = len(events)
     made.doubt_margin, made.doubt_wait_ms, made.cadence_interval_ms = 64, doubt_wait_ms, 200
     made.hint_confidence, made.naming_wait_ms = 215, 1000
+    made.alarm = AlarmParams(60, (255, 255, 255), 0, 30000)
     return made
 
 
@@ -182,7 +184,7 @@ def test_a_disabled_event_is_quiet_and_the_others_go_on(core: Core) -> None:
 def test_alarms_do_not_care_whether_anyone_is_at_home(core: Core, armed: bool) -> None:
     tracker = Tracker(core, core.default_params())
     tracker.set_armed(armed)
-    scores = np.zeros((250, 8), np.uint8)
+    scores = np.zeros((400, 8), np.uint8)
     scores[:, SMOKE] = 250
     assert [e.event for _, e in tracker.run(scores)] == [SMOKE]
 
@@ -329,3 +331,61 @@ def test_thresholds_are_chosen_by_the_trackers_own_durations(core: Core) -> None
         for index, spec in enumerate(catalogue.load())
     }
     assert own == TRIGGER_RULES
+
+
+# ---- what bears an alarm out ----
+
+
+def beeping(beeps: int, on_s: float, off_s: float, score: int = 250) -> npt.NDArray[np.uint8]:
+    """Scores uint8[steps, 8] of the smoke head over so many beeps and 10 s of silence after them."""
+    one = course(*((score, on_s), (0, off_s)) * beeps, (0, 10.0))
+    scores = np.zeros((len(one), 8), np.uint8)
+    scores[:, SMOKE] = one[:, 0]
+    return scores
+
+
+@pytest.mark.parametrize(("on_s", "off_s"), [(0.3, 0.3), (0.5, 0.5), (0.9, 1.0)])
+def test_five_beeps_are_no_alarm_however_sure_the_head_is(core: Core, on_s: float, off_s: float) -> None:
+    assert Tracker(core, core.default_params()).run(beeping(5, on_s, off_s)) == []
+
+
+@pytest.mark.parametrize(("on_s", "off_s"), [(0.3, 0.3), (0.5, 0.5), (0.2, 3.0), (0.1, 1.5)])
+def test_thirty_seconds_of_any_cadence_are_an_alarm(core: Core, on_s: float, off_s: float) -> None:
+    beeps = round(40.0 / (on_s + off_s))
+    found = Tracker(core, core.default_params()).run(beeping(beeps, on_s, off_s))
+    assert [e.event for _, e in found][:1] == [SMOKE]
+    assert found[0][0] <= 30.0 + on_s + off_s + 5.0
+
+
+def test_a_peak_that_leaves_no_doubt_needs_no_more_evidence(core: Core) -> None:
+    tracker = Tracker(core, core.default_params())
+    assert tracker.set_alarm(AlarmParams(60, (250, 240, 230), 5000, 30000)) == 0
+    found = tracker.run(beeping(5, 0.5, 0.5))
+    assert [e.event for _, e in found] == [SMOKE]
+
+
+def test_a_finding_lets_an_alarm_through_below_its_threshold(core: Core) -> None:
+    frames, is_on = sounding(cadences.t3(), 20.0)
+    scores = np.zeros((len(is_on), 3), np.uint8)
+    scores[is_on, SMOKE] = 100  # two thirds of the threshold of 150
+    found = Tracker(core, alarm_params()).run(scores, frames)
+    assert [(e.event, e.cadence.kind) for _, e in found] == [(SMOKE, T3)]
+    assert found[0][1].cadence.periods >= 2
+    steady = np.full((len(is_on), 3), (100, 0, 0), np.uint8)
+    assert Tracker(core, alarm_params()).run(steady) == []
+
+
+def test_evidence_out_of_range_is_refused(core: Core) -> None:
+    tracker = Tracker(core, core.default_params())
+    for bad in ((0, (255, 255, 255)), (101, (255, 255, 255)), (60, (100, 150, 200)), (60, (0, 0, 0))):
+        assert tracker.set_alarm(AlarmParams(*bad, 5000, 30000)) == ERROR_ARGUMENT
+
+
+def test_sensitivity_as_a_number_lies_between_the_names(core: Core) -> None:
+    for level, least in ((0, 200), (25, 175), (50, 150), (75, 125), (100, 100)):
+        for score, count in ((least - 1, 0), (least, 1)):
+            tracker = Tracker(core, params(plain()))
+            assert tracker.set_level(0, True, level) == 0
+            assert len(tracker.run(course((score, 1.0)))) == count
+    tracker = Tracker(core, params(plain()))
+    assert tracker.set_level(0, True, 101) == ERROR_ARGUMENT
