@@ -46,6 +46,7 @@ typedef struct {
     uint8_t behind;          /* ticks after its first onset at which a burst is looked for */
     uint8_t beat_coarse;     /* step of the first search for the beat ... */
     uint8_t stride;          /* ... in which every so many ticks are looked at */
+    uint8_t glance;          /* and so many at the first glance, which decides whether to look at all */
     range_t beat_search;     /* the beat that fits best is looked for in this range ... */
     range_t beats;           /* ... and the sum of two bursts' beats must lie in this one */
     range_t on, on_dry;      /* with an echo, and where the pulses end at once */
@@ -63,13 +64,13 @@ typedef struct {
 
 static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
     {
-        .kind = HK_CADENCE_T3, .pulses = 3, .tick_frames = 2, .rise = 3, .before = 40, .after = 40, .behind = 168, .beat_coarse = 4, .stride = 4,
+        .kind = HK_CADENCE_T3, .pulses = 3, .tick_frames = 2, .rise = 3, .before = 40, .after = 40, .behind = 168, .beat_coarse = 4, .stride = 4, .glance = 4,
         .beat_search = { 160, 222 }, .beats = { 355, 445 }, .on = { 14, 42 }, .on_dry = { 19, 31 },
         .pause_ms_least = 1210, .pause_ms_most = 1790, .late = 12, .clicks = 1, .grace_ms = 500, .hint_quiet_ms = 800,
         .agreement_least = 140, .finding_least = 200, .hint_least = 190, .beat_alike = 6,
     },
     {
-        .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2, .stride = 1,
+        .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2, .stride = 1, .glance = 2,
         .beat_search = { 62, 96 }, .beats = { 143, 177 }, .on = { 4, 19 }, .on_dry = { 6, 16 },
         .pause_ms_least = 4200, .pause_ms_most = 5800, .late = 3, .is_late_allowed = true, .clicks = 2, .grace_ms = 700, .hint_quiet_ms = 800,
         .agreement_least = 120, .finding_least = 170, .hint_least = 180, .beat_alike = 4,
@@ -87,6 +88,8 @@ static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
 #define RISE_MIN 2
 /* Nor bursts that stand out of what was before by less than this, 1.1 dB, and half of it after. */
 #define BODY_MIN (3 * FINE_LEVEL / 2)
+/* At the first glance, which sees few levels, by less. */
+#define GLANCE_MIN (FINE_LEVEL * 3 / 4)
 /* Before a burst, every so many ticks must be quiet. */
 #define SILENCE_TICKS 4
 
@@ -162,13 +165,6 @@ static int32_t window_sum(const window_t *window, int32_t from, int32_t to)
     return sum;
 }
 
-/* Level at a position in quarters of a tick, times FINE_LEVEL. */
-static inline int32_t window_at(const window_t *window, int32_t position)
-{
-    const int32_t tick = position / QUARTERS, rest = position % QUARTERS;
-    return window->level[tick] * (QUARTERS - rest) + window->level[tick + 1] * rest;
-}
-
 /* Lays the pulses that begin at tick `at` over each other at a beat. The agreement is the share of the variance within
  * the pulses that their mean shape explains; their mean levels do not count, since in a room a burst's first pulse is
  * not yet borne by the echo of those before. */
@@ -178,15 +174,18 @@ static void fold_at(const window_t *window, const pattern_t *pattern, int32_t at
     const int32_t pulses = pattern->pulses;
     int32_t total = 0, squares = 0, between = 0;
     int64_t within = 0;
-    memset(fold->shape, 0, sizeof fold->shape);
+    memset(fold->shape, 0, (size_t)ticks * sizeof fold->shape[0]);
     for (int32_t k = 0; k < pulses; k++) {
-        const int32_t start = at * QUARTERS + k * beat;
+        /* between two ticks, as far from each as the pulse's start is: the same for all of its ticks */
+        const uint32_t start = (uint32_t)(at * QUARTERS + k * beat), rest = start % QUARTERS;
+        const int32_t here = QUARTERS - (int32_t)rest, next = (int32_t)rest;
+        const uint8_t *level = &window->level[start / QUARTERS];
         int32_t sum = 0;
-        for (int32_t j = 0; j < ticks; j++) {
-            const int32_t level = window_at(window, start + j * stride * QUARTERS);
-            fold->shape[j] = (int16_t)(fold->shape[j] + level);
-            sum += level;
-            squares += level * level;
+        for (int32_t j = 0; j < ticks; j++, level += stride) {
+            const int32_t between_ticks = level[0] * here + level[1] * next;
+            fold->shape[j] = (int16_t)(fold->shape[j] + between_ticks);
+            sum += between_ticks;
+            squares += between_ticks * between_ticks;
         }
         fold->segment[k] = sum / ticks;
         total += sum;
@@ -457,6 +456,53 @@ static bool is_rise(const uint8_t *ring, int32_t size, uint32_t at, int32_t over
     return rise >= RISE_MIN * over && rise > rise_at(ring, size, at - 1, over) && rise >= rise_at(ring, size, at + 1, over);
 }
 
+/* From onset to onset as the standard has it, in ticks. */
+static int32_t nominal_beat(const pattern_t *pattern)
+{
+    return (pattern->beats.least + pattern->beats.most) / (4 * QUARTERS);
+}
+
+/* From its first onset to where the slowest burst's last beat has ended, in ticks. */
+static int32_t last_end(const pattern_t *pattern)
+{
+    return pattern->pulses * pattern->beat_search.most / QUARTERS;
+}
+
+/* Sum of `count` levels of a ring from tick `from` on, every so many ticks; none counts as less than `floor`. `loudest`
+ * becomes the loudest if that is louder. */
+static int32_t glance_sum(const uint8_t *ring, int32_t size, uint32_t from, int32_t count, int32_t every, int32_t floor,
+                          int32_t *loudest)
+{
+    int32_t index = (int32_t)(from % (uint32_t)size), sum = 0;
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t level = ring[index];
+        *loudest = level > *loudest ? level : *loudest;
+        sum += level < floor ? floor : level;
+        index += every;
+        index -= index >= size ? size : 0;
+    }
+    return sum;
+}
+
+/* Whether what follows tick `at` may be louder than what came before it and comes after it, by few of their levels: nine
+ * rises in ten are noise, and need not be copied and folded to find that out. */
+static bool may_be_burst(const uint8_t *ring, int32_t size, const pattern_t *pattern, uint32_t at)
+{
+    const int32_t every = pattern->glance, nominal = nominal_beat(pattern), end = last_end(pattern);
+    const int32_t ahead = (pattern->before - 2) / every, span = (pattern->pulses - 1) * nominal / every;
+    const int32_t behind = (pattern->behind - end) / every + 1;
+    int32_t loudest = 0;
+    (void)glance_sum(ring, size, at, span, every, 0, &loudest);
+    const int32_t floor = loudest - RANGE;
+    const int32_t body = glance_sum(ring, size, at, span, every, floor, &loudest);
+    const int32_t before = glance_sum(ring, size, at - (uint32_t)pattern->before, ahead, every, floor, &loudest);
+    if ((body * ahead - before * span) * FINE_LEVEL < GLANCE_MIN * ahead * span) {
+        return false;
+    }
+    const int32_t after = glance_sum(ring, size, at + (uint32_t)end, behind, every, floor, &loudest);
+    return body * behind >= after * span;
+}
+
 /* Looks at the moment that lies just so far back that a burst which began there has been heard to its end. */
 static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, uint32_t last_tick)
 {
@@ -469,19 +515,19 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
         return;
     }
     const uint32_t at_tick = last_tick - (uint32_t)behind;
-    if (!is_rise(ring, size, at_tick, pattern->rise)) {
+    if (!is_rise(ring, size, at_tick, pattern->rise) || !may_be_burst(ring, size, pattern, at_tick)) {
         return;
     }
     window_t window;
     window_open(&window, ring, size, last_tick, length, ahead);
     const int32_t at = ahead;
     /* what came before must be quieter than what follows, and so must what comes after, whatever the beat */
-    const int32_t nominal = (pattern->beats.least + pattern->beats.most) / (4 * QUARTERS);
+    const int32_t nominal = nominal_beat(pattern);
     const int32_t before = window_sum(&window, 0, at - 2) * QUARTERS / (at - 2);
     const int32_t body = window_sum(&window, at, at + (pattern->pulses - 1) * nominal) * QUARTERS /
                          ((pattern->pulses - 1) * nominal);
-    const int32_t last_end = at + pattern->pulses * pattern->beat_search.most / QUARTERS;
-    const int32_t tail = window_sum(&window, last_end, length) * QUARTERS / (length - last_end);
+    const int32_t tail_at = at + last_end(pattern);
+    const int32_t tail = window_sum(&window, tail_at, length) * QUARTERS / (length - tail_at);
     if (body - before < BODY_MIN || body - tail < BODY_MIN / 2) {
         return;
     }

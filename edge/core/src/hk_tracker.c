@@ -392,7 +392,12 @@ static size_t step_alarms(hk_tracker_t *tracker, uint64_t sample, hk_event_t *ou
             }
             continue;
         }
-        if (!is_long_enough(tracker, i) || state->quiet_steps > 0 || !is_borne_out(tracker, i)) {
+        if (!is_long_enough(tracker, i) || state->quiet_steps > 0) {
+            continue;
+        }
+        if (!is_borne_out(tracker, i)) {
+            /* who has waited for evidence has waited for a name */
+            state->wait_steps = (uint16_t)(state->wait_steps + (state->wait_steps < UINT16_MAX));
             continue;
         }
         if (is_rival_reported) {
