@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from edge.evaluation.metrics import rate_interval
 
 STANDARDS = ("t3", "t4")
 EVENT_OF = {"t3": "smoke_alarm", "t4": "co_alarm"}
+# where a standard is played: without a room, in rooms as a home's, and in larger ones
+PLACES = ("dry", "rooms", "large_rooms")
 # a pattern is named by two periods of it; one is a hint
 PERIODS_TO_NAME = 2
 
@@ -105,14 +107,13 @@ def figures(outcomes: Sequence[Outcome], large_rooms: Mapping[str, float]) -> di
     """Return the grid's figures, as ``harken eval cadence --json`` prints them.
 
     Args:
-        outcomes: of all trials.
-        large_rooms: measured rooms that are larger than a home's, with their reverberation time in seconds: recall in
-            them is given apart and is not part of ``t3`` and ``t4``. All else counts in every room.
+        outcomes: of all trials; every one counts in ``t3``, ``t4`` and what is off.
+        large_rooms: measured rooms that are larger than a home's, with their reverberation time in seconds: what was
+            heard in them is given apart as well.
     """
-    at_home = [one for one in outcomes if one.trial.room not in large_rooms]
     off = [one for one in outcomes if one.trial.kind not in STANDARDS]
     return {
-        **{kind: _standard([one for one in at_home if one.trial.kind == kind]) for kind in STANDARDS},
+        **{kind: _standard([one for one in outcomes if one.trial.kind == kind], large_rooms) for kind in STANDARDS},
         "confused": sum(one.is_confused for one in outcomes),
         "off_cadence_trials": len(off),
         "off_cadence_accepted": sum(one.is_accepted for one in off),
@@ -151,7 +152,7 @@ def cells(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, Any]]]:
     }
 
 
-def _standard(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _standard(outcomes: Sequence[Outcome], large_rooms: Container[str]) -> dict[str, Any]:
     decided_s = [one.decided_s for one in outcomes if one.decided_s is not None]
     event = EVENT_OF[outcomes[0].trial.kind] if outcomes else ""
     # its times as measured, against those played: the evidence that goes with a trigger
@@ -160,13 +161,10 @@ def _standard(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         for one in outcomes
         if one.is_recalled and one.named_first is not None
     ]
-    at_0_db = [one for one in outcomes if one.trial.snr_db == 0.0]
     return {
         **_rate(outcomes),
-        "at_0_db": {
-            "dry": _rate([one for one in at_0_db if one.trial.room == DRY]),
-            "reverberant": _rate([one for one in at_0_db if one.trial.room != DRY]),
-        },
+        **_by_place(outcomes, large_rooms),
+        "at_0_db": _by_place([one for one in outcomes if one.trial.snr_db == 0.0], large_rooms),
         "decision_s": {
             "median": round(float(np.median(decided_s)), 2) if decided_s else None,
             "latest": round(max(decided_s), 2) if decided_s else None,
@@ -175,6 +173,14 @@ def _standard(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "alarms": sum(bool(one.alarms) for one in outcomes),
         "alarms_named_right": sum(event in one.alarms for one in outcomes),
     }
+
+
+def _by_place(outcomes: Sequence[Outcome], large_rooms: Container[str]) -> dict[str, dict[str, Any]]:
+    places: dict[str, list[Outcome]] = {place: [] for place in PLACES}
+    for one in outcomes:
+        room = one.trial.room
+        places["dry" if room == DRY else "large_rooms" if room in large_rooms else "rooms"].append(one)
+    return {place: _rate(members) for place, members in places.items()}
 
 
 def _rate(outcomes: Sequence[Outcome], is_off: bool = False) -> dict[str, Any]:

@@ -92,32 +92,48 @@ def measure(trials: int = DEFAULT_TRIALS, seed: int = 1, model: Path | None = No
 def table(figures: dict[str, Any]) -> str:
     """Return the figures as a table in Markdown, as docs/cadence.md has them."""
     lines = [
-        "| | trials | named within two periods | 95 % | 0 dB, dry | 0 dB, in rooms | decided after, median / latest |",
-        "|---|---|---|---|---|---|---|",
+        "| | where | trials | named within two periods | 95 % | of these at 0 dB |",
+        "|---|---|---|---|---|---|",
     ]
     for kind in grid.STANDARDS:
         row = figures[kind]
         at_0_db = row["at_0_db"]
-        parts = [
-            kind.upper(),
-            str(row["trials"]),
-            f"{row['recalled']} ({_percent(row['recall'])})",
-            _span(row["ci95"]),
-            *(f"{at_0_db[place]['recalled']} of {at_0_db[place]['trials']}" for place in ("dry", "reverberant")),
-            f"{row['decision_s']['median']} / {row['decision_s']['latest']} s",
-        ]
-        lines.append(f"| {' | '.join(parts)} |")
-    off = f"{figures['off_cadence_accepted']} named T3 or T4"
+        lines.append(f"| {kind.upper()} | **all** | {_cells(row)} | {_share(_summed(at_0_db))} |")
+        lines += [f"| | {_PLACES[place]} | {_cells(row[place])} | {_share(at_0_db[place])} |" for place in grid.PLACES]
+    accepted, trials = figures["off_cadence_accepted"], figures["off_cadence_trials"]
     lines.append(
-        f"| neither | {figures['off_cadence_trials']} | {off} | {_span(figures['off_cadence_accepted_ci95'])} | | | |"
+        f"| neither | all | {trials} | {accepted} named T3 or T4 | {_span(figures['off_cadence_accepted_ci95'])} | |"
     )
     lines.append(f"\nConfused with each other: {figures['confused']}.")
-    for name, room in figures["large_rooms"].items():
-        shares = ", ".join(
-            f"{kind.upper()} {room[kind]['recalled']} of {room[kind]['trials']}" for kind in grid.STANDARDS
+    for kind in grid.STANDARDS:
+        seconds = figures[kind]["decision_s"]
+        lines.append(
+            f"{kind.upper()} is named {seconds['median']} s after its first onset in the median, "
+            f"{seconds['latest']} s at the latest."
         )
-        lines.append(f"Beyond a home's rooms, not counted above: {name} (RT60 {room['reverberation_s']} s): {shares}.")
+    for name, room in figures["large_rooms"].items():
+        shares = ", ".join(f"{kind.upper()} {_share(room[kind])}" for kind in grid.STANDARDS)
+        lines.append(f"In {name} (RT60 {room['reverberation_s']} s): {shares}.")
     return "\n".join(lines)
+
+
+_PLACES = {
+    "dry": "dry",
+    "rooms": f"rooms, RT60 up to {_HOME_REVERBERATION_S} s",
+    "large_rooms": "larger rooms",
+}
+
+
+def _summed(places: dict[str, dict[str, Any]]) -> dict[str, int]:
+    return {name: sum(place[name] for place in places.values()) for name in ("recalled", "trials")}
+
+
+def _cells(row: dict[str, Any]) -> str:
+    return f"{row['trials']} | {row['recalled']} ({_percent(row['recall'])}) | {_span(row['ci95'])}"
+
+
+def _share(row: dict[str, Any]) -> str:
+    return f"{row['recalled']} of {row['trials']}"
 
 
 def _percent(share: float | None) -> str:

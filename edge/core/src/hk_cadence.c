@@ -54,6 +54,7 @@ typedef struct {
     int8_t late;             /* the shape may rise so many ticks beside the first onset ... */
     bool is_late_allowed;    /* ... or anywhere */
     uint8_t clicks;          /* so many coarse ticks of the pause may be loud nevertheless */
+    uint8_t lull;            /* but none as long as this many, about a burst */
     uint16_t grace_ms;       /* how long an echo may ring into the pause */
     uint16_t hint_quiet_ms;  /* silence after a single burst that makes it a hint */
     uint8_t agreement_least; /* of one burst */
@@ -66,13 +67,13 @@ static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
     {
         .kind = HK_CADENCE_T3, .pulses = 3, .tick_frames = 2, .rise = 3, .before = 40, .after = 40, .behind = 168, .beat_coarse = 4, .stride = 4, .glance = 4,
         .beat_search = { 160, 222 }, .beats = { 355, 445 }, .on = { 14, 42 }, .on_dry = { 19, 31 },
-        .pause_ms_least = 1210, .pause_ms_most = 1790, .late = 12, .clicks = 1, .grace_ms = 500, .hint_quiet_ms = 800,
+        .pause_ms_least = 1210, .pause_ms_most = 1790, .late = 12, .clicks = 1, .lull = 6, .grace_ms = 500, .hint_quiet_ms = 800,
         .agreement_least = 140, .finding_least = 200, .hint_least = 190, .beat_alike = 6,
     },
     {
         .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2, .stride = 1, .glance = 2,
         .beat_search = { 62, 96 }, .beats = { 143, 177 }, .on = { 4, 19 }, .on_dry = { 6, 16 },
-        .pause_ms_least = 4200, .pause_ms_most = 5800, .late = 3, .is_late_allowed = true, .clicks = 2, .grace_ms = 700, .hint_quiet_ms = 800,
+        .pause_ms_least = 4200, .pause_ms_most = 5800, .late = 3, .is_late_allowed = true, .clicks = 2, .lull = 9, .grace_ms = 700, .hint_quiet_ms = 800,
         .agreement_least = 120, .finding_least = 170, .hint_least = 180, .beat_alike = 4,
     },
 };
@@ -317,7 +318,7 @@ static int32_t pulse_length(const fold_t *fold, int32_t *fall_ticks)
     return best_on + (*fall_ticks < 4 ? *fall_ticks : 4) / 2;
 }
 
-/* Mean level of a group over coarse ticks that lie within [from, to) frames, or the number of those above `level`. */
+/* The number of coarse ticks within [from, to) frames at which a group is above `level`. */
 static int32_t coarse_above(const hk_cadence_state_t *cadence, size_t group, uint32_t from, uint32_t to, int32_t level)
 {
     int32_t above = 0;
@@ -328,6 +329,33 @@ static int32_t coarse_above(const hk_cadence_state_t *cadence, size_t group, uin
         }
     }
     return above;
+}
+
+/* Whether some stretch of the pause, [from, to) frames, as long as a burst is louder than its gaps are: bursts that
+ * come oftener than the pattern's may have pulses too short for a coarse tick to be loud by itself. */
+static bool is_burst_in_pause(const hk_cadence_state_t *cadence, const pattern_t *pattern,
+                              const hk_cadence_burst_t *burst, uint32_t from, uint32_t to)
+{
+    const uint32_t done = cadence->frames / FRAMES_PER_COARSE, stretch = pattern->lull;
+    /* a third of the way from the gaps to the pulses, and half a unit more, in tenths */
+    const int32_t level = 10 * burst->loud - 7 * burst->contrast + 5;
+    const uint8_t *ring = cadence->coarse[burst->group];
+    int32_t sum = 0;
+    uint32_t count = 0;
+    for (uint32_t tick = (from + FRAMES_PER_COARSE - 1) / FRAMES_PER_COARSE; (tick + 1) * FRAMES_PER_COARSE <= to; tick++) {
+        if (tick >= done || done - tick > HK_CADENCE_COARSE) {
+            continue;
+        }
+        sum += ring[tick % HK_CADENCE_COARSE];
+        count++;
+        if (count > stretch) {
+            sum -= ring[(tick - stretch) % HK_CADENCE_COARSE];
+        }
+        if (count >= stretch && 10 * sum > level * (int32_t)stretch) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Below this a moment counts as silent beside a burst's pulses. */
@@ -376,7 +404,11 @@ static uint32_t pause_between(const hk_cadence_state_t *cadence, const pattern_t
     const uint32_t from = end + pattern->grace_ms / FRAME_MS, to = later->at - 2;
     const int32_t earlier_level = silence_level(earlier), later_level = silence_level(later);
     const int32_t level = earlier_level < later_level ? earlier_level : later_level;
-    return coarse_above(cadence, later->group, from, to, level) <= pattern->clicks ? pause : 0;
+    if (coarse_above(cadence, later->group, from, to, level) > pattern->clicks ||
+        is_burst_in_pause(cadence, pattern, earlier, from, to)) {
+        return 0;
+    }
+    return pause;
 }
 
 /* Whether another group of bands heard the same burst better and at a beat that is not the pattern's. */

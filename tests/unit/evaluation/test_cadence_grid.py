@@ -54,15 +54,21 @@ def test_a_name_counts_only_within_two_periods_and_takes_two() -> None:
     assert cadence.judge(trial, Heard((evidence(late, "t4", 2),), ())).is_confused
 
 
-def test_figures_count_what_was_judged_and_large_rooms_apart() -> None:
+def test_figures_count_every_room_and_say_where() -> None:
     trials = [*cadence_trials.standard_trials("t3", 36, 1, ["hall"]), *cadence_trials.standard_trials("t4", 36, 1)]
     trials += cadence_trials.off_cadence_trials(17, 1)
-    outcomes = [cadence.judge(one, Heard((evidence(5.0, "t3", 2),), ("smoke_alarm",))) for one in trials]
+    outcomes = [
+        cadence.judge(one, Heard((evidence(5.0, "t3", 1 if one.room == "hall" else 2),), ("smoke_alarm",)))
+        for one in trials
+    ]
     found = cadence.figures(outcomes, {"hall": 2.5})
     in_hall = sum(one.room == "hall" for one in trials)
     assert in_hall > 0
-    assert found["t3"]["trials"] == 36 - in_hall
-    assert found["t3"]["recall"] == 1.0
+    assert (found["t3"]["trials"], found["t3"]["recalled"]) == (36, 36 - in_hall)
+    assert found["t3"]["dry"]["recall"] == found["t3"]["rooms"]["recall"] == 1.0
+    assert (found["t3"]["large_rooms"]["trials"], found["t3"]["large_rooms"]["recalled"]) == (in_hall, 0)
+    for at in (found["t3"], found["t4"], found["t3"]["at_0_db"]):
+        assert sum(at[place]["trials"] for place in cadence.PLACES) == 36
     assert found["t4"]["recall"] == 0.0
     assert found["confused"] == 36
     assert (found["off_cadence_trials"], found["off_cadence_accepted"]) == (17, 17)
