@@ -393,7 +393,7 @@ class AlarmEvidence:
 
     proven_percent: int = 60
     sure_scores: tuple[int, int, int] = (255, 255, 255)
-    lone_duration_ms: int = 5000
+    lone_duration_ms: int = 2500
     persistent_ms: int = 30000
 
 

@@ -72,7 +72,7 @@ static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
     },
     {
         .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2, .stride = 1, .glance = 2,
-        .beat_search = { 62, 96 }, .beats = { 143, 177 }, .on = { 4, 19 }, .on_dry = { 6, 16 },
+        .beat_search = { 62, 104 }, .beats = { 143, 177 }, .on = { 4, 19 }, .on_dry = { 6, 16 },
         .pause_ms_least = 4200, .pause_ms_most = 5800, .late = 3, .is_late_allowed = true, .clicks = 2, .lull = 9, .grace_ms = 700, .hint_quiet_ms = 800,
         .agreement_least = 120, .finding_least = 170, .hint_least = 180, .beat_alike = 4,
     },
@@ -91,6 +91,10 @@ static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
 #define BODY_MIN (3 * FINE_LEVEL / 2)
 /* At the first glance, which sees few levels, by less. */
 #define GLANCE_MIN (FINE_LEVEL * 3 / 4)
+/* Steady noise is hardly ever louder than its mean by this, over a coarse tick (quarters of log2). */
+#define NOISE_RANGE 3
+/* What came before a burst must be hardly louder than what came in this long before that. */
+#define LONG_BEFORE_FRAMES 48
 /* Before a burst, every so many ticks must be quiet. */
 #define SILENCE_TICKS 4
 
@@ -331,6 +335,20 @@ static int32_t coarse_above(const hk_cadence_state_t *cadence, size_t group, uin
     return above;
 }
 
+/* Mean level of a group over the coarse ticks within [from, to) frames; -1 where none is known. */
+static int32_t coarse_mean(const hk_cadence_state_t *cadence, size_t group, uint32_t from, uint32_t to)
+{
+    int32_t sum = 0, count = 0;
+    const uint32_t done = cadence->frames / FRAMES_PER_COARSE;
+    for (uint32_t tick = (from + FRAMES_PER_COARSE - 1) / FRAMES_PER_COARSE; (tick + 1) * FRAMES_PER_COARSE <= to; tick++) {
+        if (tick < done && done - tick <= HK_CADENCE_COARSE) {
+            sum += cadence->coarse[group][tick % HK_CADENCE_COARSE];
+            count++;
+        }
+    }
+    return count > 0 ? sum / count : -1;
+}
+
 /* Whether some stretch of the pause, [from, to) frames, as long as a burst is louder than its gaps are: bursts that
  * come oftener than the pattern's may have pulses too short for a coarse tick to be loud by itself. */
 static bool is_burst_in_pause(const hk_cadence_state_t *cadence, const pattern_t *pattern,
@@ -387,6 +405,36 @@ static bool are_bursts_alike(const pattern_t *pattern, const hk_cadence_burst_t 
            loud_difference >= -LOUD_ALIKE && a->contrast <= 2 * b->contrast + 1 && b->contrast <= 2 * a->contrast + 1;
 }
 
+/* Whether a pause, [from, to) frames, is silent beside a burst. */
+static bool is_pause_silent(const hk_cadence_state_t *cadence, const pattern_t *pattern,
+                            const hk_cadence_burst_t *burst, uint32_t from, uint32_t to)
+{
+    /* a quarter of the way from the gaps to the pulses, and above what noise does; half way where that is less */
+    const int32_t quarter = burst->contrast / 4, half = burst->contrast / 2;
+    const int32_t below = burst->contrast - (quarter > NOISE_RANGE ? quarter : NOISE_RANGE);
+    const int32_t level = burst->loud - (below > half ? below : half > 1 ? half : 1);
+    return coarse_above(cadence, burst->group, from, to, level) <= pattern->clicks &&
+           !is_burst_in_pause(cadence, pattern, burst, from, to);
+}
+
+/* Whether it is so in every group of bands that heard the burst better: a tone leaks into others, in which it hardly rises
+ * above the noise, and what sounds between two bursts may be missed there. */
+static bool is_pause_silent_elsewhere(const hk_cadence_state_t *cadence, const pattern_t *pattern,
+                                      const hk_cadence_burst_t *burst, uint32_t from, uint32_t to)
+{
+    const hk_cadence_burst_t *others = cadence->bursts[pattern - PATTERNS];
+    const uint32_t near = frames_of_quarters(pattern, burst->beat);
+    for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
+        const hk_cadence_burst_t *other = &others[i];
+        if (other->periods > 0 && other->group != burst->group && other->contrast > burst->contrast &&
+            other->at + near > burst->at && burst->at + near > other->at &&
+            !is_pause_silent(cadence, pattern, other, from, to)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Whether `later` follows `earlier` as a pattern's period asks; if so, the pause between them in frames. Half a beat is
  * taken for a pulse's length here: in a room its end is known worse than that. */
 static uint32_t pause_between(const hk_cadence_state_t *cadence, const pattern_t *pattern,
@@ -402,10 +450,9 @@ static uint32_t pause_between(const hk_cadence_state_t *cadence, const pattern_t
         return 0;
     }
     const uint32_t from = end + pattern->grace_ms / FRAME_MS, to = later->at - 2;
-    const int32_t earlier_level = silence_level(earlier), later_level = silence_level(later);
-    const int32_t level = earlier_level < later_level ? earlier_level : later_level;
-    if (coarse_above(cadence, later->group, from, to, level) > pattern->clicks ||
-        is_burst_in_pause(cadence, pattern, earlier, from, to)) {
+    if (!is_pause_silent(cadence, pattern, earlier, from, to) || !is_pause_silent(cadence, pattern, later, from, to) ||
+        !is_pause_silent_elsewhere(cadence, pattern, earlier, from, to) ||
+        !is_pause_silent_elsewhere(cadence, pattern, later, from, to)) {
         return 0;
     }
     return pause;
@@ -591,7 +638,16 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
         fold.segment[0] - before < contrast / 4 || last - after < contrast / 5 || !is_one_pulse(&fold)) {
         return;
     }
-    const int32_t silence = floor / (3 * pattern->pulses) + contrast * 3 / 10 + FINE_LEVEL;
+    /* in a room that is slow to fill, a pulse too many may be no louder than the gaps after it, but is louder than nothing */
+    int32_t silence = floor / (3 * pattern->pulses) + contrast * 3 / 10 + FINE_LEVEL;
+    const uint32_t quiet_to = (at_tick - (uint32_t)ahead) * pattern->tick_frames;
+    const int32_t long_before =
+        quiet_to < LONG_BEFORE_FRAMES ? -1 : coarse_mean(cadence, group, quiet_to - LONG_BEFORE_FRAMES, quiet_to);
+    if (long_before >= 0) {
+        const int32_t quiet = long_before - (window.loud - RANGE);
+        const int32_t hardly_louder = (quiet > 0 ? quiet : 0) * FINE_LEVEL + contrast / 4 + 2 * FINE_LEVEL;
+        silence = hardly_louder < silence ? hardly_louder : silence;
+    }
     const int32_t rise = (window_sum(&window, at, at + pattern->rise) -
                           window_sum(&window, at - 1 - pattern->rise, at - 1)) * QUARTERS / pattern->rise;
     for (int32_t from = at - 2 - SILENCE_TICKS; from >= 0; from -= SILENCE_TICKS) {
