@@ -645,7 +645,7 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
         quiet_to < LONG_BEFORE_FRAMES ? -1 : coarse_mean(cadence, group, quiet_to - LONG_BEFORE_FRAMES, quiet_to);
     if (long_before >= 0) {
         const int32_t quiet = long_before - (window.loud - RANGE);
-        const int32_t hardly_louder = (quiet > 0 ? quiet : 0) * FINE_LEVEL + contrast / 4 + 2 * FINE_LEVEL;
+        const int32_t hardly_louder = (quiet > 0 ? quiet : 0) * FINE_LEVEL + contrast / 4 + 5 * FINE_LEVEL / 2;
         silence = hardly_louder < silence ? hardly_louder : silence;
     }
     const int32_t rise = (window_sum(&window, at, at + pattern->rise) -
