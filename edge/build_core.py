@@ -31,6 +31,7 @@ LIBRARY_SOURCES = (
     SOURCE_DIR / "hk_adpcm.c",
     SOURCE_DIR / "hk_clip_ring.c",
     HOST_DIR / "hk_host.c",
+    HOST_DIR / "hk_media_search.c",
 )
 
 

@@ -1,0 +1,463 @@
+#include "hk_media_search.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "hk_error.h"
+
+enum {
+    KEY_BITS_MAX = 46,
+    POSITIONS_MAX = 512,  /* query words whose keys are probed: 10 s and more */
+    COSTS = 224,          /* a key's unlikeliness, in eighths of a nat */
+    LOCAL_WORDS = 16,     /* a candidate is first compared with those of its cache line */
+    LOCAL_MIN_BITS = 48,  /* fewer say nothing: it is compared fully */
+    LOCAL_Z_SQUARED = 20, /* what it must reach there */
+    PREFETCH_AHEAD = 16,
+};
+
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__)
+#define WITH_POPCNT __attribute__((target_clones("popcnt", "default")))
+#else
+#define WITH_POPCNT
+#endif
+
+/* Bits of the key: of the word itself, or of the one KEY_SPAN later. */
+typedef struct {
+    uint8_t word;
+    uint8_t bit;
+} key_bit_t;
+
+/* The word's 22 lower bits (300 to 1100 Hz: what small loudspeakers, rooms and households leave clearest), then those of
+ * the later word. At 5 dB more of the true places were found so, for the same effort, than by bits 2 to 23, by the lower
+ * 11 of both words, or by leaving out bits that resemble their neighbour. */
+#define EIGHT_BITS(word, n) \
+    {word, n}, {word, n + 1}, {word, n + 2}, {word, n + 3}, {word, n + 4}, {word, n + 5}, {word, n + 6}, {word, n + 7}
+static const key_bit_t key_layout[KEY_BITS_MAX] = {
+    EIGHT_BITS(0, 0),  EIGHT_BITS(0, 8), {0, 16}, {0, 17}, {0, 18}, {0, 19}, {0, 20}, {0, 21}, //
+    EIGHT_BITS(1, 0), EIGHT_BITS(1, 8), EIGHT_BITS(1, 16),
+};
+
+/* How likely a bit is wrong, by class: 5 * is_reliable + agreement with its two neighbours in time (0: both reliable
+ * and different, 2: unknown, 4: both reliable and the same). Cost of flipping it and of not flipping it: -log of the
+ * odds and of the chance that it is right, in eighths of a nat. Measured on music and speech through a small
+ * loudspeaker, a room and household noise at 5 and 10 dB: wrong are .46 .36 .31 .28 of the unreliable bits (classes 1 to
+ * 4) and .35 .34 .28 .19 .14 of the reliable ones (5 to 9). */
+static const uint8_t flip_cost[10] = {1, 1, 5, 6, 8, 5, 5, 8, 11, 15};
+static const uint8_t keep_cost_q4[10] = {89, 79, 57, 48, 42, 55, 52, 41, 27, 19}; /* sixteenths of it */
+
+typedef struct {
+    uint32_t bucket;
+    uint16_t keyed; /* which of the query's keys */
+    uint16_t cost;
+} probe_t;
+
+typedef struct {
+    uint32_t place; /* word of the segment */
+    uint32_t position; /* of the query */
+} candidate_t;
+
+typedef struct {
+    uint64_t key;
+    uint64_t reliable;
+    uint32_t base_cost;
+    uint16_t position;
+    uint8_t order[KEY_BITS_MAX]; /* directory bits, cheapest flip first */
+    uint8_t cost[KEY_BITS_MAX];  /* of each in that order */
+} keyed_t;
+
+static uint64_t key_of(const uint32_t *words, const uint32_t *later)
+{
+    const uint32_t from[2] = {*words, *later};
+    uint64_t key = 0;
+    for (uint32_t n = 0; n < KEY_BITS_MAX; n++) {
+        key = key << 1 | ((from[key_layout[n].word] >> key_layout[n].bit) & 1u);
+    }
+    return key; /* first bit of the layout on top */
+}
+
+size_t hk_media_build(const uint32_t *words, const uint8_t *usable, const uint32_t *starts, uint32_t recordings,
+                      uint8_t bucket_bits, uint8_t position_bits, uint32_t *directory, uint32_t *postings)
+{
+    const size_t buckets = (size_t)1 << bucket_bits;
+    const uint32_t tag_bits = 32u - position_bits;
+    memset(directory, 0, (buckets + 1) * sizeof *directory);
+    for (int is_filling = 0; is_filling < 2; is_filling++) {
+        for (uint32_t r = 0; r < recordings; r++) {
+            for (uint32_t n = starts[r]; n + HK_MEDIA_KEY_SPAN_WORDS < starts[r + 1]; n++) {
+                if (!usable[n]) {
+                    continue;
+                }
+                const uint64_t key = key_of(words + n, words + n + HK_MEDIA_KEY_SPAN_WORDS);
+                const size_t bucket = (size_t)(key >> (KEY_BITS_MAX - bucket_bits));
+                if (!is_filling) {
+                    directory[bucket + 1]++;
+                } else {
+                    const uint64_t tag = (key >> (KEY_BITS_MAX - bucket_bits - tag_bits)) & ((1u << tag_bits) - 1u);
+                    postings[directory[bucket]++] = (uint32_t)(tag << position_bits) | n;
+                }
+            }
+        }
+        if (!is_filling) {
+            for (size_t bucket = 0; bucket < buckets; bucket++) {
+                directory[bucket + 1] += directory[bucket];
+            }
+        }
+    }
+    memmove(directory + 1, directory, buckets * sizeof *directory);
+    directory[0] = 0;
+    return directory[buckets];
+}
+
+static uint32_t classes_at(const hk_media_query_t *query, uint32_t n, uint32_t bit)
+{
+    const uint32_t lag = query->per_word / 2; /* 40 ms */
+    const uint32_t word = query->words[n];
+    uint32_t class = ((query->masks[n] >> bit) & 1u) * 5u;
+    const int64_t neighbours[2] = {(int64_t)n - lag, (int64_t)n + lag};
+    for (uint32_t side = 0; side < 2; side++) {
+        const int64_t at = neighbours[side];
+        if (at < 0 || at >= query->count || ((query->masks[at] >> bit) & 1u) == 0) {
+            class += 1;
+        } else {
+            class += ((query->words[at] ^ word) >> bit) & 1u ? 0u : 2u;
+        }
+    }
+    return class;
+}
+
+/* The key at a place of the query, and what flipping its bits costs. */
+static void make_key(const hk_media_query_t *query, uint32_t position, uint32_t bucket_bits, keyed_t *keyed)
+{
+    const uint32_t later = position + HK_MEDIA_KEY_SPAN_WORDS * query->per_word;
+    const uint32_t masks[2] = {query->masks[position], query->masks[later]};
+    keyed->key = key_of(query->words + position, query->words + later);
+    keyed->position = (uint16_t)position;
+    keyed->reliable = 0;
+    uint32_t keep_q4 = 0;
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < KEY_BITS_MAX; n++) {
+        const key_bit_t at = key_layout[n];
+        keyed->reliable = keyed->reliable << 1 | ((masks[at.word] >> at.bit) & 1u);
+        if (n >= bucket_bits) {
+            continue;
+        }
+        const uint32_t class = classes_at(query, at.word == 0 ? position : later, at.bit);
+        keep_q4 += keep_cost_q4[class];
+        uint32_t place = count++;
+        for (; place > 0 && keyed->cost[place - 1] > flip_cost[class]; place--) {
+            keyed->cost[place] = keyed->cost[place - 1];
+            keyed->order[place] = keyed->order[place - 1];
+        }
+        keyed->cost[place] = flip_cost[class];
+        keyed->order[place] = (uint8_t)n;
+    }
+    keyed->base_cost = keep_q4 / 16;
+}
+
+/* How many keys there are at each cost: of one place, added to the sum over all. */
+static void count_keys(const keyed_t *keyed, uint32_t bucket_bits, float counts[COSTS])
+{
+    float sums[2][COSTS] = {{0}};
+    float *from = sums[0];
+    float *to = sums[1];
+    from[0] = 1;
+    for (uint32_t n = 0; n < bucket_bits; n++) {
+        const uint32_t cost = keyed->cost[n];
+        memcpy(to, from, cost * sizeof *to);
+        for (uint32_t at = cost; at < COSTS; at++) {
+            to[at] = from[at] + from[at - cost];
+        }
+        float *swap = from;
+        from = to;
+        to = swap;
+    }
+    for (uint32_t at = keyed->base_cost; at < COSTS; at++) {
+        counts[at] += from[at - keyed->base_cost];
+    }
+}
+
+typedef struct {
+    probe_t *probes;
+    uint32_t count;
+    uint32_t max;
+    uint32_t cost_max;
+    uint32_t bucket_bits;
+} list_t;
+
+static void list_keys(list_t *list, const keyed_t *keyed, uint16_t which, uint32_t first, uint32_t bucket,
+                      uint32_t cost)
+{
+    if (list->count >= list->max) {
+        return;
+    }
+    list->probes[list->count++] = (probe_t){bucket, which, (uint16_t)cost};
+    for (uint32_t n = first; n < list->bucket_bits && cost + keyed->cost[n] <= list->cost_max; n++) {
+        const uint32_t flipped = bucket ^ 1u << (list->bucket_bits - 1u - keyed->order[n]);
+        list_keys(list, keyed, which, n + 1, flipped, cost + keyed->cost[n]);
+    }
+}
+
+static inline uint32_t ones(uint32_t value)
+{
+    return (uint32_t)__builtin_popcount(value);
+}
+
+/* Squared and signed: the larger, the less likely by chance. */
+static double score(uint32_t compared, uint32_t agreeing)
+{
+    const double excess = 2.0 * agreeing - compared;
+    return compared == 0 ? 0 : excess * fabs(excess) / compared;
+}
+
+static void keep_place(hk_media_place_t *places, uint32_t place_max, uint32_t *count, const hk_media_place_t *found)
+{
+    const double z = score(found->compared, found->agreeing);
+    uint32_t place = 0;
+    while (place < *count && places[place].recording != found->recording) {
+        place++;
+    }
+    if (place < *count) { /* the recording is there: keep its better place */
+        if (score(places[place].compared, places[place].agreeing) >= z) {
+            return;
+        }
+    } else if (*count < place_max) {
+        (*count)++;
+    } else {
+        place = place_max - 1;
+        if (score(places[place].compared, places[place].agreeing) >= z) {
+            return;
+        }
+    }
+    for (; place > 0 && score(places[place - 1].compared, places[place - 1].agreeing) < z; place--) {
+        places[place] = places[place - 1];
+    }
+    places[place] = *found;
+}
+
+/* The recording that holds a word. */
+static uint32_t recording_of(const hk_media_segment_t *segment, uint32_t word)
+{
+    uint32_t low = 0;
+    uint32_t high = segment->recordings;
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (segment->starts[middle] <= word) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Compares query words position, position + per_word, … before `end` with the words from `place` on. */
+static inline void compare(const hk_media_query_t *query, uint32_t position, uint32_t end, const uint32_t *words,
+                           uint32_t *compared, uint32_t *agreeing)
+{
+    for (; position < end; position += query->per_word) {
+        const uint32_t mask = query->masks[position];
+        *compared += ones(mask);
+        *agreeing += ones(~(query->words[position] ^ *words++) & mask);
+    }
+}
+
+/* The query within one recording, given where one of its words lies. */
+WITH_POPCNT static void compare_fully(const hk_media_segment_t *segment, const hk_media_query_t *query,
+                                      uint32_t recording, int64_t first_word, uint32_t phase, hk_media_place_t *found)
+{
+    const int64_t from = segment->starts[recording];
+    const int64_t until = segment->starts[recording + 1];
+    const int64_t skipped = first_word < from ? from - first_word : 0;
+    const int64_t room = (until - first_word) * query->per_word + phase; /* the first query word beyond it */
+    *found = (hk_media_place_t){.first_word = first_word, .recording = recording, .phase = phase};
+    if (room <= 0) {
+        return;
+    }
+    const uint32_t end = room < query->count ? (uint32_t)room : query->count;
+    compare(query, phase + (uint32_t)skipped * query->per_word, end, segment->words + first_word + skipped,
+            &found->compared, &found->agreeing);
+}
+
+/* Whether the words around a candidate, those in its line of the cache, agree well enough to look further. */
+WITH_POPCNT static bool is_promising(const hk_media_segment_t *segment, const hk_media_query_t *query,
+                                     uint32_t place, uint32_t position)
+{
+    const uint32_t word_count = segment->starts[segment->recordings];
+    uint32_t before = place % LOCAL_WORDS;
+    before = before < position / query->per_word ? before : position / query->per_word;
+    uint32_t after = LOCAL_WORDS - place % LOCAL_WORDS;
+    after = after < word_count - place ? after : word_count - place;
+    uint32_t end = position + after * query->per_word;
+    end = end < query->count ? end : query->count;
+    uint32_t compared = 0;
+    uint32_t agreeing = 0;
+    compare(query, position - before * query->per_word, end, segment->words + place - before, &compared, &agreeing);
+    const int64_t excess = 2 * (int64_t)agreeing - compared;
+    return compared < LOCAL_MIN_BITS || (excess > 0 && excess * excess > (int64_t)LOCAL_Z_SQUARED * compared);
+}
+
+typedef struct {
+    keyed_t keyed[POSITIONS_MAX];
+    uint32_t by_cost[COSTS + 1];
+} fixed_t;
+
+size_t hk_media_search_bytes(const hk_media_budget_t *budget)
+{
+    return sizeof(fixed_t) + 2 * (size_t)budget->probes * sizeof(probe_t)
+           + (size_t)budget->candidates * sizeof(candidate_t);
+}
+
+/* Lists the likeliest probes, likeliest first. Returns how many. */
+static uint32_t list_probes(const hk_media_query_t *query, uint32_t bucket_bits, fixed_t *fixed, probe_t *unsorted,
+                            probe_t *sorted, uint32_t max)
+{
+    const uint32_t span = HK_MEDIA_KEY_SPAN_WORDS * query->per_word;
+    float counts[COSTS] = {0};
+    uint32_t keys = 0;
+    for (uint32_t n = 0; n + span < query->count && keys < POSITIONS_MAX; n++) {
+        if (query->masks[n] == 0 || query->masks[n + span] == 0) {
+            continue;
+        }
+        make_key(query, n, bucket_bits, &fixed->keyed[keys]);
+        count_keys(&fixed->keyed[keys++], bucket_bits, counts);
+    }
+    uint32_t cost_max = 0;
+    float sum = 0;
+    for (uint32_t cost = 0; cost < COSTS && sum + counts[cost] <= (float)max; cost++) {
+        sum += counts[cost];
+        cost_max = cost;
+    }
+    list_t list = {.probes = unsorted, .max = max, .cost_max = cost_max, .bucket_bits = bucket_bits};
+    for (uint32_t n = 0; n < keys; n++) {
+        const keyed_t *keyed = &fixed->keyed[n];
+        if (keyed->base_cost <= cost_max) {
+            const uint32_t bucket = (uint32_t)(keyed->key >> (KEY_BITS_MAX - bucket_bits));
+            list_keys(&list, keyed, (uint16_t)n, 0, bucket, keyed->base_cost);
+        }
+    }
+    memset(fixed->by_cost, 0, sizeof fixed->by_cost);
+    for (uint32_t n = 0; n < list.count; n++) {
+        fixed->by_cost[unsorted[n].cost + 1]++;
+    }
+    for (uint32_t cost = 0; cost < COSTS; cost++) {
+        fixed->by_cost[cost + 1] += fixed->by_cost[cost];
+    }
+    for (uint32_t n = 0; n < list.count; n++) {
+        sorted[fixed->by_cost[unsorted[n].cost]++] = unsorted[n];
+    }
+    return list.count;
+}
+
+WITH_POPCNT static uint32_t gather(const hk_media_segment_t *segment,
+                                   const hk_media_budget_t *budget,
+                                   const keyed_t *keys, const probe_t *probes, uint32_t probe_count,
+                                   candidate_t *candidates, hk_media_effort_t *effort)
+{
+    const uint32_t tag_bits = 32u - segment->position_bits;
+    const uint32_t tag_shift = KEY_BITS_MAX - segment->bucket_bits - tag_bits;
+    const uint32_t position_mask = (1u << segment->position_bits) - 1u;
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < probe_count; n++) {
+        if (n + 2 * PREFETCH_AHEAD < probe_count) {
+            __builtin_prefetch(&segment->directory[probes[n + 2 * PREFETCH_AHEAD].bucket]);
+        }
+        if (n + PREFETCH_AHEAD < probe_count) {
+            __builtin_prefetch(&segment->postings[segment->directory[probes[n + PREFETCH_AHEAD].bucket]]);
+        }
+        const uint32_t from = segment->directory[probes[n].bucket];
+        const uint32_t until = segment->directory[probes[n].bucket + 1];
+        effort->probes++;
+        if (until - from > budget->bucket_max) {
+            continue;
+        }
+        const keyed_t *keyed = &keys[probes[n].keyed];
+        const uint32_t tag = (uint32_t)(keyed->key >> tag_shift << segment->position_bits);
+        const uint32_t tag_reliable = (uint32_t)(keyed->reliable >> tag_shift << segment->position_bits);
+        const uint32_t errors_max = tag_bits / 4;
+        for (uint32_t at = from; at < until; at++) {
+            const uint32_t posting = segment->postings[at];
+            if (ones((posting ^ tag) & tag_reliable & ~position_mask) > errors_max) {
+                continue;
+            }
+            if (count == budget->candidates) {
+                effort->postings += until - from;
+                return count;
+            }
+            candidates[count++] = (candidate_t){posting & position_mask, keyed->position};
+        }
+        effort->postings += until - from;
+    }
+    return count;
+}
+
+int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *query, const hk_media_budget_t *budget,
+                    void *scratch, hk_media_place_t *places, uint32_t place_max, hk_media_effort_t *effort)
+{
+    if ((query->per_word != 2 && query->per_word != 4) || segment->bucket_bits > HK_MEDIA_BUCKET_BITS_MAX
+        || segment->position_bits == 0 || segment->position_bits > 31 || place_max == 0
+        || 32u - segment->position_bits + segment->bucket_bits > KEY_BITS_MAX) {
+        return HK_ERROR_ARGUMENT;
+    }
+    *effort = (hk_media_effort_t){0};
+    fixed_t *fixed = scratch;
+    probe_t *unsorted = (probe_t *)(fixed + 1);
+    probe_t *sorted = unsorted + budget->probes;
+    candidate_t *candidates = (candidate_t *)(sorted + budget->probes);
+    const uint32_t probe_count = list_probes(query, segment->bucket_bits, fixed, unsorted, sorted, budget->probes);
+    const uint32_t count = gather(segment, budget, fixed->keyed, sorted, probe_count, candidates, effort);
+    effort->candidates = count;
+    uint32_t place_count = 0;
+    for (uint32_t n = 0; n < count; n++) {
+        if (n + PREFETCH_AHEAD < count) {
+            __builtin_prefetch(segment->words + candidates[n + PREFETCH_AHEAD].place);
+        }
+        const candidate_t *candidate = &candidates[n];
+        if (!is_promising(segment, query, candidate->place, candidate->position)) {
+            continue;
+        }
+        const uint32_t recording = recording_of(segment, candidate->place);
+        if (segment->removed != NULL && segment->removed[recording]) {
+            continue;
+        }
+        effort->compared_fully++;
+        hk_media_place_t found;
+        compare_fully(segment, query, recording, (int64_t)candidate->place - candidate->position / query->per_word,
+                      candidate->position % query->per_word, &found);
+        if (found.compared >= query->min_bits) {
+            keep_place(places, place_max, &place_count, &found);
+        }
+    }
+    return (int)place_count;
+}
+
+int hk_media_search_all(const hk_media_segment_t *segment, const hk_media_query_t *query, hk_media_place_t *places,
+                        uint32_t place_max)
+{
+    if ((query->per_word != 2 && query->per_word != 4) || place_max == 0) {
+        return HK_ERROR_ARGUMENT;
+    }
+    uint32_t count = 0;
+    for (uint32_t recording = 0; recording < segment->recordings; recording++) {
+        if (segment->removed != NULL && segment->removed[recording]) {
+            continue;
+        }
+        hk_media_place_t best = {.recording = recording};
+        const int64_t from = segment->starts[recording];
+        const int64_t until = segment->starts[recording + 1];
+        for (int64_t first = from - query->count / query->per_word; first < until; first++) {
+            for (uint32_t phase = 0; phase < query->per_word; phase++) {
+                hk_media_place_t found;
+                compare_fully(segment, query, recording, first, phase, &found);
+                if (found.compared >= query->min_bits
+                    && score(found.compared, found.agreeing) > score(best.compared, best.agreeing)) {
+                    best = found;
+                }
+            }
+        }
+        if (best.compared > 0) {
+            keep_place(places, place_max, &count, &best);
+        }
+    }
+    return (int)count;
+}

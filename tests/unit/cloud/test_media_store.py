@@ -1,0 +1,254 @@
+"""The store of fingerprints: what is kept through merges, removals, other processes, damage and full disks."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from cloud.media import segment as segments
+from cloud.media.segment import Recording, Segment
+from cloud.media.store import MANIFEST, MERGED_AT_ONCE, Store
+from edge import media_search
+from edge.errors import HarkenError
+
+
+def recording(number: int, words: int = 60) -> Recording:
+    rng = np.random.default_rng(number)
+    return Recording(
+        number.to_bytes(8, "big"),
+        {"title": f"Spot {number}", "seconds": words * 0.08},
+        rng.integers(0, 2**32, words, dtype=np.uint32),
+        np.ones(words, bool),
+    )
+
+
+def heard(of: Recording, first: int, count: int = 25, wrong: float = 0.1, seed: int = 0):
+    """A stretch of a recording as a query of words 40 ms apart: some bits are wrong, and half of them masked."""
+    rng = np.random.default_rng(seed)
+    bits = np.repeat(of.words[first : first + count], 2)
+    flips = np.packbits(rng.random((len(bits), 32)) < wrong, axis=1).view(np.uint32)[:, 0]
+    return bits ^ flips, rng.integers(0, 2**32, len(bits), dtype=np.uint32)
+
+
+def ids(store: Store) -> set[str]:
+    return {segment.media_id(number) for segment, number in store.entries()}
+
+
+def search(store: Store, query) -> list[str]:
+    bits, reliable = query
+    return [found.segment.media_id(found.number) for found in store.search(bits, reliable, stride=2, min_bits=100)]
+
+
+def test_what_was_added_is_found_at_its_place_and_outlives_its_process(tmp_path):
+    Store(tmp_path).add([recording(1), recording(2)])
+    store = Store(tmp_path)
+    bits, reliable = heard(recording(2), 20)
+    best = store.search(bits, reliable, stride=2)[0]
+    assert best.segment.about(best.number)["title"] == "Spot 2"
+    assert best.place.offset == 40
+    assert best.place.z > 15
+    assert len(store) == 2
+
+
+def test_any_order_of_adding_and_removing_leaves_what_a_dictionary_would(tmp_path):
+    store, reader = Store(tmp_path), Store(tmp_path)
+    rng = np.random.default_rng(3)
+    expected: dict[str, Recording] = {}
+    for step in range(90):
+        if expected and rng.random() < 0.3:
+            gone = sorted(expected)[rng.integers(len(expected))]
+            assert store.remove(bytes.fromhex(gone))
+            del expected[gone]
+        else:
+            batch = [recording(int(number)) for number in rng.choice(40, rng.integers(1, 4), replace=False)]
+            store.add(batch)
+            expected |= {one.media_id.hex(): one for one in batch}
+        if step % 10 == 9:
+            assert ids(reader) == ids(Store(tmp_path)) == set(expected)
+    for name, one in expected.items():
+        assert search(reader, heard(one, 5))[0] == name
+        (segment, number), *others = reader.find(name)
+        assert not others
+        np.testing.assert_array_equal(segment.recording(number).words, one.words)
+    assert len(list(tmp_path.glob("*.segment"))) < 2 * MERGED_AT_ONCE
+
+
+def test_a_removed_recording_is_found_no_more_and_removing_it_again_says_so(tmp_path):
+    store = Store(tmp_path)
+    store.add([recording(1), recording(2)])
+    assert store.remove(recording(1).media_id)
+    assert not store.remove(recording(1).media_id)
+    assert recording(1).media_id.hex() not in search(store, heard(recording(1), 5))
+    assert store.find("") == store.find(recording(2).media_id.hex())
+
+
+def test_a_search_goes_on_while_another_process_merges(tmp_path):
+    reader = Store(tmp_path)
+    writer = Store(tmp_path)
+    for number in range(MERGED_AT_ONCE - 1):
+        writer.add([recording(number)])
+    entries = list(reader.entries())
+    writer.add([recording(99)])  # merges all
+    assert {segment.media_id(number) for segment, number in entries} < ids(reader)
+    assert len(list(tmp_path.glob("*.segment"))) == 1
+
+
+@pytest.mark.parametrize("place", ["header", "words", "cut off"])
+def test_a_damaged_segment_is_named_and_left_alone_while_the_others_serve(tmp_path, caplog, place):
+    store = Store(tmp_path)
+    store.add([recording(1)])
+    store.add([recording(2)])
+    path = tmp_path / "00000001.segment"
+    content = bytearray(path.read_bytes())
+    if place == "cut off":
+        content = content[: len(content) // 2]
+    else:
+        content[20 if place == "header" else 300] ^= 1
+    path.write_bytes(content)
+    again = Store(tmp_path)
+    assert ids(again) == {recording(2).media_id.hex()}
+    assert "00000001.segment is damaged" in caplog.text
+    for number in range(3, 3 + MERGED_AT_ONCE):
+        again.add([recording(number)])
+    assert path.read_bytes() == bytes(content)
+    assert list(again.refused) == ["00000001.segment"]
+
+
+def test_a_segment_of_another_version_is_refused_by_name(tmp_path):
+    Store(tmp_path).add([recording(1)])
+    path = tmp_path / "00000001.segment"
+    content = bytearray(path.read_bytes())
+    content[8] = 77
+    path.write_bytes(content)
+    with pytest.raises(HarkenError, match=r"00000001\.segment has version 77\."):
+        Segment(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"), [(b'{"version": 9}', "version 9"), (b"{", "damaged"), (b'{"version": 1}', "damaged")]
+)
+def test_a_manifest_that_cannot_be_trusted_is_refused_and_nothing_is_deleted(tmp_path, content, cause):
+    Store(tmp_path).add([recording(1)])
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(HarkenError, match=cause):
+        Store(tmp_path)
+    assert (tmp_path / "00000001.segment").exists()
+
+
+@pytest.mark.parametrize("failing_call", range(1, 3))
+def test_a_full_disk_is_named_and_what_was_stored_stays(tmp_path, monkeypatch, failing_call):
+    store = Store(tmp_path)
+    store.add([recording(1)])
+    calls = 0
+
+    def fsync(_descriptor):
+        nonlocal calls
+        calls += 1
+        if calls >= failing_call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(HarkenError, match="No space left"):
+            store.add([recording(2)])
+    assert ids(Store(tmp_path)) == {recording(1).media_id.hex()}
+    assert not list(tmp_path.glob("*.part"))
+    store.add([recording(2)])
+    assert len(Store(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("dies_at", range(1, 7))
+def test_a_power_cut_leaves_the_state_before_or_the_state_after(tmp_path, monkeypatch, dies_at):
+    """Dies at each step that changes the folder: of the merge too, as the eighth segment of one size is added."""
+    store = Store(tmp_path)
+    for number in range(MERGED_AT_ONCE - 1):
+        store.add([recording(number)])
+    before = ids(store)
+    steps = 0
+
+    class PowerCut(BaseException):
+        pass
+
+    def counted(action):
+        def run(*args, **kwargs):
+            nonlocal steps
+            steps += 1
+            if steps >= dies_at:
+                raise PowerCut
+            return action(*args, **kwargs)
+
+        return run
+
+    path_type = type(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(path_type, "replace", counted(path_type.replace))
+        patch.setattr(path_type, "unlink", counted(path_type.unlink))
+        with pytest.raises(PowerCut):
+            store.add([recording(99)])
+    after = ids(Store(tmp_path))
+    assert after in (before, before | {recording(99).media_id.hex()})
+    again = Store(tmp_path)
+    again.add([recording(100)])
+    assert ids(again) == after | {recording(100).media_id.hex()}
+    assert not again.refused
+
+
+def test_ten_thousand_recordings_answer_as_comparing_all_of_them_does(tmp_path):
+    """Words that are alike in time and among recordings, as real ones are: each keeps most bits of its neighbour."""
+    rng = np.random.default_rng(1)
+    count, length = 10_000, 40
+    families = rng.integers(0, 2**32, (300, length), dtype=np.uint32)
+
+    def rare(shape):  # one bit in eight
+        return np.bitwise_and.reduce(rng.integers(0, 2**32, (3, *shape), dtype=np.uint32))
+
+    words = (families[rng.integers(0, 300, count)] ^ rare((count, length))).astype(np.uint32)
+    starts = (np.arange(count + 1) * length).astype(np.uint32)
+    path = tmp_path / "bulk.segment"
+    names = np.arange(count, dtype=">u8").tobytes()
+    segments.write_arrays(path, words.ravel(), np.ones(count * length, bool), starts, names, [b"{}"] * count)
+    store = Store(tmp_path / "index")
+    store.adopt(path)
+    assert len(store) == count
+    one = next(iter(store.entries()))[0]
+    found, agreeing = 0, 0
+    queries = 25
+    for seed in range(queries):
+        wanted = int(rng.integers(count))
+        source = Recording(b"", {}, words[wanted], np.ones(length, bool))
+        bits, reliable = heard(source, 5, 30, wrong=0.15, seed=seed)
+        truth = one.searchable.search(bits, reliable, stride=2, min_bits=100, most=1)[0]
+        places = [each.place for each in store.search(bits, reliable, stride=2, min_bits=100)]
+        found += bool(places) and places[0].recording == wanted
+        agreeing += bool(places) and places[0] == truth
+        if seed < 3:
+            every = {p.recording: p for p in one.searchable.search(bits, reliable, stride=2, min_bits=100, most=count)}
+            assert all(place.z <= every[place.recording].z for place in places)
+    assert found >= queries - 1
+    assert agreeing >= queries - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [({"stride": 3}, "stride is 3"), ({"reliable": np.zeros(3, np.uint32)}, "3 masks")],
+)
+def test_arguments_that_do_not_fit_are_refused(tmp_path, change, cause):
+    store = Store(tmp_path)
+    store.add([recording(1)])
+    arguments = {"bits": np.zeros(9, np.uint32), "reliable": np.zeros(9, np.uint32), "stride": 2} | change
+    with pytest.raises(HarkenError, match=cause):
+        store.search(**arguments)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 600])
+def test_queries_of_any_length_and_without_evidence_find_nothing(tmp_path, count):
+    words = np.random.default_rng(0).integers(0, 2**32, 8000, dtype=np.uint32)
+    store = Store(tmp_path)
+    store.add([Recording(bytes(8), {}, words, np.ones(8000, bool))])  # has keys
+    zeros = np.zeros(count, np.uint32)
+    assert store.search(zeros, zeros, stride=2) == []
+
+
+def test_a_share_of_a_budget_is_never_too_small_to_find_anything():
+    assert media_search.Budget(20_000, 32, 40_000).share(0.0001).probes == 1000
