@@ -14,13 +14,14 @@ from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.shards import Shards, through_codec
 from edge.evaluation import operating_points
 from edge.evaluation.calibration import threshold_that_keeps
-from edge.evaluation.clips import ALARMS, LEAD_IN_S, EvaluationClip
+from edge.evaluation.clips import ALARMS, LEAD_IN_S, LEAD_OUT_S, EvaluationClip
 from edge.evaluation.metrics import area_under_curve, rate_interval
 from edge.evaluation.operating_points import STEP_S
 from edge.evaluation.tflite_runtime import open_interpreter
 
 CLIP_FRAMES = 400
 _FRAMES_PER_STEP = 2
+_FRAMES_PER_SECOND = 100
 _WINDOW_HOP_FRAMES = 100
 # how many of the true triggers of the validation part a threshold keeps; a safety event is rejected only far below
 # what true ones reach
@@ -67,8 +68,8 @@ class Suspect:
 
 
 def clip_frames(clip: EvaluationClip) -> np.ndarray:
-    """Return the features of a clip as the cloud gets them, int8[frames, 40], without its leads, through the codec."""
-    return native.features(through_codec(clip.sound))
+    """Return the features of a clip as the cloud gets them, int8[frames, 40], leads included, through the codec."""
+    return native.features(through_codec(clip.pcm))
 
 
 def window(frames: np.ndarray, start: int) -> np.ndarray:
@@ -79,29 +80,31 @@ def window(frames: np.ndarray, start: int) -> np.ndarray:
     return frames[start : start + CLIP_FRAMES]
 
 
+def windows(clip: EvaluationClip) -> np.ndarray:
+    """Return what the cloud may get of a clip: int8[n, 400, 40], a second apart; a short clip lies in the middle."""
+    frames = clip_frames(clip)
+    first = round(LEAD_IN_S * _FRAMES_PER_SECOND)
+    last = len(frames) - round(LEAD_OUT_S * _FRAMES_PER_SECOND)
+    if last - first <= CLIP_FRAMES:
+        starts = [(first + last - CLIP_FRAMES) // 2]
+    else:
+        starts = [*range(first, last - CLIP_FRAMES, _WINDOW_HOP_FRAMES), last - CLIP_FRAMES]
+    return np.stack([window(frames, start) for start in starts])
+
+
 def highest_scores(clips: Sequence[EvaluationClip], scorer: ClipScorer) -> np.ndarray:
-    """Return each clip's highest score over windows a second apart, float32[clips, events]."""
-    out = []
-    for clip in clips:
-        frames = clip_frames(clip)
-        starts = range(0, max(1, len(frames) - CLIP_FRAMES + 1), _WINDOW_HOP_FRAMES)
-        out.append(np.max([scorer(window(frames, start)) for start in starts], axis=0))
-    return np.array(out)
+    """Return each clip's highest score over its windows, float32[clips, events]."""
+    return highest_of(clips, lambda pictures: np.stack([scorer(picture) for picture in pictures]))
 
 
-def highest_logits(clips: Sequence[EvaluationClip], judge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return each clip's highest score over windows a second apart, float32[clips, events].
+def highest_of(clips: Sequence[EvaluationClip], judge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return each clip's highest score over its windows, float32[clips, events].
 
     Args:
         clips: to be judged.
         judge: int8[n, 400, 40] to float32[n, events]; it is given all windows of a clip at once.
     """
-    out = []
-    for clip in clips:
-        frames = clip_frames(clip)
-        starts = range(0, max(1, len(frames) - CLIP_FRAMES + 1), _WINDOW_HOP_FRAMES)
-        out.append(judge(np.stack([window(frames, start) for start in starts])).max(axis=0))
-    return np.array(out)
+    return np.array([judge(windows(clip)).max(axis=0) for clip in clips])
 
 
 def areas(clips: Sequence[EvaluationClip], highest: np.ndarray) -> dict[str, float | None]:
@@ -132,7 +135,7 @@ def clip_suspects(
             for step in _triggers(scores[:, index], event, points[event][sensitivity]):
                 if step < lead_in_steps:
                     continue
-                start = (step - lead_in_steps) * _FRAMES_PER_STEP - CLIP_FRAMES // 2
+                start = step * _FRAMES_PER_STEP - CLIP_FRAMES // 2
                 yield Suspect(event, clip.event == event, float(scorer(window(frames, start))[index]))
 
 

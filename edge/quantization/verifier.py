@@ -176,7 +176,7 @@ def fold_figures(
             originals[name] = len(fold_of)
             own += [one for one in everything if one.label == name and fold_of[one.original_id] == fold]
         clips = evaluation_clips([*own, *others], fold_rooms, recipe.seed * 100 + _FOLD_SEED)
-        highest = verification.highest_logits(clips, network.logits)
+        highest = verification.highest_of(clips, network.logits)
         yamnet = {} if once is None else baseline_areas(clips, once)
         for name, area in verification.areas(clips, highest).items():
             if name in areas and area is not None:

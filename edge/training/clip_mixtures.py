@@ -39,6 +39,9 @@ _LEAST_SMOKE_SPAN_S = 2.5
 _LEAST_UNASKED_S = 0.3
 _NEAR_MISS, _EVERYDAY, _NOTHING = "near_miss", "everyday", "nothing"
 _LOUDEST_PEAK = 0.98
+# Scenes do not ask whether a shutting cupboard is a door. The verifier, which has four seconds and the capacity, is to
+# tell them apart: figures count them as no door.
+_NO_DOORS = ("kitchen_cupboard", "kitchen_drawer", "kitchen_fridge", "drawer")
 
 
 @dataclass(frozen=True)
@@ -273,7 +276,8 @@ def truth(
 
 def _unasked_of(sound: Sound, start_s: float) -> set[str]:
     """Return the events not to be asked of a sound that starts at `start_s` of the clip."""
-    return {*sound.ignored, *_events_in_clip(sound.unasked, start_s + sound.on_s[0][0])}
+    ignored = set(sound.ignored) - ({"door"} if sound.kind in _NO_DOORS else set())
+    return {*ignored, *_events_in_clip(sound.unasked, start_s + sound.on_s[0][0])}
 
 
 def _events_in_clip(parts: Iterable[Unasked], start_s: float) -> set[str]:

@@ -37,15 +37,21 @@ class StagesRule:
 
     shared: VerifierRule = field(default_factory=VerifierRule)
     final_epochs: int = 2
-    fold_epochs: int = 2
-    fine_rate: float = 8e-4
+    fold_epochs: int = 1
+    fine_rate: float = 1e-3
     others: float = 1.5
-    is_last_only: bool = True
+    is_last_only: bool = False
 
     def fine(self, epochs: int) -> VerifierRule:
         """Return the rule of a training that goes on from the shared weights."""
-        changes = {"epochs": epochs, "event_rate": self.fine_rate, "is_last_only": self.is_last_only}
-        return replace(self.shared, teacher_epochs=0, **changes)  # type: ignore[arg-type]  # a mixed dictionary
+        return replace(
+            self.shared,
+            teacher_epochs=0,
+            epochs=epochs,
+            event_rate=self.fine_rate,
+            teacher_weight=1.0,
+            is_last_only=self.is_last_only,
+        )
 
 
 def stages_rule(seed: int, epochs: int, has_teacher: bool) -> StagesRule:
@@ -138,14 +144,20 @@ def train(
 def fine_clips(clips: Clips, fold: int | None, others: float, seed: int) -> np.ndarray:
     """Return the indices of the clips of a fold, none of which holds an original of it, or of the final training.
 
-    They are all that hold a recording of few originals, and `others` times as many that hold none.
+    They are as many as hold a recording of few originals, drawn so that originals with many clips prevail less, and
+    `others` times as many that hold none, those first that a teacher has heard.
     """
     bits = 0 if fold is None else clip_shards.bits_of_fold(fold)
     few = np.flatnonzero((clips.groups != 0) & ((clips.groups & bits) == 0))
     rest = np.flatnonzero(clips.groups == 0)
     rng = np.random.default_rng((seed, 400, FOLDS if fold is None else fold))
-    chosen = rng.choice(rest, min(len(rest), round(others * len(few))), replace=False)
-    return np.sort(np.concatenate([few, chosen]))
+    _, group, sizes = np.unique(clips.groups[few], return_inverse=True, return_counts=True)
+    # between clips alike (1) and groups of originals alike (1 / size)
+    weights = 1 / np.sqrt(sizes[group])
+    drawn = rng.choice(few, len(few), p=weights / weights.sum())
+    taught_first = np.lexsort((rng.random(len(rest)), ~clips.is_taught[rest]))
+    chosen = rest[taught_first[: round(others * len(few))]]
+    return np.sort(np.concatenate([drawn, chosen]))
 
 
 def out_of_fold_logits(clips: Clips, folder: Path, seed: int) -> dict[str, np.ndarray]:
