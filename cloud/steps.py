@@ -26,7 +26,7 @@ from cloud.history.clips import ClipStore, StoredClip
 from cloud.history.models import AWAITING_CLIP, DONE, RECEIVED, VERIFYING, Clip, Device, Event, Fingerprint
 from cloud.history.store import count_rejection, is_deleted
 from cloud.media.decision import explaining_events
-from cloud.media.index import MediaIndex
+from cloud.media.index import QUERY_STEP_SAMPLES, MediaIndex
 from cloud.notify.notifier import Notification
 from cloud.pipeline import Effects, Pipeline, Publication, Step
 from cloud.verdict import CadenceEvidence, Decision, MediaFinding, Verdict, VerifierFinding, decide
@@ -35,6 +35,7 @@ from edge.catalogue import Catalogue, EventSpec
 from edge.contracts import limits, messages, topics
 from edge.contracts.messages import MessageError
 from edge.errors import HarkenError
+from edge.native import Words
 
 CODEC = "ima-adpcm"
 _NO_CLIP_KEPT = "no clip could be kept: the disk is full"
@@ -178,6 +179,7 @@ class Steps:
                 step_samples=trigger.fingerprint.step_samples,
                 words=trigger.fingerprint.words,
                 usable=trigger.fingerprint.usable,
+                masks=trigger.fingerprint.masks,
             )
         )
         effects.next_steps.append(self.media_check(event_id))
@@ -292,8 +294,13 @@ class Steps:
         try:
             if stored is None:
                 return MediaFinding(note="The trigger came without a fingerprint.")
-            sent = messages.Fingerprint(stored.first_sample, stored.step_samples, stored.words, stored.usable)
-            return self._media.check(spec, sent.word_array, sent.usable_array, explaining)
+            if stored.step_samples != QUERY_STEP_SAMPLES or len(stored.masks) != len(stored.words):
+                return MediaFinding(error="the device's fingerprint is of another version: update its firmware")
+            sent = messages.Fingerprint(
+                stored.first_sample, stored.step_samples, stored.words, stored.usable, stored.masks
+            )
+            words = Words(sent.word_array, sent.mask_array, sent.usable_array)
+            return self._media.check(spec, words, explaining)
         except Exception as error:  # whatever it is, the event goes on and the person is told
             log.exception("the media check failed")
             return MediaFinding(error=str(error) or type(error).__name__)

@@ -5,7 +5,7 @@ from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint8, c_uint16, 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,9 @@ FINGERPRINT_BITS = _CONFIG.fingerprint_bands - 1
 BLOCK_BYTES = limits.CLIP_BLOCK_BYTES
 BLOCK_SAMPLES = limits.CLIP_BLOCK_SAMPLES
 
-# Spread of the bit error rate of unrelated audio, times sqrt(words): neighbouring words share most of their sound,
-# so a word is worth far fewer than 32 coin tosses (which would be 0.088). tests/unit/core/test_fingerprint.py has the
-# measurement.
-UNRELATED_SPREAD = 0.19
-
-SELF_MATCH_LAG_WORDS = 15  # beyond the 260 ms of sound that neighbouring words share
+SELF_MATCH_LAG_WORDS = 15  # 0.3 s: beyond the 260 ms of sound that neighbouring words share
+QUERY_WORDS_MAX = 32768
+STRIDE_MAX = 8
 
 Int8Array = npt.NDArray[np.int8]
 Int16Array = npt.NDArray[np.int16]
@@ -39,8 +36,12 @@ ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
 
 
+class _CQuery(ctypes.Structure):
+    _fields_ = (("words", c_void_p), ("reliable", c_void_p), ("count", c_size_t))
+
+
 class _CMatch(ctypes.Structure):
-    _fields_ = (("offset", c_int32), ("words", c_uint32), ("bit_errors", c_uint32))
+    _fields_ = (("offset", c_int32), ("bits", c_uint32), ("bit_errors", c_uint32))
 
 
 class _CClip(ctypes.Structure):
@@ -64,17 +65,17 @@ def _library() -> ctypes.CDLL:
         "hk_host_frontend_run": (None, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
         "hk_host_fingerprinter_bytes": (c_size_t, []),
         "hk_host_fingerprinter_init": (None, [c_void_p]),
-        "hk_host_fingerprinter_run": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
+        "hk_host_fingerprinter_run": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p]),
         "hk_host_adpcm_encode": (None, [c_void_p, c_size_t, c_void_p]),
         "hk_host_adpcm_decode": (c_int, [c_void_p, c_size_t, c_void_p, POINTER(c_size_t)]),
         "hk_host_clip_ring_bytes": (c_size_t, []),
         "hk_clip_ring_init": (None, [c_void_p]),
         "hk_clip_ring_push": (None, [c_void_p, c_void_p, c_size_t]),
         "hk_clip_ring_cut": (c_int, [c_void_p, c_uint64, c_uint64, c_void_p, c_size_t, POINTER(_CClip)]),
-        "hk_fingerprint_self_match": (c_int, [c_void_p, c_void_p, c_size_t, c_size_t, c_size_t, POINTER(_CMatch)]),
+        "hk_fingerprint_self_match": (c_int, [POINTER(_CQuery), c_size_t, c_uint32, POINTER(_CMatch)]),
         "hk_fingerprint_match": (
             c_int,
-            [c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, POINTER(_CMatch)],
+            [POINTER(_CQuery), c_void_p, c_size_t, c_size_t, c_uint32, POINTER(_CMatch)],
         ),
     }
     _declare(library, signatures)
@@ -155,6 +156,29 @@ def features(pcm: npt.ArrayLike) -> Int8Array:
     return FrontEnd().features(pcm)
 
 
+class Words(NamedTuple):
+    """Fingerprint words of one sound, one every 20 ms unless `every` thinned them out.
+
+    Attributes:
+        bits: uint32[n], the words.
+        reliable: uint32[n], a mask each: the bits that count towards a match.
+        is_usable: bool[n], false where silence or a steady tone (such as an alarm's) dominates: no evidence of media
+            for a safety event.
+    """
+
+    bits: WordArray
+    reliable: WordArray
+    is_usable: BoolArray
+
+    def every(self, stride: int, first: int = 0) -> "Words":
+        """Return each stride-th word from the `first` on."""
+        return Words(self.bits[first::stride], self.reliable[first::stride], self.is_usable[first::stride])
+
+    def between(self, first: int, end: int) -> "Words":
+        """Return the words `first` to `end` - 1."""
+        return Words(self.bits[first:end], self.reliable[first:end], self.is_usable[first:end])
+
+
 class Fingerprinter:
     """A stream of fingerprint words, one every 20 ms, from PCM of any length at a time."""
 
@@ -163,22 +187,25 @@ class Fingerprinter:
         self._hops = _HopBuffer()
         _library().hk_host_fingerprinter_init(self._state.address)
 
-    def push(self, pcm: npt.ArrayLike) -> tuple[WordArray, BoolArray]:
-        """Hear int16[n]; return the words complete by now, uint32[words], and which are evidence, bool[words].
-
-        A word that is no evidence (silence, a steady tone such as an alarm's) must not count towards a match.
-        """
+    def push(self, pcm: npt.ArrayLike) -> Words:
+        """Hear int16[n]; return the words complete by now."""
         samples, hops = self._hops.push(pcm)
-        words = np.empty(hops // 2 + 1, np.uint32)
-        is_usable = np.empty(len(words), np.uint8)
+        bits = np.empty(hops // 2 + 1, np.uint32)
+        reliable = np.empty(len(bits), np.uint32)
+        is_usable = np.empty(len(bits), np.uint8)
         count = _library().hk_host_fingerprinter_run(
-            self._state.address, samples.ctypes.data, hops, words.ctypes.data, is_usable.ctypes.data
+            self._state.address,
+            samples.ctypes.data,
+            hops,
+            bits.ctypes.data,
+            reliable.ctypes.data,
+            is_usable.ctypes.data,
         )
-        return words[:count].copy(), is_usable[:count].astype(bool)
+        return Words(bits[:count].copy(), reliable[:count].copy(), is_usable[:count].astype(bool))
 
 
-def fingerprint(pcm: npt.ArrayLike) -> tuple[WordArray, BoolArray]:
-    """Return a whole recording's words uint32[n // 320] and which of them are evidence of media, bool[n // 320].
+def fingerprint(pcm: npt.ArrayLike) -> Words:
+    """Return a whole recording's words, n // 320 of them.
 
     Raises HarkenError when `pcm` is not int16[n].
     """
@@ -189,73 +216,89 @@ def fingerprint(pcm: npt.ArrayLike) -> tuple[WordArray, BoolArray]:
 class Match:
     """Where a query fits a reference best."""
 
-    offset: int  # the query's first word lies at this word of the reference; may be negative
-    bit_error_rate: float  # 0 the same bits, 0.5 unrelated
-    words_compared: int  # usable words of the query that the reference overlaps
+    offset: int  # the query's first word lies at this word of the reference (in the query's spacing); may be negative
+    bits_compared: int  # reliable bits of the query that the reference overlaps
+    bit_errors: int  # of those
 
     @property
-    def deviations(self) -> float:
-        """By how many standard deviations of unrelated audio the bits agree: the figure to set a threshold on."""
-        return (0.5 - self.bit_error_rate) * self.words_compared**0.5 / UNRELATED_SPREAD
+    def bit_error_rate(self) -> float:
+        """0 the same bits, 0.5 unrelated."""
+        return self.bit_errors / self.bits_compared
+
+    @property
+    def z(self) -> float:
+        """How unlikely the agreement is: (agreeing - differing bits) / sqrt(bits). The figure to set a bar on.
+
+        Its spread over unrelated audio is more than 1, as neighbouring words share sound: the bar is measured.
+        """
+        return float((self.bits_compared - 2 * self.bit_errors) / self.bits_compared**0.5)
 
 
-def _as_query(query: npt.ArrayLike, is_usable: npt.ArrayLike | None) -> tuple[WordArray, ByteArray | None]:
-    """Return the query's words and the bit mask of those that count, as C wants them."""
-    words = np.ascontiguousarray(query, np.uint32)
-    if is_usable is None:
-        return words, None
-    usable = np.asarray(is_usable, bool)
-    if usable.shape != words.shape:
-        raise HarkenError(f"{len(words)} words but {len(usable)} usable flags: give one flag a word")
-    return words, np.packbits(usable, bitorder="little")
+def _as_query(bits: npt.ArrayLike, reliable: npt.ArrayLike | None) -> tuple[_CQuery, tuple[WordArray, ...]]:
+    """Return what C takes, and the arrays that it points into."""
+    words = np.ascontiguousarray(bits, np.uint32)
+    if len(words) > QUERY_WORDS_MAX:
+        raise HarkenError(f"the query is {len(words)} words: look for at most {QUERY_WORDS_MAX} at once")
+    if reliable is None:
+        return _CQuery(words.ctypes.data, None, len(words)), (words,)
+    masks = np.ascontiguousarray(reliable, np.uint32)
+    if masks.shape != words.shape:
+        raise HarkenError(f"{len(words)} words but {len(masks)} masks: give one mask a word")
+    return _CQuery(words.ctypes.data, masks.ctypes.data, len(words)), (words, masks)
 
 
-def _address(array: np.ndarray | None) -> int | None:
-    return None if array is None else array.ctypes.data
-
-
-def _as_match(found: _CMatch) -> Match:
-    return Match(found.offset, found.bit_errors / (FINGERPRINT_BITS * found.words), found.words)
+def _as_match(code: int, found: _CMatch) -> Match | None:
+    """Return what C found, None where it found nothing; raise where it refused."""
+    return Match(found.offset, found.bits, found.bit_errors) if code == 0 else None
 
 
 def match(
-    query: npt.ArrayLike, is_usable: npt.ArrayLike | None, reference: npt.ArrayLike, min_words: int = 50
+    bits: npt.ArrayLike,
+    reliable: npt.ArrayLike | None,
+    reference: npt.ArrayLike,
+    *,
+    stride: int = 1,
+    min_bits: int = 400,
 ) -> Match | None:
-    """Slide `query` (uint32[n]) over `reference` (uint32[m]) and return the least likely agreement.
+    """Slide a query over a reference and return the least likely agreement.
 
-    `is_usable` (bool[n]) says which words of the query count; None: all. At least `min_words` of them must be compared.
-    None is returned where nothing agrees better than chance would. Raises HarkenError for arguments that do not fit.
+    Args:
+        bits: uint32[n], the query's words.
+        reliable: uint32[n], the bits of each that count; None: all.
+        reference: uint32[m]; word m of it lies at word m * `stride` of the query's spacing.
+        stride: query words for each word of the reference.
+        min_bits: compare at least so many.
+
+    Returns:
+        None where nothing agrees better than chance would, or too little could be compared.
+
+    Raises:
+        HarkenError: for arguments that do not fit.
     """
-    words, mask = _as_query(query, is_usable)
-    reference_words = np.ascontiguousarray(reference, np.uint32)
-    if min_words < 1:
-        raise HarkenError(f"min_words is {min_words}: compare at least 1 word")
+    query, _alive = _as_query(bits, reliable)
+    words = np.ascontiguousarray(reference, np.uint32)
+    if min_bits < 1 or not 1 <= stride <= STRIDE_MAX:
+        raise HarkenError(
+            f"min_bits is {min_bits}, stride {stride}: give at least 1, and a stride of 1 to {STRIDE_MAX}"
+        )
     best = _CMatch()
-    code = _library().hk_fingerprint_match(
-        words.ctypes.data,
-        _address(mask),
-        len(words),
-        reference_words.ctypes.data,
-        len(reference_words),
-        min_words,
-        byref(best),
-    )
-    return _as_match(best) if code == 0 else None
+    code = _library().hk_fingerprint_match(byref(query), words.ctypes.data, len(words), stride, min_bits, byref(best))
+    return _as_match(code, best)
 
 
-def self_match(query: npt.ArrayLike, is_usable: npt.ArrayLike | None, min_words: int = 25) -> Match | None:
-    """Return how well a query fits itself at another time (at least 0.3 s away); `offset` is the lag in words.
+def self_match(
+    bits: npt.ArrayLike, reliable: npt.ArrayLike | None, *, min_lag: int = SELF_MATCH_LAG_WORDS, min_bits: int = 200
+) -> Match | None:
+    """Return how well a query fits itself `min_lag` words away or further; `offset` is the lag.
 
     A regular sound, such as an alarm's cadence, fits any other of its kind about as well as itself. Where that must
-    not pass for a known recording, ask that the match has clearly more `deviations` than this. None: it never
-    repeats itself, or fewer than `min_words` pairs of usable words could be compared.
+    not pass for a known recording, ask that the match has clearly more `z` than this. None: it never repeats itself,
+    or fewer than `min_bits` bits, reliable in both words of a pair, could be compared. `min_lag` of 0.3 s or more
+    spans the 260 ms of sound that neighbouring words share.
     """
-    words, mask = _as_query(query, is_usable)
+    query, _alive = _as_query(bits, reliable)
     best = _CMatch()
-    code = _library().hk_fingerprint_self_match(
-        words.ctypes.data, _address(mask), len(words), SELF_MATCH_LAG_WORDS, min_words, byref(best)
-    )
-    return _as_match(best) if code == 0 else None
+    return _as_match(_library().hk_fingerprint_self_match(byref(query), min_lag, min_bits, byref(best)), best)
 
 
 def adpcm_encode(pcm: npt.ArrayLike) -> bytes:

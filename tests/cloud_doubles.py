@@ -156,7 +156,7 @@ class Sounds:
 
     def trigger(self, event: str = "smoke_alarm", pcm: np.ndarray | None = None, **changes: Any) -> messages.Trigger:
         sound = noise(seed=7) if pcm is None else pcm
-        words, usable = native.fingerprint(sound)
+        words = native.fingerprint(sound).every(limits.TRIGGER_FINGERPRINT_WORD_STEPS)
         spec = catalogue.load().by_name(event)
         values: dict[str, Any] = {
             "event_id": messages.make_event_id(self._boot_id, self._seq, self.device_id),
@@ -169,7 +169,7 @@ class Sounds:
             "sensitivity": "normal",
             "is_armed": False,
             "cadence": messages.Cadence("none", 0, 0, 0, 0, 0),
-            "fingerprint": messages.Fingerprint.of(112000, 320, words[:200], usable[:200]),
+            "fingerprint": messages.Fingerprint.of(112000, 640, *words.between(0, 100)),
             "model_hash": bytes(range(8)),
             "head_version": 1,
             "clip": spec.clip,

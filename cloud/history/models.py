@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, LargeBinary, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, LargeBinary, String, Text, TypeDecorator, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The stages an event passes through. What is not `done` is taken up again after a restart.
@@ -101,7 +101,11 @@ class Clip(Base):
 
 
 class Fingerprint(Base):
-    """The sub-fingerprints that came with a trigger: `words` little-endian uint32, `usable` a bit mask."""
+    """The sub-fingerprints that came with a trigger.
+
+    `words` and `masks` (their reliable bits) are little-endian uint32, `usable` a bit a word. Triggers before
+    message version 2 came without masks: theirs are empty.
+    """
 
     __tablename__ = "fingerprints"
 
@@ -110,6 +114,7 @@ class Fingerprint(Base):
     step_samples: Mapped[int]
     words: Mapped[bytes] = mapped_column(LargeBinary)
     usable: Mapped[bytes] = mapped_column(LargeBinary)
+    masks: Mapped[bytes] = mapped_column(LargeBinary, default=b"", server_default=text("''"))
 
 
 class Device(Base):

@@ -164,13 +164,15 @@ class Cadence(_Message):
 class Fingerprint(_Message):
     """Sub-fingerprints of one sound, one 32-bit word each `step_samples` samples from `first_sample` on.
 
-    `words` holds them little-endian; bit i%8 of byte i/8 of `usable` says if word i may count as evidence.
+    `words` holds them little-endian, `masks` the reliable bits of each in the same way; bit i%8 of byte i/8 of `usable`
+    says if word i may count as evidence for a safety event.
     """
 
     first_sample: Annotated[int, _U64]
     step_samples: Annotated[int, _U16]
     words: Annotated[bytes, _bytes(0, limits.TRIGGER_FINGERPRINT_WORDS * 4)]
     usable: Annotated[bytes, _bytes(0, (limits.TRIGGER_FINGERPRINT_WORDS + 7) // 8)]
+    masks: Annotated[bytes, _bytes(0, limits.TRIGGER_FINGERPRINT_WORDS * 4)]
 
     def __post_init__(self) -> None:
         n_words, rest = divmod(len(self.words), 4)
@@ -178,6 +180,8 @@ class Fingerprint(_Message):
             raise MessageError(f"words is {len(self.words)} bytes: give 4 bytes for each word")
         if len(self.usable) != (n_words + 7) // 8:
             raise MessageError(f"usable is {len(self.usable)} bytes for {n_words} words: give one bit a word")
+        if len(self.masks) != len(self.words):
+            raise MessageError(f"masks is {len(self.masks)} bytes for {n_words} words: give 4 bytes for each word")
 
     @classmethod
     def of(
@@ -185,16 +189,23 @@ class Fingerprint(_Message):
         first_sample: int,
         step_samples: int,
         words: npt.NDArray[np.uint32],
+        masks: npt.NDArray[np.uint32],
         is_usable: npt.NDArray[np.bool_],
     ) -> "Fingerprint":
-        """Return a fingerprint of `words` uint32[n] and `is_usable` bool[n]."""
+        """Return a fingerprint of `words` and their `masks`, uint32[n] each, and `is_usable` bool[n]."""
         packed = np.packbits(np.asarray(is_usable, dtype=bool), bitorder="little").tobytes()
-        return cls(first_sample, step_samples, np.asarray(words, dtype="<u4").tobytes(), packed)
+        bits, reliable = (np.asarray(array, dtype="<u4").tobytes() for array in (words, masks))
+        return cls(first_sample, step_samples, bits, packed, reliable)
 
     @property
     def word_array(self) -> npt.NDArray[np.uint32]:
         """The words as uint32[n]."""
         return np.frombuffer(self.words, dtype="<u4").astype(np.uint32)
+
+    @property
+    def mask_array(self) -> npt.NDArray[np.uint32]:
+        """The reliable bits of each word, uint32[n]."""
+        return np.frombuffer(self.masks, dtype="<u4").astype(np.uint32)
 
     @property
     def usable_array(self) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.c_source import array, banner, write_if_changed
+from edge.errors import HarkenError
 
 CONFIG_PATH = Path(__file__).with_name("frontend.toml")
 
@@ -38,6 +39,8 @@ class FrontEndConfig:
     fingerprint_low_hz: float
     fingerprint_high_hz: float
     fingerprint_smoothing_steps: int
+    fingerprint_change_steps: int
+    fingerprint_reliable_percent: int
     fingerprint_silence_rms_lsb: float
     fingerprint_min_in_band_percent: int
     fingerprint_steady_lag_steps: int
@@ -64,6 +67,8 @@ def load_config() -> FrontEndConfig:
         fingerprint_low_hz=page["fingerprint"]["low_hz"],
         fingerprint_high_hz=page["fingerprint"]["high_hz"],
         fingerprint_smoothing_steps=page["fingerprint"]["smoothing_steps"],
+        fingerprint_change_steps=page["fingerprint"]["change_steps"],
+        fingerprint_reliable_percent=page["fingerprint"]["reliable_percent"],
         fingerprint_silence_rms_lsb=page["fingerprint"]["silence_rms_lsb"],
         fingerprint_min_in_band_percent=page["fingerprint"]["min_in_band_percent"],
         fingerprint_steady_lag_steps=page["fingerprint"]["steady_lag_steps"],
@@ -166,6 +171,20 @@ def fingerprint_slope(config: FrontEndConfig) -> np.ndarray:
     return np.round(slope / np.abs(slope).max() * FINGERPRINT_SLOPE_MAX).astype(int)
 
 
+def fingerprint_change_shift(config: FrontEndConfig) -> int:
+    """Return the shift by which a step's change enters the mean change, whose time constant is 2^shift steps.
+
+    Raises:
+        HarkenError: the time constant is no power of two.
+    """
+    shift = config.fingerprint_change_steps.bit_length() - 1
+    if config.fingerprint_change_steps != 1 << max(shift, 0):
+        raise HarkenError(
+            f"{CONFIG_PATH} has fingerprint.change_steps = {config.fingerprint_change_steps}: give a power of two"
+        )
+    return shift
+
+
 def fingerprint_silence_power(config: FrontEndConfig) -> int:
     """Return the energy that white noise of `silence_rms_lsb` puts into the fingerprint's bands in one step."""
     edges = fingerprint_edges_q8(config) / 256
@@ -198,6 +217,8 @@ def generate(gen_dir: Path) -> list[Path]:
         "HK_FINGERPRINT_BINS": (int(fingerprint_edges_q8(config)[-1]) >> 8) + 1 - first_bin,
         "HK_FINGERPRINT_SLOPE_STEPS": config.fingerprint_smoothing_steps + 1,
         "HK_FINGERPRINT_SLOPE_MAX": FINGERPRINT_SLOPE_MAX,
+        "HK_FINGERPRINT_CHANGE_SHIFT": fingerprint_change_shift(config),
+        "HK_FINGERPRINT_RELIABLE_Q8": round(config.fingerprint_reliable_percent * 256 / 100),
         "HK_FINGERPRINT_SILENCE_POWER": fingerprint_silence_power(config),
         "HK_FINGERPRINT_MIN_IN_BAND_PERCENT": config.fingerprint_min_in_band_percent,
         "HK_FINGERPRINT_STEADY_LAG_STEPS": config.fingerprint_steady_lag_steps,

@@ -234,6 +234,7 @@ static void do_encode_trigger(void)
     hk_trigger_t trigger;
     size_t n_words = 0;
     size_t n_usable = 0;
+    size_t n_masks = 0;
     memset(&trigger, 0, sizeof trigger);
     exactly(trigger.event_id, sizeof trigger.event_id);
     trigger.device_seq = (uint32_t)number();
@@ -252,12 +253,15 @@ static void do_encode_trigger(void)
     trigger.fingerprint.words = (const uint32_t *)(const void *)fingerprint;
     trigger.fingerprint.word_count = (uint16_t)(n_words / 4);
     trigger.fingerprint.usable = usable;
+    uint8_t *masks = bytes(&n_masks);
+    trigger.fingerprint.reliable = (const uint32_t *)(const void *)masks;
     exactly(trigger.model_hash, sizeof trigger.model_hash);
     trigger.head_version = (uint32_t)number();
     trigger.clip = (uint8_t)number();
     ENCODE(hk_message_encode_trigger, &trigger);
     free(fingerprint);
     free(usable);
+    free(masks);
 }
 
 static void do_encode_clip(void)

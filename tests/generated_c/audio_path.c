@@ -15,19 +15,21 @@ typedef struct {
     uint64_t total_power;
     uint64_t first_sample;
     uint32_t words[HK_TRIGGER_FINGERPRINT_WORDS];
+    uint32_t reliable[HK_TRIGGER_FINGERPRINT_WORDS];
     uint32_t word_count; /* 0 in steps that do not ask */
     int16_t log_mel_q8[HK_FRAMES_PER_STEP][HK_MEL_BANDS];
     int8_t features[HK_STEP_FEATURES];
-    uint8_t mask[HK_FINGERPRINT_MASK_BYTES];
-    uint8_t step_index; /* the ADPCM coder's, and its prediction */
-    int16_t predicted;
+    int16_t predicted; /* the ADPCM coder's, and its step */
+    uint8_t step_index;
+    uint8_t usable[HK_FINGERPRINT_USABLE_BYTES];
+    uint8_t padding[4];
 } row_t;
-
-_Static_assert(offsetof(row_t, predicted) + sizeof(int16_t) == sizeof(row_t), "a row ends without padding");
 
 static hk_listener_t listener;
 static row_t row;
 static int16_t pcm[HK_STEP_SAMPLES];
+
+_Static_assert(offsetof(row_t, padding) + sizeof row.padding == sizeof(row_t), "a row ends without padding");
 
 static void hear_step(uint32_t step)
 {
@@ -43,9 +45,12 @@ static void hear_step(uint32_t step)
     row.step_index = listener.ring.coder.step_index;
     row.predicted = listener.ring.coder.predicted;
     if (step % STEPS_BETWEEN_WORDS == STEPS_BETWEEN_WORDS - 1) {
-        const uint32_t *words;
-        row.word_count = hk_listener_fingerprint(&listener, &words, row.mask, &row.first_sample);
-        memcpy(row.words, words, row.word_count * sizeof words[0]);
+        const hk_listener_words_t latest = hk_listener_fingerprint(&listener);
+        row.word_count = latest.count;
+        row.first_sample = latest.first_sample;
+        memcpy(row.words, latest.words, latest.count * sizeof latest.words[0]);
+        memcpy(row.reliable, latest.reliable, latest.count * sizeof latest.reliable[0]);
+        memcpy(row.usable, latest.usable, sizeof latest.usable);
     }
 }
 

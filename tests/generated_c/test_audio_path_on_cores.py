@@ -20,7 +20,8 @@ AUDIO_PATH = Program("audio-path", (Path(__file__).with_name("audio_path.c"),))
 RATE_HZ = 16_000
 STEP_SAMPLES = 320
 LOUDEST = 32_767
-WORDS_KEPT = 200
+WORDS_KEPT = 100
+STEPS_PER_WORD = 2
 STEPS_BETWEEN_WORDS = 37
 
 ROW = np.dtype(
@@ -29,12 +30,14 @@ ROW = np.dtype(
         ("total_power", "<u8"),
         ("first_sample", "<u8"),
         ("words", "<u4", WORDS_KEPT),
+        ("reliable", "<u4", WORDS_KEPT),
         ("word_count", "<u4"),
         ("log_mel_q8", "<i2", (2, 40)),
         ("features", "i1", 80),
-        ("mask", "u1", 25),
-        ("step_index", "u1"),
         ("predicted", "<i2"),
+        ("step_index", "u1"),
+        ("usable", "u1", 13),
+        ("padding", "u1", 4),
     ]
 )
 
@@ -98,17 +101,21 @@ def test_a_core_computes_what_this_machine_computes(board: str) -> None:
 
 
 def test_the_listener_s_words_are_the_stream_s_latest() -> None:
-    words, is_usable = native.fingerprint(sounds())
+    words = native.fingerprint(sounds())
+    kept = words.every(STEPS_PER_WORD)
     asked = np.flatnonzero(rows(on_this_machine())["word_count"])
-    assert len(asked) == len(words) // STEPS_BETWEEN_WORDS
+    assert len(asked) == len(words.bits) // STEPS_BETWEEN_WORDS
     for step in asked.tolist():
         row = rows(on_this_machine())[step]
-        count = min(step + 1, WORDS_KEPT)
-        first = step + 1 - count
-        assert (row["word_count"], row["first_sample"]) == (count, first * STEP_SAMPLES)
-        assert np.array_equal(row["words"][:count], words[first : step + 1])
-        assert np.array_equal(np.unpackbits(row["mask"], bitorder="little")[:count], is_usable[first : step + 1])
-    assert 0 < np.count_nonzero(is_usable) < len(is_usable)
+        end = step // STEPS_PER_WORD + 1
+        count = min(end, WORDS_KEPT)
+        latest = kept.between(end - count, end)
+        assert (row["word_count"], row["first_sample"]) == (count, (end - count) * STEPS_PER_WORD * STEP_SAMPLES)
+        assert np.array_equal(row["words"][:count], latest.bits)
+        assert np.array_equal(row["reliable"][:count], latest.reliable)
+        assert np.array_equal(np.unpackbits(row["usable"], bitorder="little")[:count], latest.is_usable)
+    assert 0 < np.count_nonzero(words.is_usable) < len(words.is_usable)
+    assert 0 < np.count_nonzero(words.reliable) < len(words.reliable)
 
 
 def test_the_listener_s_features_are_those_of_training() -> None:

@@ -131,17 +131,17 @@ static void check_fingerprint(void)
         size_t words = 0;
         for (size_t n = 0; n < FINGERPRINT_WORDS * HK_FRAMES_PER_STEP; n++) {
             hk_frame_t frame;
-            uint32_t word = 0;
-            uint8_t is_usable = 0;
+            hk_fingerprint_word_t word;
             hk_frontend_push(&frontend, fingerprint_pcm[c] + n * HK_HOP_SAMPLES, &frame);
             const uint32_t before = ticks();
-            const int is_word = hk_fingerprint_push(&fingerprint, &frontend, &word, &is_usable);
+            const int is_word = hk_fingerprint_push(&fingerprint, &frontend, &word);
             spent += ticks() - before;
             calls++;
             if (is_word == 1) {
-                checked += 2;
-                wrong += word != fingerprint_words[c][words];
-                wrong += is_usable != fingerprint_is_usable[c][words];
+                checked += 3;
+                wrong += word.bits != fingerprint_words[c][words];
+                wrong += word.reliable != fingerprint_reliable[c][words];
+                wrong += word.is_usable != fingerprint_is_usable[c][words];
                 words++;
             }
         }
@@ -156,17 +156,22 @@ static void check_matcher(void)
     hk_fingerprint_match_t best;
     uint32_t wrong = 0;
     const uint32_t *words = fingerprint_words[1];
-    const uint8_t every_second[] = {0x55, 0x55, 0x55};
-    wrong += hk_fingerprint_match(words + 5, NULL, 10, words, FINGERPRINT_WORDS, 10, &best) != HK_OK;
-    wrong += best.offset != 5 || best.words != 10 || best.bit_errors != 0;
-    wrong += hk_fingerprint_match(words, every_second, FINGERPRINT_WORDS, words, FINGERPRINT_WORDS, 5, &best) != HK_OK;
-    wrong += best.offset != 0 || best.words != FINGERPRINT_WORDS / 2;
-    wrong += hk_fingerprint_match(words, NULL, 3, words, FINGERPRINT_WORDS, 4, &best) != HK_ERROR_NOT_FOUND;
-    wrong += hk_fingerprint_match(words, NULL, 3, words, FINGERPRINT_WORDS, 0, &best) != HK_ERROR_ARGUMENT;
-    wrong += hk_fingerprint_match(words, NULL, 0, words, FINGERPRINT_WORDS, 1, &best) != HK_ERROR_NOT_FOUND;
-    wrong += hk_fingerprint_self_match(words, NULL, FINGERPRINT_WORDS, HK_FINGERPRINT_SLOPE_STEPS, 1, &best)
-             != HK_ERROR_ARGUMENT;
-    wrong += hk_fingerprint_bit_errors(words, words, FINGERPRINT_WORDS) != 0;
+    static uint32_t every_second[FINGERPRINT_WORDS];
+    for (size_t n = 0; n < FINGERPRINT_WORDS; n += 2) {
+        every_second[n] = UINT32_MAX;
+    }
+    const hk_fingerprint_query_t part = {.words = words + 5, .count = 10};
+    const hk_fingerprint_query_t whole = {.words = words, .reliable = every_second, .count = FINGERPRINT_WORDS};
+    const hk_fingerprint_query_t shortest = {.words = words, .count = 3};
+    wrong += hk_fingerprint_match(&part, words, FINGERPRINT_WORDS, 1, 320, &best) != HK_OK;
+    wrong += best.offset != 5 || best.bits != 320 || best.bit_errors != 0;
+    wrong += hk_fingerprint_match(&whole, words, FINGERPRINT_WORDS, 1, 160, &best) != HK_OK;
+    wrong += best.offset != 0 || best.bits != FINGERPRINT_WORDS / 2 * 32;
+    wrong += hk_fingerprint_match(&shortest, words, FINGERPRINT_WORDS, 1, 97, &best) != HK_ERROR_NOT_FOUND;
+    wrong += hk_fingerprint_match(&shortest, words, FINGERPRINT_WORDS, 1, 0, &best) != HK_ERROR_ARGUMENT;
+    wrong += hk_fingerprint_match(&shortest, words, FINGERPRINT_WORDS, 0, 1, &best) != HK_ERROR_ARGUMENT;
+    wrong += hk_fingerprint_self_match(&whole, 0, 1, &best) != HK_ERROR_ARGUMENT;
+    wrong += hk_fingerprint_self_match(&part, 10, 1, &best) != HK_ERROR_NOT_FOUND;
     report("matcher", 9, wrong);
 }
 

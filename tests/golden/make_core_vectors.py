@@ -54,9 +54,15 @@ def fingerprint_cases() -> list[dict[str, object]]:
     """Return the cases of fingerprint.json: twenty words each."""
     cases: list[dict[str, object]] = []
     for name, pcm in sounds(40 * native.HOP_SAMPLES).items():
-        words, is_usable = native.fingerprint(pcm)
+        words = native.fingerprint(pcm)
         cases.append(
-            {"name": name, "pcm": encode(pcm), "words": words.tolist(), "is_usable": is_usable.astype(int).tolist()}
+            {
+                "name": name,
+                "pcm": encode(pcm),
+                "words": words.bits.tolist(),
+                "reliable": words.reliable.tolist(),
+                "is_usable": words.is_usable.astype(int).tolist(),
+            }
         )
     return cases
 

@@ -141,7 +141,8 @@ def trigger_words(t: messages.Trigger) -> list[object]:
         *(t.event_id, t.device_seq, load().index(t.event), t.event_start_sample, t.trigger_sample, t.score),
         bytes(t.scores[event.id] for event in load()),
         *(schema.values("sensitivity")[t.sensitivity], t.is_armed, *_cadence_words(t.cadence)),
-        *(fingerprint.first_sample, fingerprint.step_samples, fingerprint.words, fingerprint.usable),
+        *(fingerprint.first_sample, fingerprint.step_samples, fingerprint.words),
+        *(fingerprint.usable, fingerprint.masks),
         *(t.model_hash, t.head_version, schema.values("clip")[t.clip]),
     ]
 

@@ -44,6 +44,7 @@ def write_vectors(path: Path) -> None:
     log_mel = [np.array(case["log_mel_q8"], np.int16) for case in frontend]
     features = [native.features(decode(case["pcm"], "int16")) for case in frontend]
     words = [np.array(case["words"], np.uint32) for case in fingerprint]
+    reliable = [np.array(case["reliable"], np.uint32) for case in fingerprint]
     usable = [np.array(case["is_usable"], np.uint8) for case in fingerprint]
     blocks = [decode(case["blocks"], "uint8") for case in adpcm]
     pcm = {
@@ -64,6 +65,7 @@ def write_vectors(path: Path) -> None:
         + rows(f"const int16_t frontend_log_mel_q8[{cases}][{frames}][{bands}]", log_mel)
         + rows(f"const int8_t frontend_features[{cases}][{frames}][{bands}]", features)
         + rows(f"const uint32_t fingerprint_words[{len(words)}][{word_count}]", words)
+        + rows(f"const uint32_t fingerprint_reliable[{len(words)}][{word_count}]", reliable)
         + rows(f"const uint8_t fingerprint_is_usable[{len(words)}][{word_count}]", usable)
         + rows(f"const uint8_t adpcm_blocks[{len(blocks)}][{len(blocks[0])}]", blocks)
         + rows(

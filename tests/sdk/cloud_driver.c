@@ -178,14 +178,14 @@ static void hear(int steps)
 static void put(int event, int first_id_byte)
 {
     static const uint32_t words[1] = {0};
-    static const uint8_t mask[1] = {0};
+    static const uint8_t usable[1] = {0};
     hk_trigger_t trigger = {
         .event = (uint8_t)event,
         .trigger_sample = listener.samples_heard,
         .event_start_sample = listener.samples_heard,
         .head_version = 1,
         .sensitivity = HK_SENSITIVITY_NORMAL,
-        .fingerprint = {.step_samples = HK_STEP_SAMPLES, .words = words, .usable = mask, .word_count = 1},
+        .fingerprint = {.step_samples = HK_FINGERPRINT_WORD_SAMPLES, .words = words, .reliable = words, .usable = usable, .word_count = 1},
     };
     trigger.event_id[0] = (uint8_t)first_id_byte;
     printf("put %d clip %d\n", cloud_put(&trigger), trigger.clip);

@@ -71,6 +71,26 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     report.add_argument("--out", type=Path, default=Path("docs"), help="folder of the page (default: docs)")
     report.add_argument("--json", action="store_true", help="end with one line of JSON")
     report.set_defaults(func=_report)
+    media = group.add_parser(
+        "media",
+        help="judge the recognition of known recordings",
+        description="Play stretches of a manifest's music, speech and advertisements through a loudspeaker, a room and "
+        "household noise, and look for them as the cloud does; everything else, and every other recording, must not "
+        "match.",
+    )
+    media.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="a file in the form of MANIFEST.csv (default: HARKEN_DATA's)"
+    )
+    media.add_argument(
+        "--part",
+        choices=("all", "development", "held-out"),
+        default="all",
+        help="development: the originals on which the rule's bar was chosen; held-out: the others (default: all)",
+    )
+    media.add_argument("--queries", type=int, metavar="N", help="stretches a cell (default: 240)")
+    media.add_argument("--picture", type=Path, metavar="FILE", help="also draw the bit errors of pairs, as PNG")
+    media.add_argument("--json", action="store_true", help="end with one line of JSON")
+    media.set_defaults(func=_media)
     gate = group.add_parser("gate", help="what gates in front of the network spare, and which events they change")
     gate.add_argument("--data", type=Path, metavar="FOLDER", help="recordings (default: what HARKEN_DATA names)")
     gate.add_argument("--hours", type=float, metavar="H", help="of mixtures, for gates that pass so far (default: 24)")
@@ -161,6 +181,37 @@ def _detector(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(evaluation.printed()))
     return 0
+
+
+def _media(args: argparse.Namespace) -> int:
+    import sys
+
+    from edge.dataset.manifest import MANIFEST_FILE, data_folder
+    from edge.errors import HarkenError
+    from tools.bench.media_evaluation import QUERIES, Request, describe, evaluate
+
+    queries = QUERIES if args.queries is None else args.queries
+    if queries < 2:
+        raise HarkenError(f"--queries {queries} asks too little: give at least 2")
+    manifest = args.manifest if args.manifest is not None else data_folder(None) / MANIFEST_FILE
+    request = Request(manifest=manifest, part=args.part, queries=queries)
+    evaluation = evaluate(request, lambda line: print(line, file=sys.stderr, flush=True))
+    for line in describe(evaluation):
+        print(line)
+    if args.picture is not None:
+        from edge.evaluation.media_picture import draw_bit_errors
+        from tools.bench.media_evaluation import bit_errors
+
+        pairs = bit_errors(evaluation)
+        for name, rates in pairs.items():
+            print(
+                f"{name}: bit error rate {rates.mean():.3f}, {rates.min():.3f} to {rates.max():.3f}, {len(rates)} pairs"
+            )
+        draw_bit_errors(pairs, args.picture)
+        print(f"bit errors: {args.picture}")
+    if args.json:
+        print(json.dumps(evaluation.printed()))
+    return 0 if evaluation.unrelated.false_positives == 0 else 1
 
 
 def _gate(args: argparse.Namespace) -> int:

@@ -54,14 +54,19 @@ void hk_host_fingerprinter_init(void *fingerprinter)
 }
 
 size_t hk_host_fingerprinter_run(void *fingerprinter, const int16_t *pcm, size_t hops, uint32_t *words,
-                                 uint8_t *is_usable)
+                                 uint32_t *reliable, uint8_t *is_usable)
 {
     fingerprinter_t *both = fingerprinter;
     size_t count = 0;
     for (size_t hop = 0; hop < hops; hop++) {
         hk_frame_t frame;
         hk_frontend_push(&both->frontend, pcm + hop * HK_HOP_SAMPLES, &frame);
-        count += (size_t)hk_fingerprint_push(&both->fingerprint, &both->frontend, &words[count], &is_usable[count]);
+        hk_fingerprint_word_t word;
+        if (hk_fingerprint_push(&both->fingerprint, &both->frontend, &word) == 1) {
+            words[count] = word.bits;
+            reliable[count] = word.reliable;
+            is_usable[count++] = word.is_usable;
+        }
     }
     return count;
 }

@@ -21,10 +21,10 @@ void hk_host_frontend_run(void *frontend, const int16_t *pcm, size_t hops, int16
 /* Starts a stream of fingerprint words: a front end and a fingerprinter. */
 void hk_host_fingerprinter_init(void *fingerprinter);
 
-/* Runs `hops` hops of PCM through it; words: uint32[(hops + 1) / 2], is_usable: uint8 of the same count. Returns how
- * many words were written. */
+/* Runs `hops` hops of PCM through it; words and reliable: uint32[(hops + 1) / 2], is_usable: uint8 of the same
+ * count. Returns how many words were written. */
 size_t hk_host_fingerprinter_run(void *fingerprinter, const int16_t *pcm, size_t hops, uint32_t *words,
-                                 uint8_t *is_usable);
+                                 uint32_t *reliable, uint8_t *is_usable);
 
 /* Codes `blocks` blocks of HK_CLIP_BLOCK_SAMPLES samples; the step index starts at 0. */
 void hk_host_adpcm_encode(const int16_t *pcm, size_t blocks, uint8_t *data);

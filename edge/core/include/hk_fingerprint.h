@@ -4,6 +4,10 @@
  * difference between two neighbouring bands (33 from 300 to 2000 Hz) rises or falls. The same recording, through a
  * loudspeaker and a room, keeps most bits; another one agrees in about half of them.
  *
+ * Beside each word lies a mask of its reliable bits: those whose difference changes by more than a share of that bit's
+ * own mean change of about the last second. What noise turns over is mostly the rest; and as each bit is measured
+ * against itself, a steady tone, which is strong but hardly changes, weighs no more than silence does.
+ *
  * The caller owns all memory. One state belongs to one stream; calls on it must not overlap. */
 #ifndef HK_FINGERPRINT_H
 #define HK_FINGERPRINT_H
@@ -24,49 +28,62 @@ typedef struct {
     uint8_t is_steady; /* its spectrum is that of HK_FINGERPRINT_STEADY_LAG_STEPS before */
 } hk_fingerprint_step_t;
 
+/* What one step gives. Bit b belongs to bands b and b + 1. It describes the sound around 130 ms ago. */
+typedef struct {
+    uint32_t bits;
+    uint32_t reliable; /* the bits that count towards a match; none in silence or before 260 ms of the stream */
+    uint8_t is_usable; /* 0 where silence or a steady tone (such as an alarm's) dominates: no evidence for a safety event */
+} hk_fingerprint_word_t;
+
 typedef struct {
     hk_fingerprint_step_t steps[HK_FINGERPRINT_SLOPE_STEPS]; /* a ring */
     uint64_t power[HK_FINGERPRINT_BINS];                     /* of the step so far, in the bands' bins */
     uint64_t all;                                            /* of the step so far, whole spectrum */
-    uint32_t steps_heard;                                    /* saturates */
-    uint8_t newest;                                          /* place of the last step in the ring */
+    uint32_t changes[HK_FINGERPRINT_BITS]; /* each bit's mean change, times 2^changes_exponent */
+    uint32_t steps_heard;                  /* saturates */
+    uint8_t changes_exponent;
+    uint8_t newest; /* place of the last step in the ring */
     uint8_t frames_in_step;
 } hk_fingerprint_t;
 
 /* Starts a stream. */
 void hk_fingerprint_init(hk_fingerprint_t *fingerprint);
 
-/* Takes the frame that `frontend` computed last. Returns 1 every second frame, having written a word, else 0.
- * Bit b of the word belongs to bands b and b + 1. The word describes the sound around 130 ms ago.
- * *is_usable is 0 where the word is no evidence of media: silence, or a steady tone (such as an alarm's) dominates,
- * or the stream is younger than the word's 260 ms. */
-int hk_fingerprint_push(hk_fingerprint_t *fingerprint, const hk_frontend_t *frontend, uint32_t *word,
-                        uint8_t *is_usable);
+/* Takes the frame that `frontend` computed last. Returns 1 every second frame, having written a word, else 0. */
+int hk_fingerprint_push(hk_fingerprint_t *fingerprint, const hk_frontend_t *frontend, hk_fingerprint_word_t *word);
 
-/* How many bits differ between two runs of words. */
-uint32_t hk_fingerprint_bit_errors(const uint32_t *a, const uint32_t *b, size_t word_count);
+/* Words that lie one spacing apart, and which of their bits count. */
+typedef struct {
+    const uint32_t *words;
+    const uint32_t *reliable; /* NULL: all bits count */
+    size_t count;             /* at most HK_FINGERPRINT_QUERY_MAX */
+} hk_fingerprint_query_t;
+
+#define HK_FINGERPRINT_QUERY_MAX 32768 /* so that the sums below are exact in 64 bits */
+#define HK_FINGERPRINT_STRIDE_MAX 8
 
 /* Where a query fits a reference best. */
 typedef struct {
-    int32_t offset;      /* the query's first word lies at this word of the reference; may be negative */
-    uint32_t words;      /* compared: usable words of the query that the reference overlaps */
-    uint32_t bit_errors; /* of HK_FINGERPRINT_BITS * words */
+    int32_t offset;      /* the query's first word lies at this word of the reference, in the query's spacing; may be < 0 */
+    uint32_t bits;       /* compared: reliable ones of the query that the reference overlaps */
+    uint32_t bit_errors; /* of those */
 } hk_fingerprint_match_t;
 
 /* Slides the query over the reference, its ends included, and finds the least likely agreement: the largest
- * (expected - found bit errors) / sqrt(words), so that a short overlap must agree better than a long one.
- * usable: bit n (byte n / 8, low bit first) says whether word n of the query counts; NULL: all do. Offsets that compare
- * fewer than min_words (at least 1) are left out.
- * Returns 0; HK_ERROR_ARGUMENT where min_words is 0 or a count exceeds INT32_MAX; HK_ERROR_NOT_FOUND where no offset
- * compares enough words and agrees better than by chance. */
-int hk_fingerprint_match(const uint32_t *query, const uint8_t *usable, size_t query_words, const uint32_t *reference,
-                         size_t reference_words, size_t min_words, hk_fingerprint_match_t *best);
+ * z = (bits - 2 bit_errors) / sqrt(bits), so that a short overlap must agree better than a long one.
+ * A reference may keep every stride-th word only (1 to HK_FINGERPRINT_STRIDE_MAX words of the query). Offsets that compare fewer than
+ * min_bits (at least 1) are left out.
+ * Returns 0; HK_ERROR_ARGUMENT where an argument is out of its range or the reference is longer than INT32_MAX words of
+ * the query; HK_ERROR_NOT_FOUND where no offset compares enough bits and agrees better than by chance. */
+int hk_fingerprint_match(const hk_fingerprint_query_t *query, const uint32_t *reference, size_t reference_words,
+                         size_t stride, uint32_t min_bits, hk_fingerprint_match_t *best);
 
 /* How well a query fits itself at another time, min_lag words or more away: a regular sound, such as an alarm's
  * cadence, fits any other of its kind about as well. A match is evidence of one recording only where it is clearly
- * better than this. min_lag must exceed HK_FINGERPRINT_SLOPE_STEPS, within which words share their sound.
- * Both words of a pair must count. *best: offset is the lag. Returns as hk_fingerprint_match does. */
-int hk_fingerprint_self_match(const uint32_t *query, const uint8_t *usable, size_t query_words, size_t min_lag,
-                              size_t min_words, hk_fingerprint_match_t *best);
+ * better than this. min_lag (at least 1) should span more than the HK_FINGERPRINT_SLOPE_STEPS steps within which words
+ * share their sound. A bit counts where both words of a pair rely on it. *best: offset is the lag. Returns as
+ * hk_fingerprint_match does. */
+int hk_fingerprint_self_match(const hk_fingerprint_query_t *query, size_t min_lag, uint32_t min_bits,
+                              hk_fingerprint_match_t *best);
 
 #endif

@@ -14,7 +14,8 @@
 #include "hk_limits.h"
 #include "hk_tracker.h"
 
-#define HK_FINGERPRINT_MASK_BYTES ((HK_TRIGGER_FINGERPRINT_WORDS + 7u) / 8u)
+#define HK_FINGERPRINT_USABLE_BYTES ((HK_TRIGGER_FINGERPRINT_WORDS + 7u) / 8u)
+#define HK_FINGERPRINT_WORD_SAMPLES (HK_TRIGGER_FINGERPRINT_WORD_STEPS * HK_STEP_SAMPLES) /* from word to word */
 
 typedef struct {
     uint64_t samples_heard;
@@ -22,11 +23,23 @@ typedef struct {
     hk_fingerprint_t fingerprint;
     hk_tracker_t tracker;
     hk_clip_ring_t ring;
-    uint32_t words[HK_TRIGGER_FINGERPRINT_WORDS]; /* the latest ones, a ring */
-    uint8_t usable[HK_FINGERPRINT_MASK_BYTES];    /* bit i % 8 of byte i / 8: whether the word at place i is evidence */
+    uint32_t words[HK_TRIGGER_FINGERPRINT_WORDS]; /* of each second step, the latest ones, a ring */
+    uint32_t reliable[HK_TRIGGER_FINGERPRINT_WORDS];
+    uint8_t usable[HK_FINGERPRINT_USABLE_BYTES]; /* bit i % 8 of byte i / 8: whether the word at place i is evidence */
+    uint64_t latest_word_sample;                 /* where its step began */
     uint16_t word_count;
     uint16_t next_word; /* the place of the next word: that of the oldest one where all places are taken */
+    uint8_t steps_to_word;
 } hk_listener_t;
+
+/* The latest fingerprint words, oldest first. */
+typedef struct {
+    const uint32_t *words;    /* in the listener, until its next step */
+    const uint32_t *reliable; /* the bits of each that count in a match; as long as words */
+    uint64_t first_sample;    /* where the first word's step began */
+    uint16_t count;
+    uint8_t usable[HK_FINGERPRINT_USABLE_BYTES]; /* bit i % 8 of byte i / 8: word i may be evidence for a safety event */
+} hk_listener_words_t;
 
 /* Starts a stream with the defaults of the catalogue, the thresholds of the heads, and disarmed.
  * Returns 0 or an error of hk_detector_init or hk_tracker_init. */
@@ -36,11 +49,8 @@ int hk_listener_init(hk_listener_t *listener);
 size_t hk_listener_step(hk_listener_t *listener, const int16_t pcm[HK_STEP_SAMPLES],
                         hk_event_t events[HK_TRACKER_EVENTS_MAX]);
 
-/* The latest fingerprint words, oldest first: *words points into the listener until the next step, bit i % 8 of
- * mask[i / 8] says whether word i may count as evidence of media, *first_sample is where the first word's step began.
- * Returns how many words there are. */
-uint16_t hk_listener_fingerprint(hk_listener_t *listener, const uint32_t **words,
-                                 uint8_t mask[HK_FINGERPRINT_MASK_BYTES], uint64_t *first_sample);
+/* Lays the latest fingerprint words out. */
+hk_listener_words_t hk_listener_fingerprint(hk_listener_t *listener);
 
 /* Version of the head that scores an event of the catalogue; 0 where there is none. */
 uint32_t hk_listener_head_version(const hk_listener_t *listener, uint8_t event);

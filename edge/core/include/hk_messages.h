@@ -45,11 +45,12 @@ typedef struct {
 } hk_wire_cadence_t;
 
 typedef struct {
-    uint64_t first_sample;  /* of the first word's step */
-    uint16_t step_samples;  /* 320 */
-    uint16_t word_count;    /* 0 to HK_TRIGGER_FINGERPRINT_WORDS */
-    const uint32_t *words;  /* word_count of them, caller's */
-    const uint8_t *usable;  /* (word_count + 7) / 8 bytes: bit i%8 of byte i/8 for word i, caller's */
+    uint64_t first_sample;    /* of the first word's step */
+    uint16_t step_samples;    /* from word to word: 640 */
+    uint16_t word_count;      /* 0 to HK_TRIGGER_FINGERPRINT_WORDS */
+    const uint32_t *words;    /* word_count of them, caller's */
+    const uint32_t *reliable; /* as many: the bits of each that count in a match, caller's */
+    const uint8_t *usable;    /* (word_count + 7) / 8 bytes: bit i%8 of byte i/8 for word i, caller's */
 } hk_wire_fingerprint_t;
 
 typedef struct {

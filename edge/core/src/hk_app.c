@@ -146,7 +146,7 @@ static void trigger(hk_app_t *app, const hk_event_t *event)
         tell_added_event(app, event);
         return;
     }
-    uint8_t mask[HK_FINGERPRINT_MASK_BYTES];
+    const hk_listener_words_t latest = hk_listener_fingerprint(&app->listener);
     hk_trigger_t message = {
         .device_seq = app->triggers_made,
         .event = event->event,
@@ -156,11 +156,16 @@ static void trigger(hk_app_t *app, const hk_event_t *event)
         .sensitivity = event->sensitivity,
         .is_armed = event->is_armed,
         .cadence = wire_cadence(&event->cadence),
-        .fingerprint = {.step_samples = HK_STEP_SAMPLES, .usable = mask},
+        .fingerprint = {
+            .first_sample = latest.first_sample,
+            .step_samples = HK_FINGERPRINT_WORD_SAMPLES,
+            .word_count = latest.count,
+            .words = latest.words,
+            .reliable = latest.reliable,
+            .usable = latest.usable,
+        },
         .head_version = hk_listener_head_version(&app->listener, event->event),
     };
-    message.fingerprint.word_count = hk_listener_fingerprint(&app->listener, &message.fingerprint.words, mask,
-                                                             &message.fingerprint.first_sample);
     hk_event_id_make(message.event_id, app->boot_id, app->triggers_made, app->device_id);
     memcpy(message.scores, event->scores, sizeof message.scores);
     memcpy(message.model_hash, hk_model_hash, HK_MODEL_HASH_BYTES);

@@ -21,6 +21,8 @@ _Static_assert(2 * SHAPE_BITS + 6 <= 28 && HK_FINGERPRINT_BANDS <= 64,
 _Static_assert(HK_FINGERPRINT_BANDS % BANDS_AT_ONCE == 1, "slopes are summed in groups, and for one band more");
 _Static_assert(HK_FINGERPRINT_MIN_IN_BAND_PERCENT == 1, "in_band > all / 100 is found out without division");
 _Static_assert(HK_FINGERPRINT_STEADY_LAG_STEPS < HK_FINGERPRINT_SLOPE_STEPS, "the ring holds the step to compare with");
+_Static_assert(HK_FINGERPRINT_CHANGE_SHIFT < 8 && HK_FINGERPRINT_RELIABLE_Q8 <= 256,
+               "a share of a mean change, of 31 bits, fits 31 bits");
 _Static_assert(HK_FRAMES_PER_STEP == 2, "a step is two frames");
 
 void hk_fingerprint_init(hk_fingerprint_t *fingerprint)
@@ -114,13 +116,19 @@ typedef struct {
     int32_t weight;
 } term_t;
 
-/* Lists the steps that are audible beside the loudest; returns how many. */
-static uint32_t list_terms(const hk_fingerprint_t *fingerprint, term_t terms[HK_FINGERPRINT_SLOPE_STEPS])
+static uint8_t loudest_exponent(const hk_fingerprint_t *fingerprint)
 {
-    uint32_t exponent = 0;
+    uint8_t exponent = 0;
     for (uint32_t n = 0; n < HK_FINGERPRINT_SLOPE_STEPS; n++) {
         exponent = fingerprint->steps[n].exponent > exponent ? fingerprint->steps[n].exponent : exponent;
     }
+    return exponent;
+}
+
+/* Lists the steps that are audible beside the loudest; returns how many. */
+static uint32_t list_terms(const hk_fingerprint_t *fingerprint, uint32_t exponent,
+                           term_t terms[HK_FINGERPRINT_SLOPE_STEPS])
+{
     uint32_t count = 0;
     for (uint32_t age = 0; age < HK_FINGERPRINT_SLOPE_STEPS; age++) {
         const hk_fingerprint_step_t *step = step_of_age(fingerprint, age);
@@ -159,12 +167,13 @@ static inline void sum_group(const term_t *terms, uint32_t count, uint32_t first
 #endif
 }
 
-static uint32_t compute_word(const hk_fingerprint_t *fingerprint)
+/* The slopes of all bands, times 2^exponent, which is returned. */
+static uint8_t compute_slopes(const hk_fingerprint_t *fingerprint, int32_t slopes[HK_FINGERPRINT_BANDS])
 {
     enum { LAST = HK_FINGERPRINT_BANDS - 1 };
     term_t terms[HK_FINGERPRINT_SLOPE_STEPS];
-    const uint32_t count = list_terms(fingerprint, terms);
-    int32_t slopes[HK_FINGERPRINT_BANDS];
+    const uint8_t exponent = loudest_exponent(fingerprint);
+    const uint32_t count = list_terms(fingerprint, exponent, terms);
     for (uint32_t band = 0; band < LAST; band += BANDS_AT_ONCE) {
         sum_group(terms, count, band, slopes);
     }
@@ -172,15 +181,59 @@ static uint32_t compute_word(const hk_fingerprint_t *fingerprint)
     for (const term_t *term = terms; term < terms + count; term++) {
         slopes[LAST] += term->weight * (int32_t)(term->mantissas[LAST] >> term->shift);
     }
-    uint32_t word = 0;
-    for (uint32_t bit = 0; bit < HK_FINGERPRINT_BITS; bit++) {
-        const uint32_t sign = (uint32_t)(slopes[bit + 1] - slopes[bit]) & 0x80000000u;
-        word = word >> 1 | sign; /* the first bit arrives at the bottom */
-    }
-    return word;
+    return exponent;
 }
 
-static bool is_evidence(const hk_fingerprint_t *fingerprint)
+/* Brings the mean changes to another exponent; what would not fit stays at the largest. */
+static void rescale_changes(hk_fingerprint_t *fingerprint, uint8_t exponent)
+{
+    uint32_t *changes = fingerprint->changes;
+    const int32_t fall = (int32_t)exponent - fingerprint->changes_exponent;
+    for (uint32_t bit = 0; fall > 0 && bit < HK_FINGERPRINT_BITS; bit++) {
+        changes[bit] = fall < 32 ? changes[bit] >> fall : 0;
+    }
+    for (uint32_t bit = 0; fall < 0 && bit < HK_FINGERPRINT_BITS; bit++) {
+        const bool fits = -fall < 31 && changes[bit] <= (uint32_t)INT32_MAX >> -fall;
+        changes[bit] = fits ? changes[bit] << -fall : (changes[bit] == 0 ? 0 : (uint32_t)INT32_MAX);
+    }
+    fingerprint->changes_exponent = exponent;
+}
+
+/* The weight 2^-shift of a new change in the mean: the first ones weigh about as much as each other. */
+static uint32_t mean_shift(const hk_fingerprint_t *fingerprint)
+{
+    const uint32_t before = fingerprint->steps_heard - HK_FINGERPRINT_SLOPE_STEPS;
+    const uint32_t shift = bit_length(before);
+    return shift < HK_FINGERPRINT_CHANGE_SHIFT ? shift : HK_FINGERPRINT_CHANGE_SHIFT;
+}
+
+static void compute_word(hk_fingerprint_t *fingerprint, hk_fingerprint_word_t *word)
+{
+    int32_t slopes[HK_FINGERPRINT_BANDS];
+    const uint8_t exponent = compute_slopes(fingerprint, slopes);
+    if (exponent != fingerprint->changes_exponent) {
+        rescale_changes(fingerprint, exponent);
+    }
+    const bool is_whole = fingerprint->steps_heard >= HK_FINGERPRINT_SLOPE_STEPS;
+    const uint32_t shift = is_whole ? mean_shift(fingerprint) : 0;
+    uint32_t *mean = fingerprint->changes;
+    uint32_t bits = 0;
+    uint32_t reliable = 0;
+    for (uint32_t bit = 0; bit < HK_FINGERPRINT_BITS; bit++) {
+        const int32_t gradient = slopes[bit + 1] - slopes[bit];
+        const uint32_t sign = (uint32_t)gradient & 0x80000000u;
+        const uint32_t change = (uint32_t)(gradient < 0 ? -gradient : gradient);
+        mean[bit] += (change >> shift) - (mean[bit] >> shift);
+        const uint32_t least = (mean[bit] >> 8) * HK_FINGERPRINT_RELIABLE_Q8;
+        bits = bits >> 1 | sign; /* the first bit arrives at the bottom */
+        reliable = reliable >> 1 | ((least - change) & 0x80000000u);
+    }
+    word->bits = bits;
+    word->reliable = reliable;
+}
+
+/* Whether the bands hold more than silence, and that there is evidence beyond: no steady tone dominates. */
+static void judge_word(const hk_fingerprint_t *fingerprint, hk_fingerprint_word_t *word)
 {
     uint64_t in_band = 0;
     uint64_t all = 0;
@@ -191,9 +244,10 @@ static bool is_evidence(const hk_fingerprint_t *fingerprint)
         all += step->all;
         steady += step->is_steady ? step->in_band : 0;
     }
-    return fingerprint->steps_heard >= HK_FINGERPRINT_SLOPE_STEPS
-           && in_band > (uint64_t)HK_FINGERPRINT_SLOPE_STEPS * HK_FINGERPRINT_SILENCE_POWER
-           && all < 100 * in_band && steady < in_band / 2;
+    const bool is_heard = fingerprint->steps_heard >= HK_FINGERPRINT_SLOPE_STEPS
+                          && in_band > (uint64_t)HK_FINGERPRINT_SLOPE_STEPS * HK_FINGERPRINT_SILENCE_POWER;
+    word->reliable = is_heard ? word->reliable : 0;
+    word->is_usable = is_heard && all < 100 * in_band && steady < in_band / 2;
 }
 
 static void add_frame(hk_fingerprint_t *fingerprint, const hk_frontend_t *frontend)
@@ -213,8 +267,7 @@ static void add_frame(hk_fingerprint_t *fingerprint, const hk_frontend_t *fronte
     }
 }
 
-int hk_fingerprint_push(hk_fingerprint_t *fingerprint, const hk_frontend_t *frontend, uint32_t *word,
-                        uint8_t *is_usable)
+int hk_fingerprint_push(hk_fingerprint_t *fingerprint, const hk_frontend_t *frontend, hk_fingerprint_word_t *word)
 {
     add_frame(fingerprint, frontend);
     if (++fingerprint->frames_in_step < HK_FRAMES_PER_STEP) {
@@ -223,95 +276,112 @@ int hk_fingerprint_push(hk_fingerprint_t *fingerprint, const hk_frontend_t *fron
     fingerprint->frames_in_step = 0;
     fingerprint->newest = (uint8_t)((fingerprint->newest + 1u) % HK_FINGERPRINT_SLOPE_STEPS);
     finish_step(fingerprint, &fingerprint->steps[fingerprint->newest]);
-    if (fingerprint->steps_heard < HK_FINGERPRINT_SLOPE_STEPS) {
+    if (fingerprint->steps_heard < HK_FINGERPRINT_SLOPE_STEPS + (1u << HK_FINGERPRINT_CHANGE_SHIFT)) {
         fingerprint->steps_heard++;
     }
-    *word = compute_word(fingerprint);
-    *is_usable = is_evidence(fingerprint);
+    compute_word(fingerprint, word);
+    judge_word(fingerprint, word);
     return 1;
 }
 
-static uint32_t count_ones(uint32_t value)
+/* Without the library call that processors without such an instruction would make of __builtin_popcount. */
+static inline uint32_t count_ones(uint32_t value)
 {
-    return (uint32_t)__builtin_popcount(value);
+    value -= (value >> 1) & 0x55555555u;
+    value = (value & 0x33333333u) + ((value >> 2) & 0x33333333u);
+    return (((value + (value >> 4)) & 0x0F0F0F0Fu) * 0x01010101u) >> 24;
 }
 
-uint32_t hk_fingerprint_bit_errors(const uint32_t *a, const uint32_t *b, size_t word_count)
+static uint32_t reliable_bits(const hk_fingerprint_query_t *query, size_t word)
+{
+    return query->reliable == NULL ? UINT32_MAX : query->reliable[word];
+}
+
+/* A match so far, and how many more bits agree than by chance. */
+typedef struct {
+    hk_fingerprint_match_t *match;
+    int64_t excess;
+} best_t;
+
+/* Keeps the less likely agreement: the larger excess / sqrt(bits), squared and without division. */
+static void keep_better(best_t *best, int64_t offset, uint32_t bits, uint32_t errors)
+{
+    const int64_t excess = (int64_t)bits - 2 * (int64_t)errors;
+    if (excess <= 0) {
+        return;
+    }
+    if (best->excess == 0 || excess * excess * best->match->bits > best->excess * best->excess * bits) {
+        best->excess = excess;
+        *best->match = (hk_fingerprint_match_t){.offset = (int32_t)offset, .bits = bits, .bit_errors = errors};
+    }
+}
+
+/* Of each stride-th word of a query from `first` on, before `end`. */
+static uint32_t count_reliable(const hk_fingerprint_query_t *query, size_t first, size_t end, size_t stride)
+{
+    uint32_t bits = 0;
+    for (size_t place = first; place < end; place += stride) {
+        bits += count_ones(reliable_bits(query, place));
+    }
+    return bits;
+}
+
+static uint32_t count_errors(const hk_fingerprint_query_t *query, size_t first, size_t end, size_t stride,
+                             const uint32_t *reference)
 {
     uint32_t errors = 0;
-    for (size_t n = 0; n < word_count; n++) {
-        errors += count_ones(a[n] ^ b[n]);
+    for (size_t place = first; place < end; place += stride) {
+        errors += count_ones((query->words[place] ^ *reference++) & reliable_bits(query, place));
     }
     return errors;
 }
 
-static bool counts(const uint8_t *usable, size_t word)
+int hk_fingerprint_match(const hk_fingerprint_query_t *query, const uint32_t *reference, size_t reference_words,
+                         size_t stride, uint32_t min_bits, hk_fingerprint_match_t *best)
 {
-    return usable == NULL || (((uint32_t)usable[word / 8] >> (word % 8)) & 1u) != 0;
-}
-
-/* Keeps the less likely agreement: (expected - found errors) / sqrt(words), squared and without division. */
-static void keep_better(hk_fingerprint_match_t *best, int64_t *best_excess, int64_t offset, uint32_t words,
-                        uint32_t errors)
-{
-    const int64_t excess = (int64_t)words * (HK_FINGERPRINT_BITS / 2) - errors;
-    if (excess <= 0) {
-        return;
-    }
-    if (*best_excess == 0 || excess * excess * best->words > *best_excess * *best_excess * words) {
-        *best_excess = excess;
-        *best = (hk_fingerprint_match_t){.offset = (int32_t)offset, .words = words, .bit_errors = errors};
-    }
-}
-
-int hk_fingerprint_match(const uint32_t *query, const uint8_t *usable, size_t query_words, const uint32_t *reference,
-                         size_t reference_words, size_t min_words, hk_fingerprint_match_t *best)
-{
-    if (min_words == 0 || query_words > INT32_MAX || reference_words > INT32_MAX) {
+    if (min_bits == 0 || stride == 0 || query->count > HK_FINGERPRINT_QUERY_MAX
+        || stride > HK_FINGERPRINT_STRIDE_MAX || reference_words > INT32_MAX / stride) {
         return HK_ERROR_ARGUMENT;
     }
-    int64_t best_excess = 0;
-    for (int64_t offset = 1 - (int64_t)query_words; offset < (int64_t)reference_words; offset++) {
-        const size_t first = offset < 0 ? (size_t)-offset : 0;
-        const size_t room = (size_t)((int64_t)reference_words - offset);
-        const size_t end = query_words < room ? query_words : room;
-        if (end - first < min_words) {
-            continue;
-        }
-        uint32_t words = 0;
-        uint32_t errors = 0;
-        for (size_t n = first; n < end; n++) {
-            if (counts(usable, n)) {
-                words++;
-                errors += count_ones(query[n] ^ reference[(size_t)((int64_t)n + offset)]);
-            }
-        }
-        if (words >= min_words) {
-            keep_better(best, &best_excess, offset, words, errors);
+    best_t found = {.match = best};
+    const int64_t query_words = (int64_t)query->count;
+    const int64_t every = (int64_t)stride;
+    const int64_t span = ((int64_t)reference_words - 1) * every; /* of the reference, in the query's spacing */
+    uint32_t bits_inside[HK_FINGERPRINT_STRIDE_MAX]; /* of a query within the reference, by its first place */
+    for (size_t first = 0; first < stride; first++) {
+        bits_inside[first] = count_reliable(query, first, query->count, stride);
+    }
+    for (int64_t offset = 1 - query_words; offset <= span; offset++) {
+        const int64_t n = offset <= 0 ? 0 : (offset + every - 1) / every; /* the first word of the reference in reach */
+        const size_t first = (size_t)(n * every - offset);
+        const size_t end = (size_t)(span - offset < query_words - 1 ? span - offset + 1 : query_words);
+        const bool is_inside = first < stride && end == query->count;
+        const uint32_t bits = is_inside ? bits_inside[first] : count_reliable(query, first, end, stride);
+        if (bits >= min_bits) {
+            keep_better(&found, offset, bits, count_errors(query, first, end, stride, reference + n));
         }
     }
-    return best_excess > 0 ? HK_OK : HK_ERROR_NOT_FOUND;
+    return found.excess > 0 ? HK_OK : HK_ERROR_NOT_FOUND;
 }
 
-int hk_fingerprint_self_match(const uint32_t *query, const uint8_t *usable, size_t query_words, size_t min_lag,
-                              size_t min_words, hk_fingerprint_match_t *best)
+int hk_fingerprint_self_match(const hk_fingerprint_query_t *query, size_t min_lag, uint32_t min_bits,
+                              hk_fingerprint_match_t *best)
 {
-    if (min_words == 0 || min_lag <= HK_FINGERPRINT_SLOPE_STEPS || query_words > INT32_MAX) {
+    if (min_bits == 0 || min_lag == 0 || query->count > HK_FINGERPRINT_QUERY_MAX) {
         return HK_ERROR_ARGUMENT;
     }
-    int64_t best_excess = 0;
-    for (size_t lag = min_lag; lag < query_words; lag++) {
-        uint32_t words = 0;
+    best_t found = {.match = best};
+    for (size_t lag = min_lag; lag < query->count; lag++) {
+        uint32_t bits = 0;
         uint32_t errors = 0;
-        for (size_t n = 0; n + lag < query_words; n++) {
-            if (counts(usable, n) && counts(usable, n + lag)) {
-                words++;
-                errors += count_ones(query[n] ^ query[n + lag]);
-            }
+        for (size_t n = 0; n + lag < query->count; n++) {
+            const uint32_t counted = reliable_bits(query, n) & reliable_bits(query, n + lag);
+            bits += count_ones(counted);
+            errors += count_ones((query->words[n] ^ query->words[n + lag]) & counted);
         }
-        if (words >= min_words) {
-            keep_better(best, &best_excess, (int64_t)lag, words, errors);
+        if (bits >= min_bits) {
+            keep_better(&found, (int64_t)lag, bits, errors);
         }
     }
-    return best_excess > 0 ? HK_OK : HK_ERROR_NOT_FOUND;
+    return found.excess > 0 ? HK_OK : HK_ERROR_NOT_FOUND;
 }

@@ -7,22 +7,24 @@
 
 _Static_assert(HK_HEADS_MAX <= HK_TRACKER_EVENTS_MAX, "the tracker follows every event that has a head");
 
-static bool is_usable_at(const uint8_t *mask, uint32_t place)
+static bool is_usable_at(const uint8_t *usable, uint32_t place)
 {
-    return ((mask[place / 8] >> (place % 8)) & 1u) != 0;
+    return ((usable[place / 8] >> (place % 8)) & 1u) != 0;
 }
 
-static void set_usable_at(uint8_t *mask, uint32_t place, bool is_usable)
+static void set_usable_at(uint8_t *usable, uint32_t place, bool is_usable)
 {
     const uint32_t bit = 1u << (place % 8);
-    mask[place / 8] = (uint8_t)((mask[place / 8] & ~bit) | (is_usable ? bit : 0));
+    usable[place / 8] = (uint8_t)((usable[place / 8] & ~bit) | (is_usable ? bit : 0));
 }
 
-static void remember_word(hk_listener_t *listener, uint32_t word, bool is_usable)
+static void remember_word(hk_listener_t *listener, const hk_fingerprint_word_t *word)
 {
     const uint32_t place = listener->next_word;
-    listener->words[place] = word;
-    set_usable_at(listener->usable, place, is_usable);
+    listener->words[place] = word->bits;
+    listener->reliable[place] = word->reliable;
+    set_usable_at(listener->usable, place, word->is_usable != 0);
+    listener->latest_word_sample = listener->samples_heard;
     listener->next_word = (uint16_t)(place + 1 < HK_TRIGGER_FINGERPRINT_WORDS ? place + 1 : 0);
     if (listener->word_count < HK_TRIGGER_FINGERPRINT_WORDS) {
         listener->word_count++;
@@ -38,6 +40,13 @@ static void reverse(uint32_t *words, uint32_t count)
     }
 }
 
+static void turn(uint32_t words[HK_TRIGGER_FINGERPRINT_WORDS], uint32_t oldest)
+{
+    reverse(words, oldest);
+    reverse(words + oldest, HK_TRIGGER_FINGERPRINT_WORDS - oldest);
+    reverse(words, HK_TRIGGER_FINGERPRINT_WORDS);
+}
+
 /* Turns a full ring so that it begins with the oldest word. A trigger asks for that, and those are seldom: moving all
  * words every step would cost more than making them. */
 static void lay_straight(hk_listener_t *listener)
@@ -46,14 +55,13 @@ static void lay_straight(hk_listener_t *listener)
     if (listener->word_count < HK_TRIGGER_FINGERPRINT_WORDS || oldest == 0) {
         return;
     }
-    uint8_t turned[HK_FINGERPRINT_MASK_BYTES] = {0};
+    uint8_t turned[HK_FINGERPRINT_USABLE_BYTES] = {0};
     for (uint32_t i = 0; i < HK_TRIGGER_FINGERPRINT_WORDS; i++) {
         set_usable_at(turned, i, is_usable_at(listener->usable, (oldest + i) % HK_TRIGGER_FINGERPRINT_WORDS));
     }
     memcpy(listener->usable, turned, sizeof turned);
-    reverse(listener->words, oldest);
-    reverse(listener->words + oldest, HK_TRIGGER_FINGERPRINT_WORDS - oldest);
-    reverse(listener->words, HK_TRIGGER_FINGERPRINT_WORDS);
+    turn(listener->words, oldest);
+    turn(listener->reliable, oldest);
     listener->next_word = 0;
 }
 
@@ -61,11 +69,15 @@ static void fingerprint_frame(void *context, const hk_frontend_t *frontend, cons
 {
     hk_listener_t *listener = context;
     (void)frame;
-    uint32_t word;
-    uint8_t is_usable;
-    if (hk_fingerprint_push(&listener->fingerprint, frontend, &word, &is_usable) == 1) {
-        remember_word(listener, word, is_usable != 0);
+    hk_fingerprint_word_t word;
+    if (hk_fingerprint_push(&listener->fingerprint, frontend, &word) == 0) {
+        return;
     }
+    if (listener->steps_to_word == 0) {
+        remember_word(listener, &word);
+        listener->steps_to_word = HK_TRIGGER_FINGERPRINT_WORD_STEPS;
+    }
+    listener->steps_to_word--;
 }
 
 static int use_thresholds(hk_listener_t *listener)
@@ -108,14 +120,20 @@ size_t hk_listener_step(hk_listener_t *listener, const int16_t pcm[HK_STEP_SAMPL
                            listener->samples_heard, events);
 }
 
-uint16_t hk_listener_fingerprint(hk_listener_t *listener, const uint32_t **words,
-                                 uint8_t mask[HK_FINGERPRINT_MASK_BYTES], uint64_t *first_sample)
+hk_listener_words_t hk_listener_fingerprint(hk_listener_t *listener)
 {
     lay_straight(listener);
-    memcpy(mask, listener->usable, HK_FINGERPRINT_MASK_BYTES); /* bits of words not heard yet are 0 */
-    *words = listener->words;
-    *first_sample = listener->samples_heard - (uint64_t)listener->word_count * HK_STEP_SAMPLES;
-    return listener->word_count;
+    const uint32_t count = listener->word_count;
+    hk_listener_words_t latest = {
+        .words = listener->words,
+        .reliable = listener->reliable,
+        .count = listener->word_count,
+    };
+    if (count > 0) {
+        latest.first_sample = listener->latest_word_sample - (uint64_t)(count - 1) * HK_FINGERPRINT_WORD_SAMPLES;
+    }
+    memcpy(latest.usable, listener->usable, sizeof latest.usable); /* bits of words not heard yet are 0 */
+    return latest;
 }
 
 uint32_t hk_listener_head_version(const hk_listener_t *listener, uint8_t event)

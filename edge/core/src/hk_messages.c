@@ -15,8 +15,8 @@ _Static_assert(HK_EVENT_ID_BYTES == HK_BOOT_ID_BYTES + 8, "an event id is boot i
 _Static_assert(HK_CONTROL_MAX_BYTES <= HK_LINK_PAYLOAD_MAX_BYTES, "a control message fits into one frame");
 _Static_assert(sizeof HK_TOPIC_PREFIX + HK_DEVICE_ID_MAX_CHARS + 10 <= HK_MQTT_TOPIC_MAX_CHARS,
                "every topic of the longest device id fits");
-/* A trigger's fingerprint, its scores (4 bytes each with their event's number), and 161 bytes of all the rest. */
-_Static_assert(4 * HK_TRIGGER_FINGERPRINT_WORDS + (HK_TRIGGER_FINGERPRINT_WORDS + 7) / 8 + 4 * HK_SCORES_MAX + 161
+/* A trigger's fingerprint, its scores (4 bytes each with their event's number), and 165 bytes of all the rest. */
+_Static_assert(8 * HK_TRIGGER_FINGERPRINT_WORDS + (HK_TRIGGER_FINGERPRINT_WORDS + 7) / 8 + 4 * HK_SCORES_MAX + 165
                    <= HK_TRIGGER_MAX_BYTES,
                "the largest trigger fits");
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -181,6 +181,8 @@ int hk_message_encode_trigger(const hk_trigger_t *trigger, uint8_t *out, size_t 
         bytes_of(fingerprint->words, fingerprint->word_count * sizeof(uint32_t));
     wire.trigger_k_fingerprint.fingerprint_k_usable =
         bytes_of(fingerprint->usable, (fingerprint->word_count + 7u) / 8u);
+    wire.trigger_k_fingerprint.fingerprint_k_masks =
+        bytes_of(fingerprint->reliable, fingerprint->word_count * sizeof(uint32_t));
     wire.trigger_k_model_hash = bytes_of(trigger->model_hash, HK_MODEL_HASH_BYTES);
     wire.trigger_k_head_version = trigger->head_version;
     wire.trigger_k_clip.clip_policy_choice = trigger->clip;

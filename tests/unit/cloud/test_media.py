@@ -1,16 +1,20 @@
+import json
+
 import numpy as np
 import pytest
 
 from cloud.media.decision import (
-    MAX_BIT_ERROR_RATE,
-    MIN_USABLE_WORDS,
-    MIN_USABLE_WORDS_SAFETY,
+    ABOVE_SELF_MATCH,
+    MAX_BIT_ERROR_RATE_SAFETY,
+    MIN_SECONDS,
+    MIN_SECONDS_SAFETY,
+    MIN_Z,
+    MIN_Z_SAFETY,
     Match,
     doubt,
     explaining_events,
-    max_bit_error_rate,
 )
-from cloud.media.index import MediaIndex
+from cloud.media.index import FORMAT_VERSION, MediaIndex
 from edge import catalogue, native
 from edge.errors import HarkenError
 from tests.cloud_doubles import RATE, music, noise, tone
@@ -23,9 +27,10 @@ def match(**changes) -> Match:
     values = {
         "media_id": "ab",
         "title": "Spot",
-        "offset_words": 0,
+        "offset_s": 0.0,
+        "z": 20.0,
         "bit_error_rate": 0.1,
-        "words_compared": 150,
+        "seconds_compared": 3.0,
         "holds_event": True,
     }
     return Match(**{**values, **changes})
@@ -53,31 +58,30 @@ def test_a_low_threshold_of_the_verifier_does_not_make_a_recording_hold_an_event
 
 
 def test_a_safety_sound_that_repeats_itself_is_not_media_however_well_it_matches():
-    repeating = match(self_deviations=match().deviations / 1.4)
+    repeating = match(self_z=match().z / (ABOVE_SELF_MATCH - 0.1))
     assert "repeats itself" in doubt(SMOKE, repeating)
-    assert doubt(SMOKE, match(self_deviations=match().deviations / 1.6)) is None
+    assert doubt(SMOKE, match(self_z=match().z / (ABOVE_SELF_MATCH + 0.1))) is None
     assert doubt(DOG, repeating) is None
 
 
-def test_the_bar_rises_with_the_length_compared_up_to_its_limit():
-    bars = [max_bit_error_rate(words) for words in (1, 10, 25, 50, 100, 10_000)]
-    assert bars == sorted(bars)
-    assert bars[0] < 0
-    assert bars[-1] == MAX_BIT_ERROR_RATE
+@pytest.mark.parametrize(("spec", "needed_s"), [(SMOKE, MIN_SECONDS_SAFETY), (DOG, MIN_SECONDS)])
+def test_too_little_usable_sound_is_doubt(spec, needed_s):
+    assert doubt(spec, match(seconds_compared=needed_s)) is None
+    assert "usable" in doubt(spec, match(seconds_compared=needed_s - 0.04))
 
 
-def test_nothing_compared_is_never_a_match():
-    assert max_bit_error_rate(0) < 0
+@pytest.mark.parametrize(("spec", "bar"), [(SMOKE, MIN_Z_SAFETY), (DOG, MIN_Z)])
+def test_an_agreement_that_chance_might_give_is_doubt(spec, bar):
+    assert doubt(spec, match(z=bar)) is None
+    assert "from chance" in doubt(spec, match(z=bar - 0.01))
 
 
-@pytest.mark.parametrize(("spec", "needed"), [(SMOKE, MIN_USABLE_WORDS_SAFETY), (DOG, MIN_USABLE_WORDS)])
-def test_too_few_usable_words_are_doubt(spec, needed):
-    assert doubt(spec, match(words_compared=needed)) is None
-    assert "usable" in doubt(spec, match(words_compared=needed - 1))
-
-
-def test_a_bit_error_rate_over_the_bar_is_doubt():
-    assert "bit error rate" in doubt(DOG, match(bit_error_rate=0.36))
+def test_safety_events_ask_for_more():
+    assert MIN_Z_SAFETY > MIN_Z
+    assert MIN_SECONDS_SAFETY > MIN_SECONDS
+    wrong_bits = match(bit_error_rate=MAX_BIT_ERROR_RATE_SAFETY + 0.01)
+    assert "bit error rate" in doubt(SMOKE, wrong_bits)
+    assert doubt(DOG, wrong_bits) is None
 
 
 def test_a_recording_without_the_event_cannot_explain_a_safety_event_away():
@@ -99,8 +103,7 @@ def index(tmp_path):
 
 
 def check(index, spec, pcm):
-    words, usable = native.fingerprint(pcm)
-    return index.check(spec, words, usable)
+    return index.check(spec, native.fingerprint(pcm).every(2))
 
 
 def test_a_known_recording_is_found_at_its_place_through_noise(index, spot):
@@ -168,6 +171,32 @@ def test_a_damaged_file_is_named_and_the_others_still_serve(index, spot, tmp_pat
     (tmp_path / "media" / "broken.npz").write_bytes(b"PK\x03\x04 half a file")
     assert [reference.title for reference in index.references()] == ["Spot"]
     assert "broken.npz is damaged" in caplog.text
+
+
+def test_a_file_of_another_version_is_named_and_left_out(index, spot, tmp_path, caplog):
+    added = index.add("Spot", spot)
+    path = tmp_path / "media" / f"{added.media_id}.npz"
+    with np.load(path) as arrays:
+        parts = dict(arrays)
+    head = json.loads(parts["head"].tobytes())
+    head["version"] = FORMAT_VERSION - 1
+    parts["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    np.savez(path, **parts)
+    assert MediaIndex(tmp_path / "media").references() == []
+    assert f"has version {FORMAT_VERSION - 1}" in caplog.text
+    assert "add the recording again" in caplog.text
+
+
+def test_an_hour_of_known_media_takes_under_400_kilobytes(index):
+    reference = index.add("Song", music(36, seed=5))
+    assert 3600 / 36 * sum(words.nbytes for words in reference.words) < 0.4e6
+
+
+def test_words_of_half_a_step_s_grid_are_found_as_well(index, spot):
+    index.add("Spot", spot)
+    for late in range(0, 1280, 107):
+        finding = check(index, DOG, spot[2 * RATE + late : 6 * RATE + late])
+        assert finding.offset_s == pytest.approx(2 + late / RATE, abs=0.02)
 
 
 def test_removing_what_is_not_there_says_so(index):

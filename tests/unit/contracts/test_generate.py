@@ -53,6 +53,7 @@ def test_the_schema_and_the_limits_agree() -> None:
         f"model_hash = bstr .size {limits.MODEL_HASH_BYTES}\n",
         f"event_name = tstr .size (1..{limits.NAME_MAX_CHARS})",
         f"k_words => bstr .size (0..{limits.TRIGGER_FINGERPRINT_WORDS * 4})",
+        f"k_masks => bstr .size (0..{limits.TRIGGER_FINGERPRINT_WORDS * 4})",
         f"k_usable => bstr .size (0..{(limits.TRIGGER_FINGERPRINT_WORDS + 7) // 8})",
         f"1*{limits.SCORES_MAX} event_number",
         f"0*{limits.SCORES_MAX} event_setting_name",

@@ -24,7 +24,9 @@ def _fingerprints(draw: st.DrawFn) -> messages.Fingerprint:
     n_words = draw(st.integers(0, limits.TRIGGER_FINGERPRINT_WORDS))
     words = draw(st.binary(min_size=4 * n_words, max_size=4 * n_words))
     n_usable = (n_words + 7) // 8
-    return messages.Fingerprint(draw(_U64), draw(_U16), words, draw(st.binary(min_size=n_usable, max_size=n_usable)))
+    usable = draw(st.binary(min_size=n_usable, max_size=n_usable))
+    masks = draw(st.binary(min_size=4 * n_words, max_size=4 * n_words))
+    return messages.Fingerprint(draw(_U64), draw(_U16), words, usable, masks)
 
 
 _TRIGGERS = st.builds(
@@ -61,6 +63,7 @@ def test_the_largest_trigger_takes_what_the_device_reserves() -> None:
         2**16 - 1,
         bytes(4 * limits.TRIGGER_FINGERPRINT_WORDS),
         bytes((limits.TRIGGER_FINGERPRINT_WORDS + 7) // 8),
+        bytes(4 * limits.TRIGGER_FINGERPRINT_WORDS),
     )
     largest = messages.Trigger(
         event_id=bytes(limits.EVENT_ID_BYTES),
@@ -78,7 +81,7 @@ def test_the_largest_trigger_takes_what_the_device_reserves() -> None:
         head_version=2**32 - 1,
         clip="always",
     )
-    assert len(messages.encode(largest)) == 1050 <= limits.TRIGGER_MAX_BYTES
+    assert len(messages.encode(largest)) == 1042 <= limits.TRIGGER_MAX_BYTES
 
 
 @settings(max_examples=30, deadline=None)
@@ -111,7 +114,7 @@ def _fields_at_fault() -> list[tuple[str, Any, str]]:
         ("sensitivity", "extreme", "send one of low, normal, high"),
         ("scores", {}, "send a map of 1 to 16 entries"),
         ("cadence", None, "send a Cadence"),
-        ("version", 2, "send a whole number from 1 to 1"),
+        ("version", 1, "send a whole number from 2 to 2"),
     ]
 
 
@@ -128,7 +131,7 @@ def test_a_value_outside_the_schema_is_told_by_its_field(name: str, value: Any, 
         "sensitivity": "low",
         "is_armed": False,
         "cadence": messages.Cadence("none", 0, 0, 0, 0, 0),
-        "fingerprint": messages.Fingerprint(0, 320, b"", b""),
+        "fingerprint": messages.Fingerprint(0, 640, b"", b"", b""),
         "model_hash": bytes(8),
         "head_version": 1,
         "clip": "none",
@@ -183,9 +186,11 @@ def test_zcbor_itself_finds_the_messages_of_the_schema() -> None:
 
 def test_a_fingerprint_gives_back_its_arrays() -> None:
     words = np.array([1, 2**31, 0xFFFFFFFF], dtype=np.uint32)
+    masks = np.array([3, 0, 2**31], dtype=np.uint32)
     is_usable = np.array([True, False, True])
-    fingerprint = messages.Fingerprint.of(64, 320, words, is_usable)
+    fingerprint = messages.Fingerprint.of(64, 640, words, masks, is_usable)
     assert fingerprint.words == b"\1\0\0\0\0\0\0\x80\xff\xff\xff\xff"
     assert fingerprint.usable == b"\5"
+    np.testing.assert_array_equal(fingerprint.mask_array, masks)
     np.testing.assert_array_equal(fingerprint.word_array, words)
     np.testing.assert_array_equal(fingerprint.usable_array, is_usable)

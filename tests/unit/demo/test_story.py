@@ -37,7 +37,7 @@ def happen(
         sensitivity="normal",
         is_armed=True,
         cadence=NO_CADENCE,
-        fingerprint=messages.Fingerprint(0, 320, b"", b""),
+        fingerprint=messages.Fingerprint(0, 640, b"", b"", b""),
         model_hash=bytes(8),
         head_version=1,
         clip="always",

@@ -75,8 +75,8 @@ WRAP_PROCEDURE(HK_BENCH_FRONT_END, hk_frontend_push,
 WRAP_PROCEDURE(HK_BENCH_FRONT_END, hk_frame_features, (const hk_frame_t *frame, int8_t features[HK_MEL_BANDS]),
                (frame, features))
 WRAP_FUNCTION(HK_BENCH_FINGERPRINT, int, hk_fingerprint_push,
-              (hk_fingerprint_t * fingerprint, const hk_frontend_t *frontend, uint32_t *word, uint8_t *is_usable),
-              (fingerprint, frontend, word, is_usable))
+              (hk_fingerprint_t * fingerprint, const hk_frontend_t *frontend, hk_fingerprint_word_t *word),
+              (fingerprint, frontend, word))
 WRAP_PROCEDURE(HK_BENCH_ENGINE, hk_engine_step, (hk_engine_t * engine, const int8_t *in, int8_t *out),
                (engine, in, out))
 WRAP_PROCEDURE(HK_BENCH_HEADS, hk_head_score,
