@@ -66,7 +66,7 @@ def test_two_recordings_of_one_sound_are_one(manifest):
 def test_what_matches_wrongly_is_counted(manifest, monkeypatch):
     monkeypatch.setattr(broadcasts, "_MADE_ALARMS", 1)
     monkeypatch.setattr("cloud.media.decision.MIN_Z", 0.5)
-    evaluation = evaluate(Request(manifest, queries=2), lambda line: None)
+    evaluation = evaluate(Request(manifest, queries=2), lambda _: None)
     assert evaluation.unrelated.false_positives > 0
 
 
@@ -91,4 +91,4 @@ def test_the_parts_share_no_original(manifest):
 
 def test_a_manifest_that_is_not_there_is_named(tmp_path):
     with pytest.raises(HarkenError, match="does not exist"):
-        evaluate(Request(tmp_path / "none.csv"), lambda line: None)
+        evaluate(Request(tmp_path / "none.csv"), lambda _: None)
