@@ -451,6 +451,13 @@ size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const 
             hk_cadence_standard(&tracker->cadence, &tracker->evidence);
         }
         tracker->steps_to_analysis = steps_of(tracker->params.cadence_interval_ms);
+    } else if (tracker->steps_to_analysis == steps_of(tracker->params.cadence_interval_ms) / 2) {
+        /* halfway for a finding only, which costs little: at the fastest T3 it comes hardly before two periods are over */
+        hk_cadence_evidence_t evidence;
+        hk_cadence_standard(&tracker->cadence, &evidence);
+        if (is_finding(&evidence)) {
+            tracker->evidence = evidence;
+        }
     }
     tracker->steps_to_analysis--;
     if (!is_suspected) {
