@@ -26,6 +26,21 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--write-baseline", action="store_true", help="make the figures the ones that a test lets none outgrow"
     )
     device.set_defaults(func=_device)
+    fingerprint = group.add_parser(
+        "fingerprint", help="fingerprints: speed, bytes, and queries among up to a million clips"
+    )
+    fingerprint.add_argument("--manifest", type=Path, help="recordings (default: MANIFEST.csv in $HARKEN_DATA)")
+    fingerprint.add_argument(
+        "--clips", nargs="+", type=int, metavar="N", help="sizes of index (default: 10k, 100k, 1M)"
+    )
+    fingerprint.add_argument(
+        "--clip-seconds", type=float, default=10.0, help="how long a clip is (default: %(default)s)"
+    )
+    fingerprint.add_argument(
+        "--queries", type=int, default=120, help="for each length and noise (default: %(default)s)"
+    )
+    fingerprint.add_argument("--json", action="store_true", help="end with one line of JSON")
+    fingerprint.set_defaults(func=_fingerprint)
 
 
 def _engine(args: argparse.Namespace) -> int:
@@ -99,4 +114,24 @@ def _device(args: argparse.Namespace) -> int:
                 }
             )
         )
+    return 0
+
+
+def _fingerprint(args: argparse.Namespace) -> int:
+    from edge import build_core
+    from edge.dataset.manifest import MANIFEST_FILE, data_folder
+    from tools.bench.fingerprint import SIZES, Request, measure
+
+    figures = measure(
+        Request(
+            manifest=args.manifest or data_folder(None) / MANIFEST_FILE,
+            work=build_core.build_root() / "bench-fingerprint",
+            sizes=tuple(args.clips or SIZES),
+            clip_seconds=args.clip_seconds,
+            queries=args.queries,
+        ),
+        lambda line: print(line, flush=True),
+    )
+    if args.json:
+        print(json.dumps(figures.printed()))
     return 0

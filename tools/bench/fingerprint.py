@@ -1,0 +1,368 @@
+"""Measures fingerprints: how fast they are taken, what an hour of them weighs, how fast and how well they are found.
+
+The recordings of a manifest are split in two by their originals. One half is known, and asked for through a
+loudspeaker, a room and noise. The other half, with household sound, is what a million other clips are made of: each is
+a stretch of a real recording's words, heard once more (bits are flipped as often as a room and noise were measured to
+flip reliable and unreliable ones). So buckets of the index are as unevenly filled as real sound fills them; the figures
+of skew show it beside that of the real words.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import time
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cloud.media import segment as segments
+from cloud.media.decision import MIN_Z
+from cloud.media.segment import Recording
+from cloud.media.store import Store
+from edge import media_search, native
+from edge.contracts import limits
+from edge.dataset.manifest import read_audio, read_manifest
+from edge.errors import HarkenError
+from edge.evaluation import broadcasts
+from edge.evaluation.broadcasts import LEAD_IN_S, NOISE_LABEL, Stretch, Track
+
+SIZES = (10_000, 100_000, 1_000_000)
+CLIP_SECONDS = 10.0
+LENGTHS_S = (3, 5)
+SNRS_DB = (10.0, 5.0)
+QUERIES = 120
+SEED = 6
+FLIPPED_RELIABLE, FLIPPED_UNRELIABLE = 0.15, 0.35
+"""Of the bits of one recording heard in two rooms, at 5 to 10 dB."""
+_WORDS_PER_SECOND = native.SAMPLE_RATE_HZ / native.STEP_SAMPLES / media_search.STEPS_PER_WORD
+_STRIDE = media_search.STEPS_PER_WORD // limits.TRIGGER_FINGERPRINT_WORD_STEPS
+_MIN_BITS = 100
+_QUANTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+_PLACE_TOLERANCE_WORDS = 2 * _STRIDE
+
+WordArray = npt.NDArray[np.uint32]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure on."""
+
+    manifest: Path
+    work: Path
+    """A folder for the indexes; they are deleted afterwards."""
+    sizes: Sequence[int] = SIZES
+    clip_seconds: float = CLIP_SECONDS
+    queries: int = QUERIES
+
+
+@dataclass(frozen=True)
+class _Query:
+    cell: str
+    media_id: bytes
+    offset: float  # in words of the query's spacing
+    words: native.Words
+
+
+@dataclass
+class SizeFigures:
+    """One index."""
+
+    clips: int
+    words: int = 0
+    bytes_per_hour: int = 0
+    index_bytes: int = 0
+    query_ms: dict[str, float] = field(default_factory=dict)
+    """By the clock."""
+    query_cpu_ms: dict[str, float] = field(default_factory=dict)
+    """While the thread was running: what the clock says on a machine with nothing else to do."""
+    recall: dict[str, float] = field(default_factory=dict)
+    found: dict[str, list[int]] = field(default_factory=dict)
+    skew: dict[str, float] = field(default_factory=dict)
+    resident_bytes: int = 0
+
+
+@dataclass
+class Figures:
+    """All that was measured."""
+
+    request: Request
+    tracks: int = 0
+    times_real_time: float = 0.0
+    exhaustive: dict[str, list[int]] = field(default_factory=dict)
+    """Queries found, and asked, by comparing every place of the known recordings."""
+    real_skew: dict[str, float] = field(default_factory=dict)
+    sizes: list[SizeFigures] = field(default_factory=list)
+    chromaprint: dict[str, Any] = field(default_factory=dict)
+
+    def printed(self) -> dict[str, Any]:
+        """Return the figures as the line of JSON has them."""
+        largest = self.sizes[-1] if self.sizes else SizeFigures(0)
+        return {
+            "harken": {
+                "times_real_time": round(self.times_real_time, 1),
+                "bytes_per_hour": largest.bytes_per_hour,
+                "recall": largest.recall,
+                "recall_exhaustive": {
+                    cell: round(found / asked, 4) for cell, (found, asked) in self.exhaustive.items()
+                },
+                "skew_of_real_words": self.real_skew,
+                "sizes": [asdict(size) for size in self.sizes],
+            },
+            "chromaprint": self.chromaprint,
+            "query_p99_ms": {str(size.clips): size.query_ms["p99"] for size in self.sizes},
+            "query_cpu_p99_ms": {str(size.clips): size.query_cpu_ms["p99"] for size in self.sizes},
+            "device_instructions_per_check": None,
+            "device_instructions_reason": "devices keep no known recordings yet: there is no check to count",
+            "clip_seconds": self.request.clip_seconds,
+            "queries": sum(asked for _, asked in self.exhaustive.values()),
+            "tracks": self.tracks,
+        }
+
+
+def measure(request: Request, say: Say) -> Figures:
+    """Measure everything; `say` gets a line for each step.
+
+    Raises:
+        HarkenError: the manifest cannot be read or holds too little; there is no room for the indexes.
+    """
+    figures = Figures(request)
+    recordings = broadcasts.recordings_of(read_manifest(request.manifest), "all")
+    known_of, other_of = broadcasts.PARTS[1:]
+    known = broadcasts.tracks_of([each for each in recordings if broadcasts.part_of(each.original_id) == known_of])
+    others = broadcasts.tracks_of([each for each in recordings if broadcasts.part_of(each.original_id) == other_of])
+    household = [each for each in recordings if each.label == NOISE_LABEL]
+    figures.tracks = len(known)
+    figures.times_real_time = _extraction_speed(known)
+    figures.chromaprint = _chromaprint(known, request.work)
+    say(f"{len(known)} known recordings; words are taken at {figures.times_real_time:.0f} times real time")
+    sources = [native.fingerprint(track.pcm) for track in others]
+    sources += [native.fingerprint(broadcasts.as_pcm(read_audio(each))) for each in household]
+    references = [_recording(number, track) for number, track in enumerate(known)]
+    stretches = broadcasts.queries_of(
+        known, household, count=request.queries, seconds=max(LENGTHS_S), snrs_db=SNRS_DB, seed=SEED
+    )
+    queries = [query for versions in stretches for query in _queries(versions)]
+    figures.real_skew = _skew(np.concatenate([words.bits for words in sources]))
+    figures.exhaustive = _ask(_whole(references), queries)[0]
+    for clips in request.sizes:
+        folder = request.work / f"index-{clips}"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            figures.sizes.append(_measure_size(folder, clips, request.clip_seconds, sources, references, queries))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        last = figures.sizes[-1]
+        say(
+            f"{clips:>9,} clips: p99 {last.query_ms['p99']:.1f} ms by the clock, {last.query_cpu_ms['p99']:.1f} ms "
+            f"of a core; {last.bytes_per_hour:,} bytes an hour; {last.recall}"
+        )
+    return figures
+
+
+def _extraction_speed(tracks: Sequence[Track]) -> float:
+    seconds = sum(len(track.pcm) for track in tracks) / native.SAMPLE_RATE_HZ
+    native.fingerprint(tracks[0].pcm[: native.SAMPLE_RATE_HZ])
+    began = time.process_time()
+    for track in tracks:
+        native.fingerprint(track.pcm)
+    return seconds / (time.process_time() - began)
+
+
+def _chromaprint(tracks: Sequence[Track], work: Path) -> dict[str, Any]:
+    """Run `fpcalc` over the same recordings."""
+    if shutil.which("fpcalc") is None:
+        return {"skipped": "fpcalc is not installed: apt-get install libchromaprint-tools"}
+    folder = work / "chromaprint"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, track in enumerate(tracks):
+        paths.append(folder / f"{number}.wav")
+        with wave.open(str(paths[-1]), "wb") as file:
+            file.setparams((1, 2, native.SAMPLE_RATE_HZ, len(track.pcm), "NONE", ""))
+            file.writeframes(track.pcm.tobytes())
+    began = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = subprocess.run(
+        ["fpcalc", "-raw", "-length", "0", *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shutil.rmtree(folder)
+    seconds = sum(len(track.pcm) for track in tracks) / native.SAMPLE_RATE_HZ
+    took = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
+    values = sum(line.count(",") + 1 for line in said.stdout.splitlines() if line.startswith("FINGERPRINT="))
+    return {"times_real_time": round(seconds / took, 1), "bytes_per_hour": round(4 * values / seconds * 3600)}
+
+
+def _recording(number: int, track: Track) -> Recording:
+    heard = native.fingerprint(track.pcm).every(media_search.STEPS_PER_WORD)
+    return Recording(_id(number), {"title": track.title}, heard.bits, heard.is_usable)
+
+
+def _id(number: int) -> bytes:
+    return number.to_bytes(segments.ID_BYTES, "big")
+
+
+def _queries(versions: dict[float | None, Stretch]) -> Iterator[_Query]:
+    every = limits.TRIGGER_FINGERPRINT_WORD_STEPS
+    for snr_db, stretch in versions.items():
+        words = native.fingerprint(stretch.pcm).every(every)
+        per_second = native.SAMPLE_RATE_HZ / (every * native.STEP_SAMPLES)
+        first = int(LEAD_IN_S * per_second)
+        for seconds in LENGTHS_S:
+            yield _Query(
+                f"{seconds}s_{snr_db:.0f}dB",
+                _id(stretch.track),
+                stretch.start_sample / native.SAMPLE_RATE_HZ * per_second,
+                words.between(first, first + int(seconds * per_second)),
+            )
+
+
+def _whole(references: Sequence[Recording]) -> Callable[[_Query], tuple[bytes, media_search.Place] | None]:
+    """Comparing every place."""
+    starts = np.concatenate([[0], np.cumsum([len(each.words) for each in references])]).astype(np.uint32)
+    none = np.zeros(0, np.uint32)
+    every = media_search.Segment(
+        np.concatenate([each.words for each in references]), starts, none, none, bucket_bits=0, position_bits=1
+    )
+
+    def search(query: _Query) -> tuple[bytes, media_search.Place] | None:
+        words = query.words
+        found = every.search(words.bits, words.reliable, stride=_STRIDE, min_bits=_MIN_BITS, most=1)
+        return (references[found[0].recording].media_id, found[0]) if found else None
+
+    return search
+
+
+def _ask(
+    search: Callable[[_Query], tuple[bytes, media_search.Place] | None], queries: Sequence[_Query]
+) -> tuple[dict[str, list[int]], list[tuple[float, float]]]:
+    """Return for each cell how many queries are found, at their place and over the bar, of how many; and seconds.
+
+    Of each query: by the clock, and those that this thread was running.
+    """
+    counts: dict[str, list[int]] = {}
+    times = []
+    for query in queries:
+        began, began_busy = time.perf_counter(), time.thread_time()
+        found = search(query)
+        times.append((time.perf_counter() - began, time.thread_time() - began_busy))
+        cell = counts.setdefault(query.cell, [0, 0])
+        cell[1] += 1
+        if found is not None and found[0] == query.media_id and found[1].z >= MIN_Z:
+            cell[0] += abs(found[1].offset - query.offset) <= _PLACE_TOLERANCE_WORDS
+    return counts, times
+
+
+def _measure_size(
+    folder: Path,
+    clips: int,
+    clip_seconds: float,
+    sources: Sequence[native.Words],
+    references: Sequence[Recording],
+    queries: Sequence[_Query],
+) -> SizeFigures:
+    figures = SizeFigures(clips)
+    store = Store(folder)
+    path = folder / "bulk.part"
+    _write(path, clips, round(clip_seconds * _WORDS_PER_SECOND), sources, references)
+    store.adopt(path)
+    (opened,) = {one for one, _ in store.entries()}
+    figures.words = len(opened.words)
+    figures.index_bytes = store.size_bytes
+    figures.bytes_per_hour = round(figures.index_bytes / (figures.words / _WORDS_PER_SECOND / 3600))
+
+    def search(query: _Query) -> tuple[bytes, media_search.Place] | None:
+        found = store.search(query.words.bits, query.words.reliable, stride=_STRIDE, min_bits=_MIN_BITS)
+        return (found[0].segment.ids[found[0].number].tobytes(), found[0].place) if found else None
+
+    _ask(search, queries[: len(queries) // 4])  # the pages that queries use most are in memory then
+    figures.found, times = _ask(search, queries)
+    figures.recall = {cell: round(found / asked, 4) for cell, (found, asked) in figures.found.items()}
+    figures.query_ms, figures.query_cpu_ms = (
+        {name: round(float(np.quantile(column, q)) * 1000, 3) for name, q in _QUANTILES.items()}
+        for column in zip(*times, strict=True)
+    )
+    figures.skew = _skew(opened.words)
+    figures.resident_bytes = _resident_bytes()
+    return figures
+
+
+def _write(
+    path: Path, clips: int, length: int, sources: Sequence[native.Words], references: Sequence[Recording]
+) -> None:
+    """Write a segment of the known recordings and as many made clips as are missing."""
+    count = clips - len(references)
+    words, is_evidence = made_clips(count, length, sources, np.random.default_rng(SEED))
+    lengths = [len(each.words) for each in references] + [length] * count
+    segments.write_arrays(
+        path,
+        np.concatenate([*(each.words for each in references), words]),
+        np.concatenate([*(each.is_evidence for each in references), is_evidence]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint32),
+        b"".join(_id(number) for number in range(clips)),
+        [b'{"title":"%d"}' % number for number in range(clips)],
+    )
+
+
+def made_clips(
+    count: int, length: int, sources: Sequence[native.Words], rng: np.random.Generator
+) -> tuple[WordArray, npt.NDArray[np.bool_]]:
+    """Return the words uint32[count * length] of clips made of real ones, and which of them are evidence."""
+    every = media_search.STEPS_PER_WORD
+    long_enough = [words for words in sources if len(words.bits) >= every * length]
+    if not long_enough:
+        raise HarkenError(f"no recording lasts {length / _WORDS_PER_SECOND:.0f} s: make clips shorter")
+    places = np.array([len(words.bits) - every * length + 1 for words in long_enough], float)
+    of_source = np.sort(rng.choice(len(long_enough), count, p=places / places.sum()))
+    bits = np.empty((count, length), np.uint32)
+    is_evidence = np.empty((count, length), bool)
+    for number in np.unique(of_source):
+        first, end = np.searchsorted(of_source, [number, number + 1])
+        source = long_enough[number]
+        at = rng.integers(0, int(places[number]), end - first)[:, None] + every * np.arange(length)
+        bits[first:end] = source.bits[at] ^ _flips(source.reliable[at], rng)
+        is_evidence[first:end] = source.is_usable[at]
+    order = rng.permutation(count)
+    return bits[order].ravel(), is_evidence[order].ravel()
+
+
+def _flips(reliable: WordArray, rng: np.random.Generator) -> WordArray:
+    often, seldom = (_random_bits(p, reliable.shape, rng) for p in (FLIPPED_UNRELIABLE, FLIPPED_RELIABLE))
+    return (often & ~reliable) | (seldom & reliable)
+
+
+def _random_bits(probability: float, shape: tuple[int, ...], rng: np.random.Generator) -> WordArray:
+    """Words whose bits are 1 with this probability, to 1/64: a comparison with a random number, bit by bit."""
+    bits = np.zeros(shape, np.uint32)
+    for digit in range(6):
+        random = rng.integers(0, 2**32, shape, dtype=np.uint32)
+        bits = bits | random if (round(probability * 64) >> digit) & 1 else bits & random
+    return bits
+
+
+def _skew(words: WordArray) -> dict[str, float]:
+    """How unevenly words fill 65,536 buckets, which their lower 16 bits name.
+
+    `fullest_percent`: the share of words in the fullest hundredth of the buckets. `times_even`: how many words share a
+    word's bucket, beside how many would if all were filled alike.
+    """
+    counts = np.bincount(words & np.uint32(0xFFFF), minlength=1 << 16).astype(float)
+    total = counts.sum()
+    return {
+        "fullest_percent": round(float(np.sort(counts)[-len(counts) // 100 :].sum() / total), 4),
+        "times_even": round(float((counts * (counts - 1)).sum() / total / (total - 1) * len(counts)), 2),
+    }
+
+
+def _resident_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
