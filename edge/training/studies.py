@@ -20,7 +20,7 @@ from edge.evaluation.clips import EvaluationClip, evaluation_clips
 from edge.evaluation.metrics import count_interval, rate_interval
 from edge.training import detector, heads, pseudo_labelling, runs
 from edge.training.network import DetectorNetwork, clip_scores, load_network, scores, trunk_outputs
-from edge.training.stages import Work, as_figures, pretrained_trunk
+from edge.training.stages import DETECTOR, Work, as_figures, pretrained_trunk
 from edge.training.teacher import Teacher, scores_of
 from edge.training.withholding import withhold
 
@@ -98,32 +98,49 @@ def folds(work: Work, hours: float, epochs: int, count: int) -> dict[str, Any]:
     return figures
 
 
-def synthesis_ablation(work: Work, hours: float, epochs: int, events: Sequence[str], count: int = 4) -> dict[str, Any]:
-    """Compare heads taught with and without synthesised sounds of their event, on recordings of every original.
+def synthesis_ablation(work: Work, hours: float, epochs: int, events: Sequence[str], count: int) -> dict[str, Any]:
+    """Compare heads taught with and without synthesised sounds of their event, on recordings that nothing had heard.
 
-    Heads only: both are trained on the trunks that `folds` left, which had heard synthesised sounds but none of the
-    fold's originals. What synthesis does to the trunk is therefore not seen here.
+    Heads only: both are trained on one trunk, which had heard synthesised sounds. What synthesis does to the trunk is
+    not seen here.
+
+    Args:
+        work: where `folds` or `train_detector` were run.
+        hours: of scenes to teach the heads.
+        epochs: passes over them.
+        events: whose sounds are synthesised or not.
+        count: of folds, each of whose trunks is judged on its own originals; 0 for the detector's trunk, judged on the
+            validation and held-out originals.
 
     Raises:
-        HarkenError: an event is unknown.
+        HarkenError: an event is unknown, or the trunks are not there yet.
     """
     unknown = set(events) - set(catalogue.load().names)
     if unknown:
         raise HarkenError(f"{', '.join(sorted(unknown))}: no event of the catalogue")
     tallies = {arm: {name: _Tally() for name in events} for arm in ("recorded and made", "recorded only")}
-    for index in range(count):
-        recipe, network, training = _fold_network(work, hours, 0, index, count)
+    for index in range(max(count, 1)):
+        if count:
+            recipe, network, training = _fold_network(work, hours, 0, index, count)
+            parts: tuple[str, ...] = (splits.HELD_OUT,)
+        else:
+            recipe, network = work.training_recipe(), load_network(runs.load_weights(work.folder / DETECTOR, DETECTOR))
+            training = shards.load(recipe, splits.TRAIN, hours, work.scenes_dir, work.say)
+            parts = (splits.VALIDATION, splits.HELD_OUT)
+        recordings = shards.recordings_of_parts(recipe)
+        clips = [clip for part in parts for clip in _clips(recipe, recordings[part])]
+        # a clip's features are the same for both arms
+        steps = [clip.steps() for clip in clips]
         outputs = trunk_outputs(network, training.steps()).astype(np.float16)
-        clips = _clips(recipe, shards.recordings_of_parts(recipe)[splits.HELD_OUT])
         for arm, by_event in tallies.items():
             is_withheld = _is_made(events) if arm == "recorded only" else _nothing
             labels = withhold(training.labels, training.events, is_withheld)
             heads.train_heads(network, outputs, labels, heads.HeadRule(epochs=epochs))
-            given = _scores(network, clips)
+            given = [np.minimum(score, 255) for score in clip_scores(network, steps)]
             for name, tally in by_event.items():
                 # one threshold for both arms says little about either: the area is what is compared
                 tally.add(judge.clip_stretches(clips, given, name), name, 128)
-        work.say(f"fold {index + 1} of {count}: heads trained with and without")
+        work.say(f"trunk {index + 1} of {max(count, 1)}: heads taught with and without")
     figures = {
         arm: {
             name: as_figures({"positives": tally.positives, "auc": tally.figures()["auc"]})

@@ -35,7 +35,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--teacher", type=Path, help="YAMNet's .tflite, for pseudo, curve and verifier")
     train.add_argument("--clips", type=int, default=12_000, help="of the verifier, besides scenes (default: 12000)")
     train.add_argument("--start", type=Path, help="weights of an earlier verifier to begin with")
-    train.add_argument("--folds", type=int, default=4, help="into how many parts the originals go (default: 4)")
+    train.add_argument(
+        "--folds", type=int, default=4, help="parts of the originals (default: 4); ablation: 0 for the detector's trunk"
+    )
     train.add_argument("--events", help="events of ablation, with commas between (default: glass_break,footsteps)")
     train.add_argument("--restart", action="store_true", help="forget what the stage did earlier and begin anew")
     train.add_argument("--json", action="store_true", help="print the figures of folds, curve or ablation as JSON")
@@ -101,7 +103,7 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
             figures = studies.label_curve(work, hours, epochs, args.teacher)
         else:
             events = (args.events or "glass_break,footsteps").split(",")
-            figures = studies.synthesis_ablation(work, hours, epochs, events)
+            figures = studies.synthesis_ablation(work, hours, epochs, events, args.folds)
         print(json.dumps({args.stage: figures}) if args.json else studies.as_table(figures))
 
 

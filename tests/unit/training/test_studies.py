@@ -93,7 +93,7 @@ def test_an_ablation_needs_events_of_the_catalogue(work: Any) -> None:
     from edge.training import studies
 
     with pytest.raises(HarkenError, match="thunder"):
-        studies.synthesis_ablation(work, 0.1, 1, ["thunder"])
+        studies.synthesis_ablation(work, 0.1, 1, ["thunder"], 4)
 
 
 @pytest.mark.usefixtures("scenes")
@@ -101,4 +101,19 @@ def test_an_ablation_without_folds_says_what_to_run(work: Any, tmp_path: Path) -
     from edge.training import studies
 
     with pytest.raises(HarkenError, match="--stage folds"):
-        studies.synthesis_ablation(replace(work, folder=tmp_path), 0.1, 1, ["glass_break"])
+        studies.synthesis_ablation(replace(work, folder=tmp_path), 0.1, 1, ["glass_break"], 4)
+    with pytest.raises(HarkenError, match="--stage detector"):
+        studies.synthesis_ablation(replace(work, folder=tmp_path), 0.1, 1, ["glass_break"], 0)
+
+
+@pytest.mark.usefixtures("scenes")
+def test_an_ablation_teaches_both_arms_on_one_trunk(work: Any, tmp_path: Path) -> None:
+    from edge.training import runs, studies
+    from edge.training.network import DetectorNetwork
+
+    (tmp_path / "detector").mkdir()
+    runs.save_weights(tmp_path / "detector", DetectorNetwork(EVENTS, seed=1).weights())
+    figures = studies.synthesis_ablation(replace(work, folder=tmp_path), 0.1, 2, ["glass_break"], 0)
+    assert list(figures) == ["recorded and made", "recorded only"]
+    # of five originals one is for validation and one is held out
+    assert {arm["glass_break"]["positives"] for arm in figures.values()} == {2}
