@@ -8,7 +8,7 @@ import pytest
 
 from edge import catalogue
 from edge.dataset.synthesis import alarms, cadences, noise, tones
-from edge.evaluation.operating_points import TRIGGER_RULES, TriggerRule
+from edge.evaluation.operating_points import LONE_ALARM_STEPS, TRIGGER_RULES, TriggerRule
 from tests.unit.tracker.library import (
     CO_ALARM,
     ERROR_ARGUMENT,
@@ -331,6 +331,7 @@ def test_thresholds_are_chosen_by_the_trackers_own_durations(core: Core) -> None
         for index, spec in enumerate(catalogue.load())
     }
     assert own == TRIGGER_RULES
+    assert step_ms * LONE_ALARM_STEPS == core.default_params().alarm.lone_duration_ms
 
 
 # ---- what bears an alarm out ----
