@@ -51,7 +51,7 @@ LONE_ALARM_STEPS = 125
 # hold what is taken for an alarm every few seconds.
 _FALSE_PER_HOUR = {"low": 1.5, "normal": 5.0, "high": 20.0}
 _FALSE_PER_HOUR_OF_ALARMS = {"low": 0.2, "normal": 0.45, "high": 2.0}
-_BEARABLE_PER_HOUR_OF_ALARMS = {"low": 3.0, "normal": 8.0, "high": 20.0}
+_BEARABLE_PER_HOUR_OF_ALARMS = {"low": 3.0, "normal": 3.0, "high": 20.0}
 # a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
 _LEAST_RECALL = {"low": 0.3, "normal": 0.4, "high": 0.6}
 _RECALL_OF_ALARMS = {"low": 0.9, "normal": 0.98, "high": 1.0}
