@@ -4,6 +4,9 @@ import numpy as np
 
 TONES_HZ = {"smoke_alarm": 3100, "co_alarm": 4200, "glass_break": 5600, "dog_bark": 750, "baby_cry": 1250}
 RATE_HZ = 16000
+# an alarm goes on: a tone of less than 2.5 s is none to the tracker
+ALARM_SECONDS = 4.0
+OTHER_SECONDS = 2.0
 
 
 def quiet(seconds: float, seed: int = 0) -> np.ndarray:
@@ -11,8 +14,14 @@ def quiet(seconds: float, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 100, int(seconds * RATE_HZ)).astype(np.int16)
 
 
-def tone_of(event: str, seconds: float = 2.0) -> np.ndarray:
-    """Return int16[n]: what the head of `event` answers to."""
+def seconds_of(event: str) -> float:
+    """Return how long the event has to sound to be one."""
+    return ALARM_SECONDS if event.endswith("_alarm") else OTHER_SECONDS
+
+
+def tone_of(event: str, seconds: float | None = None) -> np.ndarray:
+    """Return int16[n]: what the head of `event` answers to, `seconds_of` it long where nothing else is asked."""
+    seconds = seconds_of(event) if seconds is None else seconds
     time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     return np.rint(8000 * np.sin(2 * np.pi * TONES_HZ[event] * time_s)).astype(np.int16)
 
@@ -25,7 +34,8 @@ def scene(*events: str, pause_s: float = 4.0) -> np.ndarray:
 
 def overlapping(first: str, second: str, later_s: float) -> np.ndarray:
     """Return a pause, the first event's tone, `later_s` into it the second's over it, and a pause."""
-    sounding = np.zeros(int((later_s + 2.0) * RATE_HZ), np.int16)
-    for event, start in ((first, 0), (second, int(later_s * RATE_HZ))):
-        sounding[start : start + 2 * RATE_HZ] += tone_of(event)
+    starts = ((first, 0), (second, int(later_s * RATE_HZ)))
+    sounding = np.zeros(max(start + len(tone_of(event)) for event, start in starts), np.int16)
+    for event, start in starts:
+        sounding[start : start + len(tone_of(event))] += tone_of(event)
     return np.concatenate([quiet(3.0), sounding, quiet(4.0, 99)])
