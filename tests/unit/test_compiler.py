@@ -175,7 +175,8 @@ def test_working_memory_is_shared_by_values_that_never_live_together() -> None:
     for before, after in pairwise(chain):
         w.fully_connected(before, np.eye(64, dtype=np.int8), 0.01, None, after, tflite.ActivationFunctionType.NONE)
     plan = make_plan(parse_tflite(w.finish([chain[0]], [chain[-1]]), "model"))
-    assert plan.total_bytes == 2 * 64  # four values between the caller's two buffers, two alive at a time
+    # four values between the caller's two buffers, two alive at a time, and a layer's inputs as int16
+    assert plan.total_bytes == 2 * 64 + 2 * 64
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"x" * 100, b"\xff\xff\xff\xffTFL3" + b"\xff" * 60])

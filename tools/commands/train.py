@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,8 +161,12 @@ def _limit_threads(count: int) -> None:
         import tensorflow as tf
     except ImportError as error:
         raise HarkenError("training needs TensorFlow: pip install 'harken[train]'") from error
-    tf.config.threading.set_intra_op_parallelism_threads(count)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        # this process has used TensorFlow before: it keeps the threads that it began with
+        print(f"TensorFlow is at work already: --threads {count} is not taken over", file=sys.stderr)
 
 
 def _listed(defaults: dict[str, Any]) -> str:
