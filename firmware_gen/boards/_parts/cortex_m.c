@@ -7,18 +7,25 @@
 #define SYSTICK_CTRL HK_REGISTER(0xe000e010u)
 #define SYSTICK_LOAD HK_REGISTER(0xe000e014u)
 #define SYSTICK_VALUE HK_REGISTER(0xe000e018u)
+#define MPU_CTRL HK_REGISTER(0xe000ed94u)
+#define MPU_RNR HK_REGISTER(0xe000ed98u)
+#define MPU_RBAR HK_REGISTER(0xe000ed9cu)
+#define MPU_RASR HK_REGISTER(0xe000eda0u)
 #define NVIC_ENABLE HK_REGISTER(0xe000e100u + HK_BOARD_SERIAL_IRQ / 32u * 4u)
 
 enum {
     SYSTICK_RUN = 7, /* core clock, interrupt, enabled */
     TICK_MS = 10,
     BKPT_SEMIHOST = 0xbeab,
+    MPU_ON_BESIDE_DEFAULT_MAP = 5,
+    MPU_NO_ACCESS_64_KIB = 1 << 28 | 15 << 1 | 1, /* never executed, no access, 2^(15 + 1) bytes, enabled */
+    GUARD_BYTES = 1 << 16,
     FRAME_R0 = 0, /* words of what an exception has pushed */
     FRAME_PC = 6,
 };
 
 extern uint8_t hk_data_load[], hk_data_start[], hk_data_end[], hk_bss_start[], hk_bss_end[];
-extern uint8_t hk_text_start[], hk_text_end[], hk_stack_top[];
+extern uint8_t hk_text_start[], hk_text_end[], hk_stack_bottom[], hk_stack_top[];
 
 void hk_reset(void);
 _Noreturn void hk_start(void);
@@ -91,7 +98,19 @@ __attribute__((naked)) void hk_reset(void) {
     __asm__ volatile("b hk_start\n");
 }
 
+/* What lies below the stack, and so below RAM, need not fault of itself: some boards read zeros there. Armv8-M has
+ * other registers for it, and its boards here fault. */
+static void guard_stack(void) {
+#if __ARM_ARCH == 7
+    MPU_RNR = 0;
+    MPU_RBAR = ((uintptr_t)hk_stack_bottom - GUARD_BYTES) & ~(uintptr_t)(GUARD_BYTES - 1);
+    MPU_RASR = MPU_NO_ACCESS_64_KIB;
+    MPU_CTRL = MPU_ON_BESIDE_DEFAULT_MAP;
+#endif
+}
+
 __attribute__((used)) _Noreturn void hk_start(void) {
+    guard_stack();
     const uint8_t *from = hk_data_load;
     for (uint8_t *to = hk_data_start; to < hk_data_end; ++to) {
         *to = *from++;
