@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cloud.accounts.homes import sole_home
 from cloud.history.clips import ClipStore, StoredClip
 from cloud.history.models import AWAITING_CLIP, DONE, RECEIVED, VERIFYING, Clip, Device, Event, Fingerprint
 from cloud.history.store import count_rejection, is_deleted
@@ -144,9 +145,10 @@ class Steps:
         if is_deleted(session, event_id) or session.get(Event, event_id) is not None:
             return
         now = self._now()
-        self._see_device(session, device_id, now)
+        device = self._see_device(session, device_id, now)
         session.add(
             Event(
+                account_id=device.account_id,
                 event_id=event_id,
                 device_id=device_id,
                 name=trigger.event,
@@ -250,7 +252,7 @@ class Steps:
     def _see_device(session: Session, device_id: str, now: datetime) -> Device:
         device = session.get(Device, device_id)
         if device is None:
-            device = Device(device_id=device_id, first_seen_at=now, last_seen_at=now)
+            device = Device(device_id=device_id, first_seen_at=now, last_seen_at=now, account_id=sole_home(session))
             session.add(device)
         device.last_seen_at = now
         return device

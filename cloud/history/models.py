@@ -46,6 +46,7 @@ class Event(Base):
         Index("ix_events_received_at", "received_at"),
         Index("ix_events_stage", "stage"),
         Index("ix_events_device_id", "device_id"),
+        Index("ix_events_account_id", "account_id", "received_at", "event_id"),
     )
 
     event_id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -83,6 +84,9 @@ class Event(Base):
     verdict_sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     notified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
+    account_id: Mapped[int | None]
+    """The home that the device belonged to when the trigger came. None while nobody had claimed it."""
+
 
 class Clip(Base):
     """Where an event's sound is kept. No foreign key: a clip may arrive before its trigger."""
@@ -118,9 +122,10 @@ class Fingerprint(Base):
 
 
 class Device(Base):
-    """What a device last said of itself."""
+    """What a device last said of itself, and the home that it belongs to now (None: not claimed)."""
 
     __tablename__ = "devices"
+    __table_args__ = (Index("ix_devices_account_id", "account_id"),)
 
     device_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     is_online: Mapped[bool] = mapped_column(default=False)
@@ -134,6 +139,7 @@ class Device(Base):
     outbox_depth: Mapped[int] = mapped_column(default=0)
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    account_id: Mapped[int | None]
 
 
 class Rejection(Base):
@@ -152,7 +158,10 @@ class AuditLine(Base):
     """What was done to an event, kept when the event itself is gone. Never any audio or fingerprint."""
 
     __tablename__ = "audit_lines"
-    __table_args__ = (Index("ix_audit_lines_event_id", "event_id"),)
+    __table_args__ = (
+        Index("ix_audit_lines_event_id", "event_id"),
+        Index("ix_audit_lines_account_id", "account_id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -160,3 +169,4 @@ class AuditLine(Base):
     event_id: Mapped[str] = mapped_column(String(32))
     device_id: Mapped[str] = mapped_column(String(32))
     event_name: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[int | None]

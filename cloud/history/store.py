@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+import cloud.accounts.models  # noqa: F401 - its tables belong to the same database
 from cloud.history.models import AuditLine, Clip, Device, Event, Fingerprint, Rejection
 from edge.errors import HarkenError
 
@@ -157,7 +158,16 @@ def delete_event(session: Session, event_id: str, at: datetime) -> bool:
     row = session.get(Event, event_id)
     if row is None:
         return False
-    session.add(AuditLine(at=at, action="deleted", event_id=event_id, device_id=row.device_id, event_name=row.name))
+    session.add(
+        AuditLine(
+            at=at,
+            action="deleted",
+            event_id=event_id,
+            device_id=row.device_id,
+            event_name=row.name,
+            account_id=row.account_id,
+        )
+    )
     session.delete(row)
     for table in (Clip, Fingerprint):
         part = session.get(table, event_id)

@@ -1,0 +1,1 @@
+"""Homes, the people in them, and what each of them may reach."""

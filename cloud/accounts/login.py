@@ -1,0 +1,144 @@
+"""Signing in: passwords with a limit on tries, sessions, one-time links and tokens of programs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from cloud.accounts.models import ADMIN, OPERATOR, ApiToken, EntryLink, LoginSession, User
+from cloud.accounts.reach import Reach
+from cloud.accounts.secrets import digest, form_token, is_password, new_token
+
+SESSION_LIFE = timedelta(days=30)
+TRIES = 8
+TRIES_WINDOW_S = 300.0
+TOKEN_PREFIX = "hk_"  # so that scanners for leaked secrets know one
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who asks, and what they may reach. `form_token` is empty for programs, which send no cookie."""
+
+    user_id: int
+    name: str
+    role: str
+    must_change_password: bool
+    can_write: bool
+    reach: Reach
+    form_token: str = ""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they make people and homes."""
+        return self.role == ADMIN
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether they see the server's operations."""
+        return self.role in (ADMIN, OPERATOR)
+
+
+class TryLimit:
+    """At most `TRIES` failures per key (a name, an address) in five minutes. One per process; from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures: dict[str, list[float]] = {}
+
+    def wait_s(self, *keys: str) -> float:
+        """Seconds until the next try is allowed; 0 for now."""
+        now = self._clock()
+        with self._lock:
+            longest = 0.0
+            for key in keys:
+                recent = [at for at in self._failures.get(key, ()) if at > now - TRIES_WINDOW_S]
+                if len(recent) >= TRIES:
+                    longest = max(longest, recent[-TRIES] + TRIES_WINDOW_S - now)
+            return longest
+
+    def failed(self, *keys: str) -> None:
+        """Count a failure."""
+        now = self._clock()
+        with self._lock:
+            if len(self._failures) > 10_000:  # of names that somebody makes up: forget what is old
+                self._failures = {key: at for key, at in self._failures.items() if at and at[-1] > now - TRIES_WINDOW_S}
+            for key in keys:
+                recent = [at for at in self._failures.get(key, ()) if at > now - TRIES_WINDOW_S]
+                self._failures[key] = [*recent, now]
+
+    def succeeded(self, key: str) -> None:
+        """Forget a name's failures."""
+        with self._lock:
+            self._failures.pop(key, None)
+
+
+def check_password(session: Session, name: str, password: str) -> User | None:
+    """The person whose name and password these are."""
+    user = session.scalar(select(User).where(User.name == name.strip()))
+    return user if is_password(password, user.password_hash if user else None) else None
+
+
+def open_session(session: Session, user: User, now: datetime) -> str:
+    """Begin a session and return its cookie's token. Sessions that have expired are removed on the way."""
+    session.execute(delete(LoginSession).where(LoginSession.expires_at < now))
+    token = new_token()
+    session.add(
+        LoginSession(token_digest=digest(token), user_id=user.id, created_at=now, expires_at=now + SESSION_LIFE)
+    )
+    return token
+
+
+def close_session(session: Session, token: str) -> None:
+    """End a session."""
+    session.execute(delete(LoginSession).where(LoginSession.token_digest == digest(token)))
+
+
+def close_other_sessions(session: Session, user_id: int, token: str) -> None:
+    """End all sessions of a person but this one: what changing a password is for."""
+    session.execute(
+        delete(LoginSession).where(LoginSession.user_id == user_id, LoginSession.token_digest != digest(token))
+    )
+
+
+def use_entry_link(session: Session, token: str, now: datetime) -> User | None:
+    """The person whom a one-time link signs in; it works no second time."""
+    used = delete(EntryLink).where(EntryLink.token_digest == digest(token))
+    # One statement: of two that use a link at once, one gets the row.
+    row = session.execute(used.returning(EntryLink.user_id, EntryLink.expires_at)).one_or_none()
+    return session.get(User, row.user_id) if row is not None and row.expires_at >= now else None
+
+
+def viewer_of_session(session: Session, token: str, now: datetime) -> Viewer | None:
+    """Who a cookie's token is; None when it is nobody's, or no longer."""
+    row = session.get(LoginSession, digest(token)) if token else None
+    user = session.get(User, row.user_id) if row is not None and row.expires_at >= now else None
+    return None if user is None else _viewer(user, True, form_token(token))
+
+
+def make_api_token(session: Session, user_id: int, name: str, can_write: bool, now: datetime) -> str:
+    """Make a program's token; it is shown once."""
+    token = TOKEN_PREFIX + new_token()
+    session.add(
+        ApiToken(
+            token_digest=digest(token), user_id=user_id, name=name[:64] or "token", can_write=can_write, created_at=now
+        )
+    )
+    return token
+
+
+def viewer_of_token(session: Session, token: str) -> Viewer | None:
+    """Whose token this is."""
+    row = session.scalar(select(ApiToken).where(ApiToken.token_digest == digest(token)))
+    user = session.get(User, row.user_id) if row is not None else None
+    return None if row is None or user is None else _viewer(user, row.can_write)
+
+
+def _viewer(user: User, can_write: bool, forms: str = "") -> Viewer:
+    return Viewer(user.id, user.name, user.role, user.must_change_password, can_write, Reach(user.account_id), forms)
