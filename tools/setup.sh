@@ -112,7 +112,7 @@ fi
 python=$(find_python)
 case "$stage" in
     demo) extras=cloud ;;
-    full) extras=cloud,scale,train,hil,test ;;
+    full) extras=cloud,scale,train,hil,flash,fleet,test ;;
     *) die "unknown stage '$stage': demo or full" ;;
 esac
 inputs=$(cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)

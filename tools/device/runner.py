@@ -60,12 +60,7 @@ def start(board: Board, image: Image, folder: Path) -> RunningDevice:
     microphone = folder / MICROPHONE_NAME
     microphone.touch()
     console = folder / "console.txt"
-    arguments = ["--microphone", MICROPHONE_NAME, "--settings", SETTINGS_NAME]
-    if board.run.runner == "process":
-        command = [str(image.elf.resolve()), "--link", f"unix:{LINK_NAME}", *arguments]
-    else:
-        chardev = f"socket,id=link,path={LINK_NAME},server=on,wait=on"
-        command = [*_qemu(board, image, arguments), "-chardev", chardev, "-serial", "chardev:link"]
+    command = device_command(board, image)
     with console.open("wb") as out:
         try:
             process = subprocess.Popen(
@@ -74,6 +69,15 @@ def start(board: Board, image: Image, folder: Path) -> RunningDevice:
         except OSError as error:
             raise HarkenError(f"{command[0]} cannot be started: {error.strerror}; build it again") from None
     return RunningDevice(process, folder / LINK_NAME, microphone, console)
+
+
+def device_command(board: Board, image: Image) -> list[str]:
+    """Return the command that starts the device image in the folder that holds its files. Raises HarkenError."""
+    arguments = ["--microphone", MICROPHONE_NAME, "--settings", SETTINGS_NAME]
+    if board.run.runner == "process":
+        return [str(image.elf.resolve()), "--link", f"unix:{LINK_NAME}", *arguments]
+    chardev = f"socket,id=link,path={LINK_NAME},server=on,wait=on"
+    return [*_qemu(board, image, arguments), "-chardev", chardev, "-serial", "chardev:link"]
 
 
 def replay(
