@@ -38,6 +38,7 @@ class MixtureRule:
         digital_silence_share: scenes in which even that is missing.
         foregrounds: least and most sounds placed in one scene.
         room_share: scenes heard in a room.
+        nearer_db: range by which the direct sound is stronger than where the room has its source.
         coloured_share: scenes heard through a microphone that is not flat.
         worn_share: sounds that come through a narrow line, a cheap recorder or a lossy codec.
         near_miss_weight: how often a near miss is drawn, relative to the events' weights.
@@ -56,6 +57,7 @@ class MixtureRule:
     digital_silence_share: float = 0.08
     foregrounds: tuple[int, int] = (2, 7)
     room_share: float = 0.62
+    nearer_db: tuple[float, float] = (0.0, 18.0)
     coloured_share: float = 0.65
     worn_share: float = 0.15
     near_miss_weight: float = 3.4
@@ -209,7 +211,9 @@ class SceneMaker:
         """Add a sound to the mixture and to the labels; None if it fell outside the scene."""
         wet = microphones.worn(sound.pcm, rng) if rng.random() < self._rule.worn_share else sound.pcm
         if room is not None:
-            wet = room_model.place(wet, room.responses[int(rng.integers(len(room.responses)))])
+            # rooms are simulated with the sound anywhere in them; people record, and glass breaks, nearer as well
+            response = room.responses[int(rng.integers(len(room.responses)))]
+            wet = room_model.place(wet, room_model.nearer(response, float(rng.uniform(*self._rule.nearer_db))))
         length_s = len(sound.pcm) / SAMPLE_RATE_HZ
         # alarms may have begun before the scene and go on after it
         earliest = -0.3 * length_s if length_s > 6 else 0.0

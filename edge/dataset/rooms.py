@@ -15,6 +15,8 @@ from edge.errors import HarkenError
 # what comes before the direct sound is cut, so that a label's time stays true after the room
 _DIRECT_THRESHOLD = 0.3
 _LONGEST_RESPONSE_S = 1.2
+# what arrives within this time of the first sound belongs to it
+_DIRECT_S = 0.0025
 # image sources beyond this order cost much and are dense enough to be taken for noise
 _IMAGE_ORDER = 6
 _SPEED_OF_SOUND_M_S = 343.0
@@ -29,7 +31,7 @@ class Room:
 
 
 def simulated_rooms(seed: int, count: int, places: int = 3) -> list[Room]:
-    """Return `count` shoebox rooms (2.2–8 m, RT60 0.15–0.9 s) with `places` sources each, fixed by `seed`.
+    """Return `count` shoebox rooms (2.2–8 m, RT60 0.15–1.2 s) with `places` sources each, fixed by `seed`.
 
     The early part is the image-source method of pyroomacoustics, the tail exponentially decaying noise (a diffuse
     field), joined where the images thin out.
@@ -45,7 +47,7 @@ def simulated_rooms(seed: int, count: int, places: int = 3) -> list[Room]:
     for index in range(count):
         rng = np.random.default_rng((seed, index))
         size_m = np.array([rng.uniform(2.2, 8.0), rng.uniform(2.2, 6.0), rng.uniform(2.3, 3.2)])
-        rt60_s = float(rng.uniform(0.15, 0.9))
+        rt60_s = float(rng.uniform(0.15, 1.2))
         absorption = _absorption(size_m, rt60_s)
         box = pyroomacoustics.ShoeBox(
             size_m, fs=SAMPLE_RATE_HZ, materials=pyroomacoustics.Material(absorption), max_order=_IMAGE_ORDER
@@ -74,6 +76,18 @@ def measured_rooms(recordings: Sequence[Recording]) -> list[Room]:
 def place(dry: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Return `dry` float32[n] through `response`, float32[n + len(response) - 1]; the direct sound keeps its time."""
     return signal.oaconvolve(dry, response).astype(np.float32)
+
+
+def nearer(response: np.ndarray, direct_gain_db: float) -> np.ndarray:
+    """Return `response` float32[n] from a place nearer to the microphone: a stronger direct sound, energy 1.
+
+    The reverberation of a room hardly depends on the place in it; the direct sound grows by 6 dB for each halving of
+    the distance.
+    """
+    direct = min(len(response), round(_DIRECT_S * SAMPLE_RATE_HZ))
+    moved = response.astype(np.float64)
+    moved[:direct] *= 10 ** (direct_gain_db / 20)
+    return (moved / np.sqrt(np.sum(moved**2))).astype(np.float32)
 
 
 def _surface_m2(size_m: np.ndarray) -> float:

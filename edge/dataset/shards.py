@@ -8,13 +8,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from edge import build_core, native
 from edge.dataset import mixtures, rooms, splits
-from edge.dataset.manifest import MANIFEST_FILE, Recording, read_manifest
+from edge.dataset.manifest import MANIFEST_FILE, Recording, check_audio, read_manifest
 from edge.dataset.mixtures import MixtureRule, PlacedEvent, SceneMaker
 from edge.dataset.pseudo_labels import PseudoLabels
 from edge.dataset.sounds import SoundLibrary
@@ -97,12 +98,23 @@ class Shards:
 
 
 def recordings_of_parts(recipe: Recipe) -> dict[str, list[Recording]]:
-    """Return the recordings of every part of the recipe's split."""
-    recordings = read_manifest(recipe.data, recipe.skip_bad)
+    """Return the recordings of every part of the recipe's split, each known to hold sound that can be used.
+
+    Raises:
+        HarkenError: (without `skip_bad`) a row of the manifest or a recording is wrong, with its line.
+    """
+    manifest_hash = hashlib.sha256((recipe.data / MANIFEST_FILE).read_bytes()).hexdigest()
+    recordings = _usable_recordings(recipe.data, manifest_hash, recipe.skip_bad)
     if recipe.fold is None:
         return splits.split(recordings, recipe.split)
     held_out, count = recipe.fold
     return splits.fold_parts(recordings, count, held_out, recipe.split)
+
+
+@cache
+def _usable_recordings(data: Path, _manifest_hash: str, skip_bad: bool) -> tuple[Recording, ...]:
+    """Read and decode all once; the hash tells a manifest that has changed since."""
+    return tuple(check_audio(read_manifest(data, skip_bad), skip_bad))
 
 
 def scene_maker(recipe: Recipe, part: str, recordings: Sequence[Recording]) -> SceneMaker:

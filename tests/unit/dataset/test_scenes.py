@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from edge import catalogue, native
-from edge.dataset import clips, made, near_misses, pool, recorded, shards, sounding, sounds, splits
+from edge.dataset import clips, made, near_misses, pool, recorded, rooms, shards, sounding, sounds, splits
 from edge.dataset.labels import IGNORED, SOUNDING, STEP_SAMPLES, TARGET
 from edge.dataset.manifest import Recording, read_manifest
 from edge.dataset.mixtures import MixtureRule, SceneMaker
@@ -287,3 +288,26 @@ def test_clips_lie_around_what_sounds_and_say_what_is_in_them(folder: Path, tmp_
         assert not cut.target[row, is_untouched].any()
         assert cut.asked[row, is_untouched].all()
         assert (labels[:, cut.target[row]] & SOUNDING).any(axis=0).all()
+
+
+def test_a_nearer_place_has_more_direct_sound_and_the_same_energy() -> None:
+    rng = np.random.default_rng(3)
+    far = (rng.standard_normal(8_000) * np.exp(-np.arange(8_000) / 1_500)).astype(np.float32)
+    far /= np.sqrt(np.sum(far**2))
+    near = rooms.nearer(far, 12.0)
+    assert np.sum(near**2) == pytest.approx(1.0, rel=1e-3)
+    ratio_db = [10 * np.log10(np.sum(h[:40] ** 2) / np.sum(h[40:] ** 2)) for h in (far, near)]
+    assert ratio_db[1] - ratio_db[0] == pytest.approx(12.0, abs=0.1)
+
+
+def test_a_silent_recording_stops_the_making_of_scenes_unless_told_to_go_on(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    made_recordings.make_folder(data)
+    silent = next(data.glob("dog_bark_*.wav"))
+    soundfile.write(silent, np.zeros(24_000, np.float32), 16_000)
+    recipe = Recipe(data=data, mixture=MixtureRule(scene_s=1), room_count=0)
+    with pytest.raises(HarkenError, match=rf"{silent.name}.*line \d+.*no sound"):
+        shards.make_missing(recipe, splits.TRAIN, [0], tmp_path)
+    parts = shards.recordings_of_parts(replace(recipe, skip_bad=True))
+    assert silent not in {recording.path for part in parts.values() for recording in part}
