@@ -27,8 +27,6 @@ _WINDOW_HOP_FRAMES = 100
 # what true ones reach
 _KEPT_SHARE = 0.95
 _SAFETY_MARGIN = 0.5
-# clips down to -5 dB, which no detector would trigger on, are among those of a fold: fewer of them are to be kept
-_KEPT_SHARE_UNHEARD = 0.9
 _SAFETY_RANGE = (0.01, 0.4)
 _OTHER_RANGE = (0.1, 0.8)
 
@@ -170,12 +168,12 @@ def choose_thresholds(suspects: Sequence[Suspect], unheard: Mapping[str, np.ndar
 
     For a safety event it is half of what all but one in a hundred true triggers reach: the verifier may reject only
     what it is sure of. For the others it keeps `_KEPT_SHARE` of the true triggers. An event of which the model has
-    heard the validation part too has no higher threshold than keeps `_KEPT_SHARE_UNHEARD` of `unheard`.
+    heard the validation part too has no higher threshold than keeps that share of `unheard`.
 
     Args:
         suspects: judged triggers.
-        unheard: scores of clips that hold an event, by a model that has not heard them, for events whose recordings
-            in the validation part the model has.
+        unheard: scores of recordings of an event, each by a model that has not heard it, for events whose recordings
+            in the validation part the judged model has heard.
     """
     thresholds = {}
     for spec in catalogue.load():
@@ -185,7 +183,7 @@ def choose_thresholds(suspects: Sequence[Suspect], unheard: Mapping[str, np.ndar
             share, margin, bounds = 0.99, _SAFETY_MARGIN, _SAFETY_RANGE
         chosen = threshold_that_keeps(true, share, margin)
         if unheard is not None and spec.name in unheard:
-            chosen = min(chosen, threshold_that_keeps(unheard[spec.name], _KEPT_SHARE_UNHEARD, margin))
+            chosen = min(chosen, threshold_that_keeps(unheard[spec.name], share, margin))
         thresholds[spec.name] = round(float(np.clip(chosen, *bounds)), 3)
     return thresholds
 

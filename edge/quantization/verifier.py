@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from edge.dataset.manifest import Recording
 from edge.dataset.shards import Recipe
 from edge.errors import HarkenError
 from edge.evaluation import calibration, verification
-from edge.evaluation.clips import EvaluationClip, evaluation_clips
+from edge.evaluation.clips import EvaluationClip, evaluation_clips, iterate_clips
+from edge.evaluation.metrics import rate_interval
 from edge.evaluation.verification import Suspect, TfliteClipScorer
 from edge.quantization.convert import convert_verifier
 from edge.quantization.detector import TflmScorer
@@ -87,16 +88,17 @@ def deliver(
     scorer = TfliteClipScorer(model_path)
     parts = shards.recordings_of_parts(recipe)
     device = _Device(models_dir / "detector", recipe, judged_hours, cache_dir, scorer, say)
+    say("judging the folds")
+    folds = judge_folds(run_dir, seed, recipe, parts, baseline)
     few_scores = {
-        name: 1 / (1 + np.exp(-(slopes[index] * few_logits[name] + offsets[index])))
+        name: 1 / (1 + np.exp(-(slopes[index] * folds[name].logits + offsets[index])))
         for index, name in enumerate(catalogue.load().names)
-        if name in few_logits
+        if name in folds
     }
     judged = _clips(recipe, parts[splits.VALIDATION], splits.VALIDATION)
     thresholds = verification.choose_thresholds(device.suspects(splits.VALIDATION, _SUSPECTS_FROM, judged), few_scores)
     clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
     triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), thresholds)
-    say("judging the folds")
     content["training"] |= {"curves": _curves(run_dir)}
     content |= {
         "events": list(catalogue.load().names),
@@ -110,7 +112,7 @@ def deliver(
             "auc": verification.areas(clips, verification.highest_scores(clips, scorer)),
             "auc_yamnet": None if baseline is None else baseline_areas(clips, baseline),
             "triggers": triggers,
-            "k_fold": fold_figures(run_dir, seed, recipe, parts, few_scores, thresholds, baseline),
+            "k_fold": fold_figures(folds, few_scores, thresholds),
         },
     }
     few = [one for one in parts[splits.HELD_OUT] if one.label in FEW_ORIGINALS]
@@ -147,55 +149,86 @@ def calibrate(
     return slopes, offsets
 
 
-def fold_figures(
+@dataclass(frozen=True)
+class FoldJudgement:
+    """What the folds say of one event of few originals.
+
+    Attributes:
+        originals: how many there are.
+        areas: of each fold: area under the curve, the baseline's or None, and how many recordings hold the event.
+        logits: the highest of each of these recordings, by the fold that has not heard it, float[recordings].
+    """
+
+    originals: int
+    areas: list[tuple[float, float | None, int]]
+    logits: np.ndarray
+
+
+def judge_folds(
     run_dir: Path,
     seed: int,
     recipe: Recipe,
     parts: Mapping[str, Sequence[Recording]],
-    few_scores: Mapping[str, np.ndarray],
-    thresholds: Mapping[str, float],
     baseline: Baseline | None,
-) -> dict[str, dict[str, Any]]:
-    """Return the figures of events of few originals, each recording judged by the fold that has not heard it.
+) -> dict[str, FoldJudgement]:
+    """Judge every recording of an event of few originals by the fold that has not heard it.
 
-    The area under the curve is taken within each fold, against the held-out part's other recordings, and averaged over
-    the folds by their positives.
+    The area under the curve is taken within each fold, against the held-out part's other recordings.
     """
     everything = [recording for recordings in parts.values() for recording in recordings]
+    others = [recording for recording in parts[splits.HELD_OUT] if recording.label not in FEW_ORIGINALS]
+    own = [recording for recording in everything if recording.label in FEW_ORIGINALS]
+    fold_of = {name: clip_shards.fold_of_originals(everything, name, recipe.split.salt) for name in FEW_ORIGINALS}
+    seed_of_clips = recipe.seed * 100 + _FOLD_SEED
+    against = list(iterate_clips(others, [], seed_of_clips, synthesised_co_alarms=0))
+    once: Baseline | None = None if baseline is None else _remembering(baseline)
     network = Verifier(seed)
     areas: dict[str, list[tuple[float, float | None, int]]] = {name: [] for name in FEW_ORIGINALS}
-    once: Baseline | None = None if baseline is None else _remembering(baseline)
-    originals: dict[str, int] = {}
-    fold_rooms = rooms.simulated_rooms(recipe.seed * 100 + _FOLD_SEED, 16)
-    others = [recording for recording in parts[splits.HELD_OUT] if recording.label not in FEW_ORIGINALS]
+    logits: dict[str, list[np.ndarray]] = {name: [] for name in FEW_ORIGINALS}
     for fold in range(FOLDS):
         network.load(run_dir / f"fold_{fold}" / verifier.WEIGHTS_FILE)
-        own = []
-        for name in FEW_ORIGINALS:
-            fold_of = clip_shards.fold_of_originals(everything, name, recipe.split.salt)
-            originals[name] = len(fold_of)
-            own += [one for one in everything if one.label == name and fold_of[one.original_id] == fold]
-        clips = evaluation_clips([*own, *others], fold_rooms, recipe.seed * 100 + _FOLD_SEED)
+        unheard = [one for one in own if fold_of[one.label][one.original_id] == fold]
+        clips = [*iterate_clips(unheard, [], seed_of_clips, synthesised_co_alarms=0), *against]
         highest = verification.highest_of(clips, network.logits)
         yamnet = {} if once is None else baseline_areas(clips, once)
         for name, area in verification.areas(clips, highest).items():
             if name in areas and area is not None:
-                areas[name].append((area, yamnet.get(name), sum(clip.event == name for clip in clips)))
+                index = catalogue.load().index(name)
+                reached = np.array([row[index] for row, clip in zip(highest, clips, strict=True) if clip.event == name])
+                areas[name].append((area, yamnet.get(name), len(reached)))
+                logits[name].append(reached)
+    return {
+        name: FoldJudgement(len(fold_of[name]), areas[name], np.concatenate([np.zeros(0), *logits[name]]))
+        for name in FEW_ORIGINALS
+    }
+
+
+def fold_figures(
+    judged: Mapping[str, FoldJudgement], scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of the folds; their areas are averaged by how many recordings each has.
+
+    Args:
+        judged: by event.
+        scores: by event, the calibrated scores of the recordings, each by the fold that has not heard it.
+        thresholds: of what is shipped.
+    """
     figures = {}
-    for name in FEW_ORIGINALS:
-        counts = [count for _, _, count in areas[name]]
-        mean = sum(area * count for area, _, count in areas[name]) / max(sum(counts), 1)
-        beside = sum((area or 0.0) * count for _, area, count in areas[name]) / max(sum(counts), 1)
-        scores = few_scores[name]
+    for name, judgement in judged.items():
+        counts = [count for _, _, count in judgement.areas]
+        total = max(sum(counts), 1)
+        kept = int((scores[name] >= thresholds[name]).sum())
+        mean = sum(area * count for area, _, count in judgement.areas) / total
+        beside = [(area, count) for _, area, count in judgement.areas if area is not None]
         figures[name] = {
             "folds": len(counts),
-            "originals": originals[name],
+            "originals": judgement.originals,
             "positives": sum(counts),
             "auc": round(mean, 4) if counts else None,
-            "auc_of_folds": [area for area, _, _ in areas[name]],
-            "auc_yamnet": round(beside, 4) if counts and once is not None else None,
-            "clips": len(scores),
-            "clips_kept": int((scores >= thresholds[name]).sum()),
+            "auc_of_folds": [area for area, _, _ in judgement.areas],
+            "auc_yamnet": round(sum(area * count for area, count in beside) / total, 4) if beside else None,
+            "kept": kept,
+            "kept_ci95": [round(end, 3) for end in rate_interval(kept, sum(counts))],
         }
     return figures
 

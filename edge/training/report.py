@@ -197,17 +197,19 @@ def verifier_card(content: Mapping[str, Any]) -> str:
         "alarms vouch for each other in the cloud.",
         "",
         "By folds, each recording judged by a model that has not heard its original (from weights that have heard no "
-        "recording of these events at all), against the held-out part's other recordings. Clips: of those originals, "
-        "mixed at -5 to 30 dB, those that reach the threshold.",
+        "recording of these events at all), against the held-out part's other recordings. Kept: recordings whose "
+        f"highest window reaches the threshold. Passes of each fold: {training['rule']['fold_epochs']}; of what is "
+        f"shipped: {training['rule']['final_epochs']}.",
         "",
-        "| event | originals | recordings | AUC | of the folds | AUC YAMNet | clips kept |",
+        "| event | originals | recordings | AUC | of the folds | AUC YAMNet | kept |",
         "|---|---|---|---|---|---|---|",
     ]
     for event, figure in figures["k_fold"].items():
         folds = ", ".join(_number(area) for area in figure["auc_of_folds"])
+        kept = f"{figure['kept']} of {figure['positives']} ({_span(figure['kept_ci95'])})"
         lines.append(
             f"| {event} | {figure['originals']} | {figure['positives']} | {_number(figure['auc'])} | {folds} | "
-            f"{_number(figure['auc_yamnet'])} | {figure['clips_kept']} of {figure['clips']} |"
+            f"{_number(figure['auc_yamnet'])} | {kept} |"
         )
     lines += [
         "",

@@ -1,0 +1,44 @@
+"""The verifier's thresholds, and what of a clip it is judged on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge import catalogue, native
+from edge.evaluation import verification
+from edge.evaluation.clips import LEAD_IN_S, LEAD_OUT_S, EvaluationClip
+from edge.evaluation.verification import Suspect
+
+
+def _suspects(event: str, scores: np.ndarray) -> list[Suspect]:
+    return [Suspect(event, True, float(score)) for score in scores]
+
+
+def test_a_threshold_keeps_most_true_triggers_and_hardly_rejects_an_alarm() -> None:
+    scores = np.linspace(0.3, 0.9, 200)
+    suspects = [*_suspects("dog_bark", scores), *_suspects("smoke_alarm", scores), Suspect("dog_bark", False, 0.2)]
+    thresholds = verification.choose_thresholds(suspects)
+    assert thresholds.keys() == set(catalogue.load().names)
+    assert np.mean(scores >= thresholds["dog_bark"]) == pytest.approx(0.95, abs=0.01)
+    assert thresholds["smoke_alarm"] == pytest.approx(np.quantile(scores, 0.01) / 2, abs=1e-3)
+
+
+def test_recordings_that_a_model_has_not_heard_lower_its_threshold_and_never_raise_it() -> None:
+    suspects = _suspects("door", np.linspace(0.7, 0.95, 50))
+    alone = verification.choose_thresholds(suspects)["door"]
+    assert verification.choose_thresholds(suspects, {"door": np.linspace(0.3, 0.9, 40)})["door"] < alone
+    assert verification.choose_thresholds(suspects, {"door": np.linspace(0.9, 1.0, 40)})["door"] == alone
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.5, 1), (4.0, 1), (6.5, 4)])
+def test_windows_lie_a_second_apart_and_a_short_clip_in_the_middle(seconds: float, count: int) -> None:
+    samples = round((LEAD_IN_S + seconds + LEAD_OUT_S) * native.SAMPLE_RATE_HZ)
+    pcm = np.zeros(samples, np.int16)
+    middle = round((LEAD_IN_S + seconds / 2) * native.SAMPLE_RATE_HZ)
+    pcm[middle : middle + 800] = np.random.default_rng(1).integers(-8000, 8000, 800)
+    pictures = verification.windows(EvaluationClip("made", "made", None, (), pcm))
+    assert pictures.shape == (count, 400, 40)
+    if seconds <= 4:
+        loudest = int(pictures[0].max(axis=1).argmax())
+        assert abs(loudest - 200) <= 8
