@@ -56,6 +56,7 @@ class ClipRule:
         bare_dbfs: range of a sound's level over nothing but noise.
         second_share: clips with another sound beside the first.
         room_share: clips heard in a room.
+        nearer_db: range by which the direct sound is stronger than where the room has its source.
         coloured_share: clips heard through a microphone that is not flat.
         worn_share: sounds that come through a narrow line, a cheap recorder or a lossy codec.
         overload_share: of the clips that would exceed full scale, those that are clipped rather than turned down.
@@ -69,6 +70,7 @@ class ClipRule:
     bare_dbfs: tuple[float, float] = (-55.0, -10.0)
     second_share: float = 0.25
     room_share: float = 0.5
+    nearer_db: tuple[float, float] = (0.0, 18.0)
     coloured_share: float = 0.6
     worn_share: float = 0.12
     overload_share: float = 0.15
@@ -240,7 +242,10 @@ class ClipMaker:
         rms = float(np.sqrt(np.mean(loud.astype(np.float64) ** 2))) if len(loud) else 0.0
         if rms < 1e-7:
             return start_s, []
-        wet = dry if room is None else room_model.place(dry, room.responses[int(rng.integers(len(room.responses)))])
+        wet = dry
+        if room is not None:
+            response = room.responses[int(rng.integers(len(room.responses)))]
+            wet = room_model.place(dry, room_model.nearer(response, float(rng.uniform(*self._rule.nearer_db))))
         at = _samples(start_s) + first
         wet, at = wet[max(0, -at) :], max(0, at)
         wet = wet[: CLIP_SAMPLES - at]
