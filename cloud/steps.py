@@ -36,7 +36,7 @@ from edge.catalogue import Catalogue, EventSpec
 from edge.contracts import limits, messages, topics
 from edge.contracts.messages import MessageError
 from edge.errors import HarkenError
-from edge.native import Words
+from edge.native import SAMPLE_RATE_HZ, Words
 
 CODEC = "ima-adpcm"
 _NO_CLIP_KEPT = "no clip could be kept: the disk is full"
@@ -387,7 +387,10 @@ class Steps:
         )
         measured = row.cadence or {}
         cadence = CadenceEvidence(
-            str(measured.get("kind", "none")), int(measured.get("periods", 0)), int(measured.get("confidence", 0))
+            str(measured.get("kind", "none")),
+            int(measured.get("periods", 0)),
+            int(measured.get("confidence", 0)),
+            max(0, row.trigger_sample - row.event_start_sample) / SAMPLE_RATE_HZ,
         )
         try:
             return decide(spec, cadence, media, finding, self._catalogue)

@@ -11,8 +11,10 @@ The rules, in the order in which they are applied:
    The thresholds of safety events are low by design, so that the verifier rejects only what it is sure of.
 4. A score below it makes the event *rejected*, with the score and the threshold in the reason, except
    - when the media check had failed: then nobody looked at half of the evidence, and the event is *unverified*;
-   - when the device measured the cadence that names this alarm with good confidence: the evidence of the two
-     disagrees, cadence never silences, and the event is *unverified*.
+   - when the device's own evidence of an alarm is strong: it measured an alarm's cadence, or the sound has gone on for
+     longer than any machine's beeps do. The evidence of the two disagrees, and the event is *unverified*. Four seconds
+     may lie in the pause of a CO alarm, which is five; an alarm that was rejected for it is reported again while it
+     sounds, and is then told.
 
 *Confirmed* and *unverified* notify; *rejected* and *media* are shown in the history only.
 """
@@ -29,6 +31,11 @@ CADENCE_CONFIDENCE = 160
 """Of 255: from here on a measured T3 or T4 stands against the verifier's rejection."""
 CADENCE_PERIODS = 2
 """A pattern heard once may be chance; twice is a cadence."""
+CLEAR_CONFIDENCE = 215
+"""Of 255: from here on T4 counts though it was heard once (the tracker's `hint_confidence`): its second period comes
+after a pause that is longer than a clip."""
+LASTING_S = 20.0
+"""An alarm's sound that has gone on for so long is none of a machine that has finished."""
 
 
 class Verdict(StrEnum):
@@ -79,20 +86,27 @@ class VerifierFinding:
 
 @dataclass(frozen=True)
 class CadenceEvidence:
-    """What the device measured: `kind` none, t3, t4, other or continuous; whole periods; confidence 0…255."""
+    """What the device measured: `kind` none, t3, t4, other or continuous; whole periods; confidence 0…255.
+
+    `sounding_s` is how long the event's sound had gone on at the trigger.
+    """
 
     kind: str = "none"
     periods: int = 0
     confidence: int = 0
+    sounding_s: float = 0.0
 
     def names_alarm(self, spec: EventSpec) -> bool:
         """Whether the cadence is one of the alarm cadences, heard well enough, and the event is such an alarm."""
-        return (
-            spec.cadence != "none"
-            and self.kind in ("t3", "t4")
-            and self.periods >= CADENCE_PERIODS
-            and self.confidence >= CADENCE_CONFIDENCE
-        )
+        if spec.cadence == "none" or self.kind not in ("t3", "t4"):
+            return False
+        if self.periods < CADENCE_PERIODS:
+            return self.kind == "t4" and self.periods > 0 and self.confidence >= CLEAR_CONFIDENCE
+        return self.confidence >= CADENCE_CONFIDENCE
+
+    def is_lasting(self, spec: EventSpec) -> bool:
+        """Whether the event is a smoke or CO alarm that has sounded for long."""
+        return spec.cadence != "none" and self.sounding_s >= LASTING_S
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,11 @@ def decide(
         return Decision(
             Verdict.UNVERIFIED,
             f"The verifier doubts it ({score:.2f}), but the device measured the {name} cadence.",
+        )
+    if cadence.is_lasting(spec):
+        return Decision(
+            Verdict.UNVERIFIED,
+            f"The verifier doubts it ({score:.2f}), but it has sounded for {cadence.sounding_s:.0f} s.",
         )
     other = _loudest_other(spec, heard, catalogue)
     instead = f"; it hears {other.title.lower()} ({heard.scores[other.name]:.2f})" if other else ""

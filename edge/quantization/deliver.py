@@ -104,6 +104,13 @@ def deliver_verifier(
     return verifier.deliver(run_dir, MODELS_DIR, recipe, judged_hours, cache_dir, say, beside)
 
 
+def choose_verifier_thresholds(
+    recipe: Recipe, judged_hours: float, cache_dir: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Choose the committed verifier's thresholds anew: `edge.quantization.verifier.choose_again`, in `MODELS_DIR`."""
+    return verifier.choose_again(MODELS_DIR, recipe, judged_hours, cache_dir, say)
+
+
 def _clips(recipe: Recipe, parts: dict[str, list[Any]], part: str) -> list[EvaluationClip]:
     seed = recipe.seed * 100 + _PART_SEEDS[part]
     return evaluation_clips(parts[part], rooms.simulated_rooms(seed, 16), seed)

@@ -95,8 +95,7 @@ def deliver(
         for index, name in enumerate(catalogue.load().names)
         if name in folds
     }
-    judged = _clips(recipe, parts[splits.VALIDATION], splits.VALIDATION)
-    thresholds = verification.choose_thresholds(device.suspects(splits.VALIDATION, _SUSPECTS_FROM, judged), few_scores)
+    thresholds = verification.choose_thresholds(_genuine_and_suspects(device, recipe, parts, scorer), few_scores)
     clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
     triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), thresholds)
     content["training"] |= {"curves": _curves(run_dir)}
@@ -117,6 +116,51 @@ def deliver(
     }
     few = [one for one in parts[splits.HELD_OUT] if one.label in FEW_ORIGINALS]
     heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION], *few])
+    report.write(model_path, content, report.verifier_card(content))
+    return content
+
+
+def choose_again(
+    models_dir: Path, recipe: Recipe, judged_hours: float, cache_dir: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Choose the thresholds of the committed verifier anew, on what the present detector triggers on.
+
+    The model stays. An event of few originals, of which the model has heard every recording, has no higher threshold
+    than the folds' scores in the manifest allow; where it names none, no higher than it had.
+
+    Args:
+        models_dir: of both models; the verifier's manifest and card are written anew.
+        recipe: of the data and its split.
+        judged_hours: of scenes in each judged part.
+        cache_dir: for these scenes.
+        say: is told what is being done.
+
+    Returns:
+        The manifest's content.
+
+    Raises:
+        HarkenError: a model is missing, or there is no runtime for it.
+    """
+    model_path = models_dir / "verifier" / "verifier.tflite"
+    try:
+        content: dict[str, Any] = json.loads(model_path.with_name("manifest.json").read_text())
+    except FileNotFoundError as error:
+        raise HarkenError(f"{model_path.parent} holds no verifier: run `harken quantize --model verifier`") from error
+    scorer = TfliteClipScorer(model_path)
+    parts = shards.recordings_of_parts(recipe)
+    device = _Device(models_dir / "detector", recipe, judged_hours, cache_dir, scorer, say)
+    k_fold = content["figures"]["k_fold"]
+    unheard = {name: np.array(figure["scores"]) for name, figure in k_fold.items() if "scores" in figure}
+    chosen = verification.choose_thresholds(_genuine_and_suspects(device, recipe, parts, scorer), unheard)
+    for name in FEW_ORIGINALS:
+        if name not in unheard:
+            chosen[name] = min(chosen[name], content["thresholds"][name])
+    clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
+    triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), chosen)
+    content["thresholds"] = chosen
+    content["figures"] |= {"scene_hours": judged_hours, "triggers": triggers}
+    for name, scores in unheard.items():
+        k_fold[name] |= _kept(scores, chosen[name])
     report.write(model_path, content, report.verifier_card(content))
     return content
 
@@ -217,7 +261,6 @@ def fold_figures(
     for name, judgement in judged.items():
         counts = [count for _, _, count in judgement.areas]
         total = max(sum(counts), 1)
-        kept = int((scores[name] >= thresholds[name]).sum())
         mean = sum(area * count for area, _, count in judgement.areas) / total
         beside = [(area, count) for _, area, count in judgement.areas if area is not None]
         figures[name] = {
@@ -227,10 +270,15 @@ def fold_figures(
             "auc": round(mean, 4) if counts else None,
             "auc_of_folds": [area for area, _, _ in judgement.areas],
             "auc_yamnet": round(sum(area * count for area, count in beside) / total, 4) if beside else None,
-            "kept": kept,
-            "kept_ci95": [round(end, 3) for end in rate_interval(kept, sum(counts))],
+            "scores": sorted(round(float(score), 4) for score in scores[name]),
+            **_kept(scores[name], thresholds[name]),
         }
     return figures
+
+
+def _kept(scores: np.ndarray, threshold: float) -> dict[str, Any]:
+    kept = int((scores >= threshold).sum())
+    return {"kept": kept, "kept_ci95": [round(end, 3) for end in rate_interval(kept, len(scores))]}
 
 
 def baseline_areas(clips: Sequence[EvaluationClip], baseline: Baseline) -> dict[str, float | None]:
@@ -255,6 +303,17 @@ def _remembering(baseline: Baseline) -> Baseline:
         return known[key]
 
     return judge
+
+
+def _genuine_and_suspects(
+    device: _Device, recipe: Recipe, parts: Mapping[str, Sequence[Recording]], scorer: verification.ClipScorer
+) -> list[Suspect]:
+    """Return what thresholds are chosen from, all of the validation part: triggers, and clips around what is true."""
+    clips = _clips(recipe, parts[splits.VALIDATION], splits.VALIDATION)
+    return [
+        *device.suspects(splits.VALIDATION, _SUSPECTS_FROM, clips),
+        *verification.recording_suspects(clips, scorer),
+    ]
 
 
 class _Device:

@@ -11,7 +11,7 @@ from cloud.verdict import CadenceEvidence, MediaFinding, VerifierFinding, decide
 from cloud.verifier.model import VerifierModel
 from edge import catalogue, native
 from edge.evaluation.stages import Hearing
-from edge.native import STEP_SAMPLES, DetectedEvent
+from edge.native import SAMPLE_RATE_HZ, STEP_SAMPLES, DetectedEvent
 from firmware_gen.board import load_board
 from firmware_gen.build import build_host_library, build_image
 from tools.device import runner
@@ -64,7 +64,9 @@ class CloudVerifier:
 
     def lets_through(self, event: DetectedEvent, scores: Mapping[str, float]) -> bool:
         """Say whether the verdict on the event notifies."""
-        cadence = CadenceEvidence(event.cadence.kind, event.cadence.periods, event.cadence.confidence)
+        measured = event.cadence
+        sounding_s = (event.trigger_sample - event.start_sample) / SAMPLE_RATE_HZ
+        cadence = CadenceEvidence(measured.kind, measured.periods, measured.confidence, sounding_s)
         finding = VerifierFinding(scores, self._model.thresholds, self._model.version)
         decision = decide(self._catalogue.by_name(event.name), cadence, MediaFinding(), finding, self._catalogue)
         return decision.verdict.notifies

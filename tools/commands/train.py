@@ -52,6 +52,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     quantize.add_argument("--model", choices=MODELS, required=True, help="which model")
     quantize.add_argument("--judged-hours", type=float, default=2.0, help="hours of scenes in each judged part")
+    quantize.add_argument(
+        "--thresholds-only",
+        action="store_true",
+        help="leave the committed verifier as it is; choose its thresholds anew on the committed detector's triggers",
+    )
     quantize.add_argument("--baseline", type=Path, help="YAMNet's .tflite, judged beside the verifier")
     quantize.add_argument("--json", action="store_true", help="print the figures as one JSON object on the last line")
     quantize.set_defaults(func=run_quantize)
@@ -122,10 +127,15 @@ def run_quantize(args: argparse.Namespace) -> int:
     """Convert, judge and describe a trained model; print its figures."""
     recipe, work_dir = _recipe_and_work_dir(args, args.model)
     _limit_threads(args.threads)
+    from edge.errors import HarkenError
     from edge.quantization import deliver
 
     given = (work_dir / args.model, recipe, args.judged_hours, work_dir / "scenes", _say)
-    if args.model == "detector":
+    if args.thresholds_only:
+        if args.model == "detector":
+            raise HarkenError("--thresholds-only is for the verifier: a detector's thresholds are chosen with its int8")
+        content = deliver.choose_verifier_thresholds(*given[1:])
+    elif args.model == "detector":
         content = deliver.deliver_detector(*given)
     else:
         content = deliver.deliver_verifier(*given, args.baseline)

@@ -55,11 +55,32 @@ def test_a_measured_alarm_cadence_is_never_rejected():
 
 @pytest.mark.parametrize(
     "cadence",
-    [CadenceEvidence("other", 5, 255), CadenceEvidence("t3", 1, 255), CadenceEvidence("t3", 3, 100)],
-    ids=["no alarm's", "one period", "unsure"],
+    [
+        CadenceEvidence("other", 5, 255),
+        CadenceEvidence("t3", 1, 255),
+        CadenceEvidence("t3", 3, 100),
+        CadenceEvidence("t4", 1, 200),
+    ],
+    ids=["no alarm's", "one period", "unsure", "one unclear period"],
 )
 def test_weak_cadence_does_not_overrule_the_verifier(cadence):
     assert judge(cadence=cadence).verdict is Verdict.REJECTED
+
+
+def test_one_period_of_t4_suffices_where_it_is_clear():
+    assert judge(CO, CadenceEvidence("t4", periods=1, confidence=230)).verdict is Verdict.UNVERIFIED
+
+
+@pytest.mark.parametrize("spec", [SMOKE, CO])
+def test_an_alarm_that_goes_on_is_never_rejected(spec):
+    decision = judge(spec, CadenceEvidence(sounding_s=61.0))
+    assert decision.verdict is Verdict.UNVERIFIED
+    assert "61 s" in decision.reason
+    assert judge(spec, CadenceEvidence(sounding_s=8.0)).verdict is Verdict.REJECTED
+
+
+def test_a_dog_that_goes_on_may_be_rejected():
+    assert judge(DOG, CadenceEvidence(sounding_s=61.0)).verdict is Verdict.REJECTED
 
 
 def test_an_alarm_cadence_says_nothing_for_an_event_without_one():
