@@ -1,9 +1,11 @@
 """Runs the cloud's steps: many in one durable transaction, and what they cause only after its commit.
 
 A step is a small piece of work on the history. Steps that wait together share one commit, because a durable commit
-costs milliseconds whatever it holds. Each runs in a savepoint of its own, so that one that fails takes no other with
-it. When the storage itself fails (full disk), nothing is acknowledged and the same steps are tried again until it
-works: what a device sent is neither lost nor answered for.
+costs milliseconds whatever it holds, and their rows are read and written together. Should one of them fail, all is
+undone and each runs again in a savepoint of its own, so that the one that fails takes no other with it. That one is
+tried three times in all, with what came after it from the same device waiting behind it, and then given up: its
+`on_error` puts it where a person sees it. When the storage itself fails (full disk), nothing is acknowledged and the
+same steps are tried again until it works: what a device sent is neither lost nor answered for.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -23,7 +26,9 @@ from cloud.notify.notifier import Notification
 
 BATCH_STEPS = 64
 TICK_S = 0.25
-_RETRY_PAUSE_S = 1.0
+STEP_TRIES = 3
+_STORAGE_PAUSE_S = 1.0
+_STEP_PAUSE_S = 0.2
 
 log = logging.getLogger("harken.pipeline")
 
@@ -59,9 +64,10 @@ class Effects:
 class Step:
     """One piece of work.
 
-    `run` works on the session and fills the effects. `acknowledge` is called once the work is durable or given up.
-    `on_unstored` is called when the storage refused it (it will be tried again), `on_error` when it raised (it will
-    not).
+    `run` works on the session and fills the effects; it may run several times before it counts. `acknowledge` is
+    called once the work is durable or given up. `on_unstored` is called when the storage refused it (it will be tried
+    again), `on_error` when it has raised for the last time. Steps of one `device_id` keep their order. `event_id` names
+    the rows that are read beforehand.
     """
 
     name: str
@@ -69,6 +75,9 @@ class Step:
     acknowledge: Callable[[], None] | None = None
     on_unstored: Callable[[], None] | None = None
     on_error: Callable[[Exception], None] | None = None
+    device_id: str = ""
+    event_id: str = ""
+    tries: int = 0
 
 
 @dataclass
@@ -77,7 +86,9 @@ class Counters:
 
     steps: int = 0
     commits: int = 0
+    batches_redone: int = 0
     step_errors: int = 0
+    steps_given_up: int = 0
     storage_failures: int = 0
     clip_write_failures: int = 0
     publications: int = 0
@@ -112,6 +123,7 @@ class Pipeline:
         self._on_tick = on_tick
         self._on_change = on_change
         self._steps: collections.deque[Step] = collections.deque()
+        self._held: dict[str, _Held] = {}
         self._wake = threading.Condition()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -121,7 +133,7 @@ class Pipeline:
     @property
     def depth(self) -> int:
         """Steps that wait."""
-        return len(self._steps)
+        return len(self._steps) + sum(len(held.steps) for held in list(self._held.values()))
 
     def start(self) -> None:
         """Begin to work."""
@@ -144,11 +156,12 @@ class Pipeline:
         next_tick = time.monotonic()
         while True:
             with self._wake:
+                self._release_held()
                 if not self._steps and not self._is_stopping:
                     self._wake.wait(max(0.0, next_tick - time.monotonic()))
                 if not self._steps and self._is_stopping:
-                    return
-                batch = [self._steps.popleft() for _ in range(min(BATCH_STEPS, len(self._steps)))]
+                    return  # a step that is held is not acknowledged, so its sender sends it again
+                batch = self._next_batch()
             if batch and not self._commit(batch):
                 with self._wake:
                     self._steps.extendleft(reversed(batch))
@@ -157,7 +170,7 @@ class Pipeline:
                             "stopped with %d steps that could not be stored: devices send them again", len(self._steps)
                         )
                         return
-                    self._wake.wait_for(lambda: self._is_stopping, _RETRY_PAUSE_S)
+                    self._wake.wait_for(lambda: self._is_stopping, _STORAGE_PAUSE_S)
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
                 try:
@@ -165,61 +178,119 @@ class Pipeline:
                 except Exception:
                     log.exception("the periodic check failed; it runs again")
 
+    def _release_held(self) -> None:
+        """Put steps whose pause is over back in front, in their order."""
+        now = time.monotonic()
+        for device_id in [each for each, held in self._held.items() if held.until <= now]:
+            self._steps.extendleft(reversed(self._held.pop(device_id).steps))
+
+    def _next_batch(self) -> list[Step]:
+        batch: list[Step] = []
+        while self._steps and len(batch) < BATCH_STEPS:
+            step = self._steps.popleft()
+            if step.device_id in self._held:
+                self._held[step.device_id].steps.append(step)
+            else:
+                batch.append(step)
+        return batch
+
     def _commit(self, batch: list[Step]) -> bool:
         """Run a batch in one transaction; False when the storage refused all of it."""
-        effects = Effects()
         try:
-            with self._history.transaction() as session:
-                for step in batch:
-                    self._run_one(session, step, effects)
+            effects, done = self._run_together(batch)
         except Exception as error:
-            if not is_storage_failure(error):
-                log.exception("a commit failed; it is tried again")
-            self.counters.storage_failures += 1
-            cause = first_cause(error)
-            if self.storage_error is None:
-                log.error("the history cannot be written (%s): free some disk space; nothing is lost meanwhile", cause)
-            self.storage_error = cause
-            for step in batch:
-                if step.on_unstored is not None:
-                    step.on_unstored()
+            self._storage_failed(error, batch)
             return False
         if self.storage_error is not None:
             log.warning("the history can be written again")
             self.storage_error = None
         self.counters.commits += 1
-        self.counters.steps += len(batch)
+        self.counters.steps += len(done)
         self._cause(effects)
-        for step in batch:
+        for step in done:
             if step.acknowledge is not None:
-                step.acknowledge()
+                _guarded(step.acknowledge, "an acknowledgement failed; the message comes again")
         self._on_change()
         return True
 
-    def _run_one(self, session: Session, step: Step, effects: Effects) -> None:
-        own = Effects()
+    def _storage_failed(self, error: Exception, batch: list[Step]) -> None:
+        if not is_storage_failure(error):
+            log.exception("a commit failed; it is tried again")
+        self.counters.storage_failures += 1
+        cause = first_cause(error)
+        if self.storage_error is None:
+            log.error("the history cannot be written (%s): free some disk space; nothing is lost meanwhile", cause)
+        self.storage_error = cause
+        for step in batch:
+            if step.on_unstored is not None:
+                _guarded(step.on_unstored, "a step could not be told of")
+
+    def _run_together(self, batch: list[Step]) -> tuple[Effects, list[Step]]:
+        """Run a batch as one piece of work, or, if any of it fails, one by one. Returns what was done."""
+        event_ids = {step.event_id for step in batch if step.event_id}
+        device_ids = {step.device_id for step in batch if step.device_id}
+        effects = Effects()
         try:
-            with session.begin_nested():
-                step.run(session, own)
+            with self._history.batch(event_ids, device_ids) as session:
+                for step in batch:
+                    step.run(session, effects)
+            return effects, batch
         except Exception as error:
             if is_storage_failure(error):
                 raise
-            self.counters.step_errors += 1
-            log.exception("step %s failed", step.name)
-            if step.on_error is not None:
-                step.on_error(error)
-            return
-        effects.extend(own)
+        self.counters.batches_redone += 1
+        effects = Effects()
+        done: list[Step] = []
+        failed: list[tuple[Step, Exception]] = []
+        held_back: list[Step] = []
+        with self._history.batch((), device_ids) as session:
+            for step in batch:
+                if step.device_id and any(step.device_id == other.device_id for other, _ in failed):
+                    held_back.append(step)
+                    continue
+                own = Effects()
+                try:
+                    with session.begin_nested():
+                        step.run(session, own)
+                except Exception as fault:
+                    if is_storage_failure(fault):
+                        raise
+                    failed.append((step, fault))
+                else:
+                    effects.extend(own)
+                    done.append(step)
+        for step, cause in failed:
+            done += self._failed(step, cause)
+        with self._wake:
+            for step in reversed(held_back):
+                if step.device_id in self._held:
+                    self._held[step.device_id].steps.insert(1, step)
+                else:  # what it waited for was given up
+                    self._steps.appendleft(step)
+        return effects, done
+
+    def _failed(self, step: Step, error: Exception) -> list[Step]:
+        """Hold a step for another try; or give it up, and return it as done with."""
+        self.counters.step_errors += 1
+        tries = step.tries + 1
+        log.error("step %s failed (try %d of %d)", step.name, tries, STEP_TRIES, exc_info=error)
+        if tries < STEP_TRIES:
+            key = step.device_id or f"step {id(step)}"
+            with self._wake:
+                self._held[key] = _Held(time.monotonic() + _STEP_PAUSE_S * tries, [replace(step, tries=tries)])
+            return []
+        self.counters.steps_given_up += 1
+        on_error = step.on_error
+        if on_error is not None:
+            _guarded(lambda: on_error(error), "a step that was given up could not be told of")
+        return [step]
 
     def _cause(self, effects: Effects) -> None:
         for publication in effects.publications:
             self.counters.publications += 1
-            self._publish(publication)
+            _guarded(partial(self._publish, publication), "a message could not be handed to the broker's client")
         for action in effects.actions:
-            try:
-                action()
-            except Exception:
-                log.exception("an effect failed")
+            _guarded(action, "an effect failed")
         for notification in effects.notifications:
             self.tell(notification)
         with self._wake:
@@ -235,3 +306,19 @@ class Pipeline:
             return False
         self.counters.notifications += 1
         return True
+
+
+@dataclass
+class _Held:
+    """A device's steps that wait, behind one that failed, for a moment on the monotonic clock."""
+
+    until: float
+    steps: list[Step]
+
+
+def _guarded(action: Callable[[], None], failure: str) -> None:
+    """Do what follows a commit; that it fails must not end the pipeline."""
+    try:
+        action()
+    except Exception:
+        log.exception("%s", failure)

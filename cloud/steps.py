@@ -25,12 +25,14 @@ from sqlalchemy.orm import Session
 from cloud.accounts.homes import sole_home
 from cloud.history.clips import ClipStore, StoredClip
 from cloud.history.models import AWAITING_CLIP, DONE, RECEIVED, VERIFYING, Clip, Device, Event, Fingerprint
+from cloud.history.quarantine import BadMessage, quarantine
 from cloud.history.store import count_rejection, is_deleted
 from cloud.media.decision import explaining_events
 from cloud.media.index import QUERY_STEP_SAMPLES, MediaIndex
 from cloud.notify.notifier import Notification
-from cloud.pipeline import Effects, Pipeline, Publication, Step
+from cloud.pipeline import STEP_TRIES, Effects, Pipeline, Publication, Step
 from cloud.verdict import CadenceEvidence, Decision, MediaFinding, Verdict, VerifierFinding, decide
+from cloud.verifier.jobs import JobQueue
 from cloud.verifier.pool import VerifierPool
 from edge.catalogue import Catalogue, EventSpec
 from edge.contracts import limits, messages, topics
@@ -46,7 +48,10 @@ log = logging.getLogger("harken.steps")
 
 
 class RefusedError(Exception):
-    """A message that must not be acted on. `cause` is counted, the text is for people."""
+    """A message that must not be acted on, raised before anything is written.
+
+    `cause` is counted, the text is for people.
+    """
 
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(detail)
@@ -72,8 +77,9 @@ class Steps:
         timing: Timing,
         event_url: Callable[[str], str],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        jobs: JobQueue | None = None,
     ) -> None:
-        """Wire the steps; `event_url` gives an event's page by its id."""
+        """Wire the steps; `event_url` gives an event's page by its id, `jobs` hands clips to workers elsewhere."""
         self._catalogue = catalogue
         self._clips = clips
         self._media = media
@@ -81,6 +87,7 @@ class Steps:
         self._timing = timing
         self._event_url = event_url
         self._now = now
+        self._jobs = jobs
         self._told_unstored: set[str] = set()
         self._pipeline: Pipeline | None = None
 
@@ -99,7 +106,7 @@ class Steps:
         try:
             parsed, content = _decode(topic, payload)
         except RefusedError as refusal:
-            return self._rejection(refusal, topic, acknowledge)
+            return self._rejection(BadMessage(topic, payload, refusal.cause, str(refusal)), acknowledge)
         handlers: dict[type, Callable[[Session, Effects, str, Any], None]] = {
             messages.Trigger: self._take_trigger,
             messages.Clip: self._take_clip,
@@ -109,29 +116,30 @@ class Steps:
 
         def run(session: Session, effects: Effects) -> None:
             try:
-                with session.begin_nested():
-                    handle(session, effects, parsed.device_id, content)
+                handle(session, effects, parsed.device_id, content)
             except RefusedError as refusal:
                 log.warning("%s refused: %s", topic, refusal)
-                count_rejection(session, refusal.cause, topic, str(refusal), self._now())
+                quarantine(session, BadMessage(topic, payload, refusal.cause, str(refusal)), self._now())
 
         def on_unstored() -> None:
             if isinstance(content, messages.Trigger):
                 self._tell_without_row(parsed.device_id, content, "the history cannot be written")
 
         def on_error(error: Exception) -> None:
-            failed = RefusedError(f"{parsed.kind}: failed", f"{type(error).__name__}: {error}")
-            self._submit(self._rejection(failed, topic, None))
+            detail = f"{type(error).__name__}: {error}"
+            bad = BadMessage(topic, payload, f"{parsed.kind}: failed", detail, STEP_TRIES)
+            self._submit(self._rejection(bad, None))
             if isinstance(content, messages.Trigger):
                 self._tell_without_row(parsed.device_id, content, f"the server failed on it: {error}")
 
-        return Step(parsed.kind, run, acknowledge, on_unstored, on_error)
+        event_id = "" if isinstance(content, messages.Status) else content.event_id.hex()
+        return Step(parsed.kind, run, acknowledge, on_unstored, on_error, parsed.device_id, event_id)
 
-    def _rejection(self, refusal: RefusedError, topic: str, acknowledge: Callable[[], None] | None) -> Step:
+    def _rejection(self, bad: BadMessage, acknowledge: Callable[[], None] | None) -> Step:
         def run(session: Session, effects: Effects) -> None:  # noqa: ARG001
-            count_rejection(session, refusal.cause, topic, str(refusal), self._now())
+            quarantine(session, bad, self._now())
 
-        log.warning("%s refused: %s", topic[:200], refusal)
+        log.warning("%s refused: %s", bad.topic[:200], bad.detail)
         return Step("rejection", run, acknowledge)
 
     def _take_trigger(self, session: Session, effects: Effects, device_id: str, trigger: messages.Trigger) -> None:
@@ -184,7 +192,7 @@ class Steps:
                 masks=trigger.fingerprint.masks,
             )
         )
-        effects.next_steps.append(self.media_check(event_id))
+        effects.next_steps.append(self.media_check(event_id, device_id))
 
     def _named_scores(self, scores: Mapping[int, int]) -> dict[str, int]:
         names = {spec.id: spec.name for spec in self._catalogue}
@@ -224,7 +232,7 @@ class Steps:
         self._see_device(session, device_id, self._now())
         if row is not None and (row.stage == AWAITING_CLIP or row.verdict == Verdict.UNVERIFIED):
             row.stage = VERIFYING
-            effects.actions.append(lambda: self._start_verifier(event_id, stored))
+            self._ask_verifier(session, effects, row, lambda: stored)
 
     def _clip_not_kept(self, effects: Effects, row: Event | None, error: OSError) -> None:
         """Go on without a clip. No receipt, so that the device keeps it as long as it can."""
@@ -252,14 +260,16 @@ class Steps:
     def _see_device(session: Session, device_id: str, now: datetime) -> Device:
         device = session.get(Device, device_id)
         if device is None:
-            device = Device(device_id=device_id, first_seen_at=now, last_seen_at=now, account_id=sole_home(session))
+            with session.no_autoflush:  # what else the batch writes waits for its end
+                home = sole_home(session)
+            device = Device(device_id=device_id, first_seen_at=now, last_seen_at=now, account_id=home)
             session.add(device)
         device.last_seen_at = now
         return device
 
     # ---- media ----
 
-    def media_check(self, event_id: str) -> Step:
+    def media_check(self, event_id: str, device_id: str) -> Step:
         """Compare an event's fingerprint with the known recordings, and see what it needs next."""
 
         def run(session: Session, effects: Effects) -> None:
@@ -281,7 +291,7 @@ class Steps:
                 self._conclude(effects, row, VerifierFinding.failed("not asked"))
             elif clip is not None:
                 row.stage = VERIFYING
-                effects.actions.append(lambda: self._start_verifier(event_id, self._read_clip(clip)))
+                self._ask_verifier(session, effects, row, lambda: self._read_clip(clip))
             elif row.clip_policy == "none":
                 self._conclude(effects, row, VerifierFinding.failed("the device had no room for a clip"))
             else:
@@ -290,7 +300,7 @@ class Steps:
                 if row.clip_policy == "on_request":
                     effects.publications.append(_command(row, "send_clip"))
 
-        return Step("media check", run)
+        return Step("media check", run, device_id=device_id, event_id=event_id)
 
     def _check_media(self, spec: EventSpec, stored: Fingerprint | None, explaining: frozenset[str]) -> MediaFinding:
         try:
@@ -320,9 +330,19 @@ class Steps:
         except Exception as error:
             return HarkenError(f"the stored clip cannot be read: {error}")
 
-    def _start_verifier(self, event_id: str, clip: StoredClip | HarkenError) -> None:
+    def _ask_verifier(
+        self, session: Session, effects: Effects, row: Event, read: Callable[[], StoredClip | HarkenError]
+    ) -> None:
+        """Have an event's clip judged: by a worker that leases the job, or by the pool of this process."""
+        event_id, device_id = row.event_id, row.device_id
+        if self._jobs is not None:
+            self._jobs.put(session, event_id, device_id, self._now())
+        else:
+            effects.actions.append(lambda: self._start_verifier(event_id, device_id, read()))
+
+    def _start_verifier(self, event_id: str, device_id: str, clip: StoredClip | HarkenError) -> None:
         def on_done(finding: VerifierFinding) -> None:
-            self._submit(self.verified(event_id, finding))
+            self._submit(self.verified(event_id, device_id, finding))
 
         if isinstance(clip, HarkenError):
             on_done(VerifierFinding.failed(str(clip)))
@@ -333,17 +353,19 @@ class Steps:
             log.exception("event %s: the verifier takes no jobs", event_id)
             on_done(VerifierFinding.failed(f"the verifier takes no jobs: {error}"))
 
-    def verified(self, event_id: str, finding: VerifierFinding) -> Step:
+    def verified(self, event_id: str, device_id: str, finding: VerifierFinding) -> Step:
         """Conclude an event with the verifier's answer."""
 
         def run(session: Session, effects: Effects) -> None:
             row = session.get(Event, event_id)
             if row is not None and row.stage == VERIFYING:
                 self._conclude(effects, row, finding)
+            if self._jobs is not None:
+                self._jobs.remove(session, event_id)
 
-        return Step("verdict", run)
+        return Step("verdict", run, device_id=device_id, event_id=event_id)
 
-    def expiry(self, event_id: str) -> Step:
+    def expiry(self, event_id: str, device_id: str) -> Step:
         """Conclude an event whose clip has not come."""
 
         def run(session: Session, effects: Effects) -> None:
@@ -352,7 +374,7 @@ class Steps:
                 seconds = self._timing.clip_timeout_s
                 self._conclude(effects, row, VerifierFinding.failed(f"no clip came within {seconds:.0f} s"))
 
-        return Step("clip timeout", run)
+        return Step("clip timeout", run, device_id=device_id, event_id=event_id)
 
     def _conclude(self, effects: Effects, row: Event, finding: VerifierFinding) -> None:
         """Give an event its verdict; one that was unverified may get a better one, never the other way round."""
@@ -401,7 +423,7 @@ class Steps:
     # ---- telling ----
 
     def _verdict_publication(self, row: Event) -> Publication:
-        event_id, verdict_at = row.event_id, row.verdict_at
+        event_id, device_id, verdict_at = row.event_id, row.device_id, row.verdict_at
 
         def mark(session: Session, effects: Effects) -> None:  # noqa: ARG001
             sent = session.get(Event, event_id)
@@ -415,11 +437,12 @@ class Steps:
             media_id=_shortened(row.media_id, limits.MEDIA_MAX_CHARS) if row.media_id else None,
             media_title=_shortened(row.media_title, limits.MEDIA_MAX_CHARS) if row.media_title else None,
         )
-        return Publication(row.device_id, "verdict", message, lambda: self._submit(Step("verdict sent", mark)))
+        sent = Step("verdict sent", mark, device_id=device_id, event_id=event_id)
+        return Publication(device_id, "verdict", message, lambda: self._submit(sent))
 
     def _ask_to_notify(self, effects: Effects, row: Event) -> None:
         spec = self._catalogue.by_name(row.name)
-        event_id = row.event_id
+        event_id, device_id = row.event_id, row.device_id
         notification = Notification(
             event_id,
             row.device_id,
@@ -438,7 +461,7 @@ class Steps:
         def tell() -> None:
             assert self._pipeline is not None
             if self._pipeline.tell(notification):
-                self._submit(Step("notified", mark))
+                self._submit(Step("notified", mark, device_id=device_id, event_id=event_id))
 
         effects.actions.append(tell)
 
@@ -457,9 +480,17 @@ class Steps:
     # ---- time and restarts ----
 
     def overdue(self, session: Session) -> list[Step]:
-        """Steps for events whose clip did not come in time."""
-        query = select(Event.event_id).where(Event.stage == AWAITING_CLIP, Event.clip_deadline_at <= self._now())
-        return [self.expiry(event_id) for event_id in session.scalars(query)]
+        """Steps for events whose clip did not come in time.
+
+        A deadline further away than any that is ever set was set by a clock that was wrong by then or is wrong now:
+        it has passed too, because nobody may wait for years.
+        """
+        now = self._now()
+        horizon = now + timedelta(seconds=2 * self._timing.clip_timeout_s)
+        query = select(Event.event_id, Event.device_id).where(
+            Event.stage == AWAITING_CLIP, (Event.clip_deadline_at <= now) | (Event.clip_deadline_at > horizon)
+        )
+        return [self.expiry(event_id, device_id) for event_id, device_id in session.execute(query)]
 
     def resumption(self) -> Step:
         """Take up every event where a former server left it: checks, clips, verdicts and notifications not yet made."""
@@ -467,13 +498,13 @@ class Steps:
         def run(session: Session, effects: Effects) -> None:
             for row in session.scalars(select(Event).where(Event.stage != DONE)):
                 if row.stage == RECEIVED:
-                    effects.next_steps.append(self.media_check(row.event_id))
+                    effects.next_steps.append(self.media_check(row.event_id, row.device_id))
                 elif row.stage == AWAITING_CLIP:
                     row.clip_deadline_at = self._now() + timedelta(seconds=self._timing.clip_timeout_s)
                     if row.clip_policy == "on_request":
                         effects.publications.append(_command(row, "send_clip"))
                 elif row.stage == VERIFYING:
-                    effects.actions.append(self._resumed_verification(session, row.event_id))
+                    self._resume_verification(session, effects, row)
             for row in session.scalars(
                 select(Event).where(Event.verdict.is_not(None), Event.verdict_sent_at.is_(None))
             ):
@@ -493,10 +524,14 @@ class Steps:
 
         return Step("repeated requests", run)
 
-    def _resumed_verification(self, session: Session, event_id: str) -> Callable[[], None]:
-        clip = session.get(Clip, event_id)
-        content = HarkenError("the clip is missing") if clip is None else self._read_clip(clip)
-        return lambda: self._start_verifier(event_id, content)
+    def _resume_verification(self, session: Session, effects: Effects, row: Event) -> None:
+        clip = session.get(Clip, row.event_id)
+        self._ask_verifier(
+            session,
+            effects,
+            row,
+            lambda: HarkenError("the clip is missing") if clip is None else self._read_clip(clip),
+        )
 
     def sweep(self) -> Step:
         """Remove files without a row (a server was killed between the two) and clips whose trigger never came."""

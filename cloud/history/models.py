@@ -1,4 +1,4 @@
-"""The tables of the history: events, clips, fingerprints, devices, rejections and audit lines."""
+"""The tables of the history: events with their clips and fingerprints, devices, jobs, what was refused, audit lines."""
 
 from __future__ import annotations
 
@@ -152,6 +152,44 @@ class Rejection(Base):
     last_topic: Mapped[str] = mapped_column(Text)
     last_detail: Mapped[str] = mapped_column(Text)
     last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class QuarantinedMessage(Base):
+    """A message that could not be acted on, kept for a person to look at; `message_id` is a hash of topic and content.
+
+    `payload` is the message itself, up to `cloud.history.quarantine.PAYLOAD_MAX_BYTES`; never that of a clip, because
+    it holds sound.
+    """
+
+    __tablename__ = "quarantine"
+    __table_args__ = (Index("ix_quarantine_last_at", "last_at"),)
+
+    message_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    cause: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(Text)
+    topic: Mapped[str] = mapped_column(Text)
+    size_bytes: Mapped[int]
+    payload: Mapped[bytes | None] = mapped_column(LargeBinary)
+    tries: Mapped[int]
+    count: Mapped[int]
+    first_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class VerifierJob(Base):
+    """A clip that waits for a worker, is leased to one, or has its finding; gone once the event has its verdict."""
+
+    __tablename__ = "verifier_jobs"
+    __table_args__ = (Index("ix_verifier_jobs_waiting", "finished_at", "leased_until"),)
+
+    event_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(32))
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    tries: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str] = mapped_column(String(64), default="")
+    leased_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finding: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class AuditLine(Base):

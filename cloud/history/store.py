@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 import cloud.accounts.models  # noqa: F401 - its tables belong to the same database
-from cloud.history.models import AuditLine, Clip, Device, Event, Fingerprint, Rejection
+from cloud.history.batch import FINAL_ACTIONS, BatchSession
+from cloud.history.models import AuditLine, Clip, Device, Event, Fingerprint, Rejection, VerifierJob
 from edge.errors import HarkenError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -33,14 +35,25 @@ _STORAGE_TEXTS = (
     "unable to open database file",
 )
 
+# PostgreSQL's SQLSTATE classes of the same: connection, transaction (a deadlock, another's write), resources,
+# operator's intervention, system.
+_TRANSIENT_SQLSTATES = ("08", "40", "53", "55", "57", "58")
+_MIGRATION_LOCK = 1 << 33
+_DEVICE_LOCKS = 1 << 32
+_LOCK_DEVICES = text(
+    "SELECT pg_advisory_xact_lock(:space + key) FROM (SELECT unnest(CAST(:keys AS bigint[])) AS key) AS device"
+)
+
 log = logging.getLogger("harken.history")
 
 
 def is_storage_failure(error: BaseException) -> bool:
     """Whether the database itself refused (full disk, lost file), so that the same work may succeed later."""
-    return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or any(cause in str(error).lower() for cause in _STORAGE_TEXTS)
-    )
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or (getattr(error.orig, "sqlstate", None) or "")[:2] in _TRANSIENT_SQLSTATES:
+        return True
+    return any(cause in str(error.orig).lower() for cause in _STORAGE_TEXTS)
 
 
 def first_cause(error: BaseException) -> str:
@@ -68,12 +81,12 @@ class History:
             HarkenError: it cannot be opened, or it was made by a newer Harken.
         """
         self._writing = threading.Lock()
-        self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         engine = create_engine(url)
-        if self._is_sqlite:
+        if self.is_sqlite:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
-        self._engine = engine
+        self._engine = engine if self.is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = engine.execution_options(harken_writes=True)
         try:
             self._migrate()
@@ -86,6 +99,8 @@ class History:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._writing, self._writer.begin() as connection:
+            if not self.is_sqlite:  # servers that start together migrate one after another
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
@@ -103,6 +118,21 @@ class History:
             yield session
 
     @contextmanager
+    def batch(self, event_ids: Collection[str], device_ids: Collection[str]) -> Iterator[BatchSession]:
+        """The same for a batch of steps on these events and devices, whose rows are read beforehand.
+
+        Where several servers share the history, the batch first waits for its turn at each of the devices: what one
+        device sent is worked on by one server at a time. The locks are taken in one order, so that no two wait for
+        each other.
+        """
+        with self._writing, BatchSession(self._writer, expire_on_commit=False) as session, session.begin():
+            if not self.is_sqlite and device_ids:
+                keys = sorted({zlib.crc32(device_id.encode()) for device_id in device_ids})
+                session.execute(_LOCK_DEVICES, {"space": _DEVICE_LOCKS, "keys": keys})
+            session.preload(event_ids, device_ids)
+            yield session
+
+    @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session over one unchanging view of the history."""
         with Session(self._engine, expire_on_commit=False) as session:
@@ -110,7 +140,7 @@ class History:
 
     def erase_deleted(self) -> None:
         """Empty the write-ahead log, so that deleted rows leave no copy on the disk."""
-        if self._is_sqlite:
+        if self.is_sqlite:
             with self._writing, self._engine.connect() as connection:
                 driver = connection.connection.driver_connection
                 if driver is not None:
@@ -145,8 +175,10 @@ def count_rejection(session: Session, cause: str, topic: str, detail: str, at: d
 
 
 def is_deleted(session: Session, event_id: str) -> bool:
-    """Whether an owner deleted this event, so that a late copy of it must not bring it back."""
-    query = select(AuditLine.id).where(AuditLine.event_id == event_id, AuditLine.action == "deleted")
+    """Whether this event was deleted or has expired, so that a late copy of it must not bring it back."""
+    if isinstance(session, BatchSession) and (is_gone := session.is_gone(event_id)) is not None:
+        return is_gone
+    query = select(AuditLine.id).where(AuditLine.event_id == event_id, AuditLine.action.in_(FINAL_ACTIONS))
     return session.scalars(query.limit(1)).first() is not None
 
 
@@ -169,7 +201,7 @@ def delete_event(session: Session, event_id: str, at: datetime) -> bool:
         )
     )
     session.delete(row)
-    for table in (Clip, Fingerprint):
+    for table in (Clip, Fingerprint, VerifierJob):
         part = session.get(table, event_id)
         if part is not None:
             session.delete(part)
