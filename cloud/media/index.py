@@ -1,9 +1,10 @@
-"""The known-media index: fingerprints of recordings, on disk in the data folder, searched in this process.
+"""The known-media index: fingerprints of recordings, and whether the sound around a trigger is one of them.
 
-Each recording is one `.npz` file, replaced in one step, so that a power cut leaves whole files only and
-`harken media add` may run beside a server: the server looks at the folder's state before each search.
 Of a recording every fourth word is kept (80 ms), and the word 20 ms later: whichever of its 40 ms a device's word
-falls on, one of the two lies within 10 ms. That is 0.36 MB for an hour; no audio is kept.
+falls on, one of the two lies within 10 ms. That is 0.36 MB for an hour, and a tenth of it for the keys that find them;
+no audio is kept. Where they are kept, and how a million of them are searched, is the store's: files that are mapped
+into memory (`cloud.media.store`). It names candidates; each is then compared at every one of its places, and
+`cloud.media.decision` is the one rule for what that means.
 """
 
 from __future__ import annotations
@@ -12,33 +13,37 @@ import hashlib
 import json
 import logging
 import math
-import os
-import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cloud.media.decision import HELD_SCORE, Match, doubt
+from cloud.media.segment import Recording, rows_of
+from cloud.media.store import Store, Stored
 from cloud.verdict import MediaFinding
-from edge import native
+from edge import media_search, native
 from edge.catalogue import EventSpec
 from edge.contracts import limits
 from edge.errors import HarkenError
 
-FORMAT_VERSION = 2
 SHORTEST_S = 2.0
 QUERY_STEP_SAMPLES = limits.TRIGGER_FINGERPRINT_WORD_STEPS * native.STEP_SAMPLES
 """From word to word of a trigger."""
-REFERENCE_PHASES = (0, 1)
+REFERENCE_PHASES = media_search.PHASES
 """Steps at which the words that are kept begin."""
-STRIDE = 2
+STRIDE = media_search.STEPS_PER_WORD // limits.TRIGGER_FINGERPRINT_WORD_STEPS
 """Words of a query from word to word of a recording."""
-_KEPT_EVERY_STEPS = STRIDE * limits.TRIGGER_FINGERPRINT_WORD_STEPS
+CANDIDATES = 16
+"""Recordings that are compared at every place, the likeliest that the store finds."""
+CLIPPED_AT_MOST = 0.1
+"""Of a recording's samples: what is cut off there sounds like another recording."""
+_CLIPPED_RUN = 3
+_SILENT_RMS = 10.0  # of an int16's 32768: -70 dB of full scale
+_OLD_FORMAT = 2  # a file a recording: taken over into the store when it is opened
 _STEPS_PER_SECOND = limits.STEPS_PER_SECOND
 _QUERY_WORDS_PER_SECOND = _STEPS_PER_SECOND / limits.TRIGGER_FINGERPRINT_WORD_STEPS
 _SELF_MATCH_LAG = math.ceil(native.SELF_MATCH_LAG_WORDS / limits.TRIGGER_FINGERPRINT_WORD_STEPS)
@@ -76,7 +81,35 @@ class Reference:
 
 def reference_words(heard: native.Words) -> tuple[npt.NDArray[np.uint32], ...]:
     """Return what is kept of a recording's words: for each of `REFERENCE_PHASES` every fourth from there on."""
-    return tuple(heard.bits[phase::_KEPT_EVERY_STEPS] for phase in REFERENCE_PHASES)
+    return rows_of(heard.bits)
+
+
+def _recognisable_words(title: str, pcm: npt.NDArray[np.int16]) -> native.Words:
+    """Return the words of a recording, or refuse it by name."""
+    seconds = len(pcm) / native.SAMPLE_RATE_HZ
+    if seconds < SHORTEST_S:
+        raise HarkenError(f"“{title}” lasts {seconds:.1f} s: at least {SHORTEST_S:.0f} s is needed to recognise it")
+    heard = native.fingerprint(pcm)
+    if np.sqrt(np.mean(pcm.astype(np.float64) ** 2)) < _SILENT_RMS:
+        raise HarkenError(f"“{title}” cannot be recognised: it is silence")
+    clipped = clipped_share(pcm)
+    if clipped > CLIPPED_AT_MOST:
+        raise HarkenError(
+            f"“{title}” cannot be recognised: {clipped:.0%} of its samples are clipped; take it from a better copy"
+        )
+    if heard.is_usable.sum() < _STEPS_PER_SECOND:
+        raise HarkenError(f"“{title}” cannot be recognised: it is steady tones or silence nearly all the time")
+    return heard
+
+
+def clipped_share(pcm: npt.NDArray[np.int16]) -> float:
+    """Return the share of samples, int16[n], that lie in runs of three or more at the highest or the lowest value."""
+    if len(pcm) < _CLIPPED_RUN:
+        return 0.0
+    is_extreme = (pcm == pcm.max()) | (pcm == pcm.min())
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], is_extreme, [0]]).astype(np.int8)))
+    runs = ends[1::2] - ends[::2]
+    return float(runs[runs >= _CLIPPED_RUN].sum() / len(pcm))
 
 
 @dataclass(frozen=True)
@@ -125,20 +158,21 @@ class MediaIndex:
     """All known recordings of one server."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the index in a folder, which is made if need be.
+        """Open the index in a folder, which is made if need be; what an older Harken kept there is taken over.
 
         Raises:
-            HarkenError: the folder cannot be made or read.
+            HarkenError: the folder cannot be made or read, or its manifest is damaged or of another version.
         """
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._loaded: dict[Path, tuple[tuple[int, int], Reference]] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HarkenError(
-                f"the media index {folder} cannot be made ({error.strerror}): check the data folder"
-            ) from error
+        self._store = Store(folder)
+        self._take_over(folder)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    @property
+    def version(self) -> object:
+        """Differs from what it was if anything was added or removed since, by any process."""
+        return self._store.version
 
     def add(
         self,
@@ -159,14 +193,10 @@ class MediaIndex:
             contains: events that its owner says are in it.
 
         Raises:
-            HarkenError: it is too short, or nothing in it could ever be recognised (silence, a steady tone).
+            HarkenError: nothing in it could ever be recognised (too short, silence, a steady tone, clipping), or it
+                cannot be kept; what was kept before stays.
         """
-        seconds = len(pcm) / native.SAMPLE_RATE_HZ
-        if seconds < SHORTEST_S:
-            raise HarkenError(f"“{title}” lasts {seconds:.1f} s: at least {SHORTEST_S:.0f} s is needed to recognise it")
-        heard = native.fingerprint(pcm)
-        if heard.is_usable.sum() < _STEPS_PER_SECOND:
-            raise HarkenError(f"“{title}” cannot be recognised: it is silence or steady tones nearly all the time")
+        heard = _recognisable_words(title, pcm)
         events: dict[str, tuple[int, ...] | None] = {}
         if score_windows is not None and thresholds is not None:
             windows = score_windows(pcm)
@@ -177,49 +207,36 @@ class MediaIndex:
                     events[name] = held
         events.update(dict.fromkeys(contains))
         reference = Reference(
-            media_id=hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest()[:16],
+            media_id=media_id_of(pcm),
             title=title,
-            seconds=seconds,
+            seconds=len(pcm) / native.SAMPLE_RATE_HZ,
             added_at=datetime.now(UTC).isoformat(timespec="seconds"),
             events=events,
             words=reference_words(heard),
         )
-        self._save(reference)
+        self._store.add([Recording.of(bytes.fromhex(reference.media_id), _about(reference), heard)])
         return reference
 
     def references(self) -> list[Reference]:
-        """All recordings, by title. A file that cannot be read is named in the log and left out."""
-        with self._lock:
-            present: dict[Path, tuple[int, int]] = {}
-            for path in self._folder.glob("*.npz"):
-                try:
-                    stat = path.stat()
-                except FileNotFoundError:
-                    continue
-                present[path] = (stat.st_mtime_ns, stat.st_size)
-            for path in [path for path in self._loaded if path not in present]:
-                del self._loaded[path]
-            for path, state in present.items():
-                if path in self._loaded and self._loaded[path][0] == state:
-                    continue
-                self._loaded.pop(path, None)
-                try:
-                    self._loaded[path] = (state, _load(path))
-                except HarkenError as error:
-                    log.error("%s", error)
-            return sorted((reference for _, reference in self._loaded.values()), key=lambda r: (r.title, r.media_id))
+        """All recordings, by title. A segment that cannot be read is named in the log and left out."""
+        return sorted(map(_reference, self._store.entries()), key=lambda each: (each.title, each.media_id))
+
+    def get(self, media_id: str) -> Reference | None:
+        """One recording by its whole id."""
+        return next(map(_reference, self._store.find(media_id)), None) if len(media_id) == _ID_DIGITS else None
 
     def remove(self, media_id: str) -> Reference:
         """Forget a recording, named by its id or the beginning of it.
 
         Raises:
-            HarkenError: none or several are meant.
+            HarkenError: none or several are meant, or the index cannot be changed.
         """
-        meant = [reference for reference in self.references() if reference.media_id.startswith(media_id)]
-        if len(meant) != 1 or not media_id:
+        meant = self._store.find(media_id) if media_id else []
+        if len(meant) != 1:
             raise HarkenError(f"{len(meant)} recordings are called {media_id!r}: `harken media list` shows their ids")
-        (self._folder / f"{meant[0].media_id}.npz").unlink(missing_ok=True)
-        return meant[0]
+        reference = _reference(meant[0])
+        self._store.remove(bytes.fromhex(reference.media_id))
+        return reference
 
     def check(
         self,
@@ -227,19 +244,18 @@ class MediaIndex:
         words: native.Words,
         explaining: Collection[str] = (),
     ) -> MediaFinding:
-        """Look for the sound around a trigger, a word every `QUERY_STEP_SAMPLES`. Damaged files are left out.
+        """Look for the sound around a trigger, a word every `QUERY_STEP_SAMPLES`. Damaged segments are left out.
 
         `explaining` names the events of which a recording must hold one to account for a safety event; itself if empty.
         """
         if len(words.bits) == 0:
             return MediaFinding(note="The trigger came without a fingerprint.")
-        references = self.references()
-        if not references:
+        if len(self._store) == 0:
             return MediaFinding(note="No recordings are known.")
         query = Query.of(words, spec)
         matches = [
             match
-            for reference in references
+            for reference in self._candidates(query)
             if (match := best_match(query, reference, explaining or (spec.name,))) is not None
         ]
         if not matches:
@@ -258,51 +274,75 @@ class MediaIndex:
             f"{best.seconds_compared:.1f} s of usable sound, {best.z:.0f} deviations from chance.",
         )
 
-    def _save(self, reference: Reference) -> None:
-        head = {
-            "version": FORMAT_VERSION,
-            "media_id": reference.media_id,
-            "title": reference.title,
-            "seconds": reference.seconds,
-            "added_at": reference.added_at,
-            "events": {name: None if held is None else list(held) for name, held in reference.events.items()},
-        }
-        arrays: dict[str, Any] = {"head": np.frombuffer(json.dumps(head).encode(), np.uint8)}
-        for phase, words in zip(REFERENCE_PHASES, reference.words, strict=True):
-            arrays[f"words{phase}"] = words
-        path = self._folder / f"{reference.media_id}.npz"
-        aside = path.with_suffix(".part")
-        try:
-            with aside.open("wb") as file:
-                np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise HarkenError(
-                f"the recording cannot be kept in {self._folder} ({error.strerror}): check rights and space"
-            ) from error
+    def _candidates(self, query: Query) -> Iterator[Reference]:
+        looked_for = media_search.Query(query.bits, query.reliable, stride=STRIDE, min_bits=_MIN_BITS)
+        return (_reference(found.stored) for found in self._store.search(looked_for, most=CANDIDATES))
+
+    def _take_over(self, folder: Path) -> None:
+        """Move what an older Harken kept, a file a recording, into the store. A damaged file is named and left."""
+        taken: dict[Path, Recording] = {}
+        for path in sorted(folder.glob("*.npz")):
+            try:
+                taken[path] = _old_recording(path)
+            except FileNotFoundError:  # another process has just taken it over
+                continue
+            except HarkenError as error:
+                log.error("%s", error)
+        self._store.add(list(taken.values()))
+        for path in taken:
+            path.unlink(missing_ok=True)
+        if taken:
+            log.warning("%d recordings that an older Harken had kept in %s were taken over", len(taken), folder)
 
 
-def _load(path: Path) -> Reference:
+_ID_DIGITS = 16
+
+
+def media_id_of(pcm: npt.NDArray[np.int16]) -> str:
+    """Return the name of a recording, 16 hexadecimal digits: a digest of its samples."""
+    return hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest()[:_ID_DIGITS]
+
+
+def _about(reference: Reference) -> dict[str, object]:
+    return {
+        "title": reference.title,
+        "seconds": reference.seconds,
+        "added_at": reference.added_at,
+        "events": {name: None if held is None else list(held) for name, held in reference.events.items()},
+    }
+
+
+def _reference(stored: Stored) -> Reference:
+    about = stored.about
+    return Reference(
+        media_id=stored.media_id,
+        title=str(about["title"]),
+        seconds=float(about["seconds"]),
+        added_at=str(about["added_at"]),
+        events={name: None if held is None else tuple(held) for name, held in about["events"].items()},
+        words=stored.words,
+    )
+
+
+def _old_recording(path: Path) -> Recording:
+    """Read one recording as format 2 kept it. It has no masks: every word is as good a key as its neighbour."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             head = json.loads(arrays["head"].tobytes())
-            if head["version"] != FORMAT_VERSION:
+            if head["version"] != _OLD_FORMAT:
                 raise HarkenError(
-                    f"{path} has version {head['version']}, {FORMAT_VERSION} is known: add the recording again"
+                    f"{path} has version {head['version']}, {_OLD_FORMAT} can be taken over: remove the file and add "
+                    "the recording again (`harken media add` or `import`)"
                 )
-            words = tuple(arrays[f"words{phase}"].astype(np.uint32) for phase in REFERENCE_PHASES)
-        return Reference(
-            media_id=str(head["media_id"]),
-            title=str(head["title"]),
-            seconds=float(head["seconds"]),
-            added_at=str(head["added_at"]),
-            events={name: None if held is None else tuple(held) for name, held in head["events"].items()},
-            words=words,
-        )
-    except HarkenError:
+            rows = [arrays[f"words{phase}"].astype(np.uint32) for phase in REFERENCE_PHASES]
+        length = min(map(len, rows))
+        words = tuple(row[:length] for row in rows)
+        about = {name: head[name] for name in ("title", "seconds", "added_at", "events")}
+        is_key = media_search.choose_keys(np.full((len(words), length), 0xFFFFFFFF, np.uint32))
+        return Recording(bytes.fromhex(head["media_id"]), about, words, tuple(is_key))
+    except (HarkenError, FileNotFoundError):
         raise
     except Exception as error:  # a damaged archive fails in as many ways as there are bytes in it
-        raise HarkenError(f"{path} is damaged ({error}): remove it and add the recording again") from error
+        raise HarkenError(
+            f"{path} is damaged ({error}): remove the file and add the recording again (`harken media add` or `import`)"
+        ) from error

@@ -5,9 +5,10 @@ Its header tells the version and the CRC-32 of every part; a file of another ver
 by name. Little-endian throughout:
 
     magic, version, layout of the keys, counts and widths, then for each part its offset, length and CRC-32, and the
-    CRC-32 of the header itself; the parts: words uint32[words] (one each 80 ms), starts uint32[recordings + 1],
-    directory uint32[2^bucket_bits + 1] and postings uint32 (see hk_media_search.h), ids uint8[recordings][8],
-    about_starts uint32[recordings + 1], about (a JSON object for each recording).
+    CRC-32 of the header itself; the parts: words uint32[words] (of each recording two rows, a word each 80 ms, the
+    second 20 ms later; each filled up to whole lines), starts uint32[2 * recordings + 1], directory
+    uint32[2^bucket_bits + 1] and postings uint32 (see hk_media_search.h), ids uint8[recordings][8], about_starts
+    uint32[recordings + 1], about (a JSON object for each recording).
 
 A segment of few words has no directory (`bucket_bits` 0): it is compared word by word.
 """
@@ -27,19 +28,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge import media_search
+from edge import media_search, native
 from edge.errors import HarkenError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SUFFIX = ".segment"
 ID_BYTES = 8
-SEARCHED_WHOLE_WORDS = 4096
-"""Segments up to this size (five minutes) are compared word by word: their keys would take more than they spare."""
-MAX_WORDS = 2**28
-"""A segment's positions must leave room for a tag in 32 bits: 2^28 words are 5,965 hours."""
+SEARCHED_WHOLE_WORDS = 2**15
+"""Segments up to this size (22 minutes) are compared word by word, in a few milliseconds, and miss nothing."""
 
 _MAGIC = b"HKMEDIA\0"
-_HEADER = struct.Struct("<8sIIIIII")  # magic, version, key layout, recordings, words, bucket bits, position bits
+_ROWS = len(media_search.PHASES)
+_HEADER = struct.Struct("<8sIIIII")  # magic, version, key layout, recordings, words, bucket bits
 _PART = struct.Struct("<QQI")
 _PARTS = ("words", "starts", "directory", "postings", "ids", "about_starts", "about")
 _HEADER_BYTES = _HEADER.size + len(_PARTS) * _PART.size + 4
@@ -53,10 +53,23 @@ class Recording:
     media_id: bytes
     """Eight bytes that name it."""
     about: Mapping[str, Any]
-    words: npt.NDArray[np.uint32]
-    """One each 80 ms."""
-    is_evidence: npt.NDArray[np.bool_]
-    """For each word whether it can be recognised by (no silence, no steady tone)."""
+    words: tuple[npt.NDArray[np.uint32], ...]
+    """For each of `media_search.PHASES` a word each 80 ms, uint32[n]."""
+    is_key: tuple[npt.NDArray[np.bool_], ...]
+    """Which of them it can be found by, bool[n] each (`media_search.choose_keys`)."""
+
+    @staticmethod
+    def of(media_id: bytes, about: Mapping[str, Any], heard: native.Words) -> Recording:
+        """Return what is kept of a recording's words, one every 20 ms."""
+        words, masks = (rows_of(each) for each in (heard.bits, heard.reliable))
+        return Recording(media_id, about, words, tuple(media_search.choose_keys(masks)))
+
+
+def rows_of(steps: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint32], ...]:
+    """Return two rows of one length from what there is each 20 ms: every fourth from each of the phases on."""
+    last = media_search.PHASES[-1]
+    length = max(0, -(-(len(steps) - last) // media_search.STEPS_PER_WORD))
+    return tuple(steps[phase :: media_search.STEPS_PER_WORD][:length] for phase in media_search.PHASES)
 
 
 class Segment:
@@ -87,11 +100,10 @@ class Segment:
             parts["directory"].view("<u4"),
             parts["postings"].view("<u4"),
             bucket_bits=self.bucket_bits,
-            position_bits=self.position_bits,
         )
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.ids)
 
     @property
     def size_bytes(self) -> int:
@@ -114,23 +126,25 @@ class Segment:
         wanted = np.frombuffer(media_id, np.uint8)
         return np.flatnonzero((self.ids[:, : len(wanted)] == wanted).all(axis=1))
 
-    def recording(self, number: int) -> Recording:
-        """One recording as it went in; every word that has a key counts as evidence."""
-        first, end = int(self.starts[number]), int(self.starts[number + 1])
-        words = self.words[first:end].astype(np.uint32)
-        return Recording(self.ids[number].tobytes(), self.about(number), words, self._evidence()[first:end])
+    def words_of(self, number: int) -> tuple[npt.NDArray[np.uint32], ...]:
+        """The two rows of a recording's words, uint32[n] each, as they lie in the file."""
+        return tuple(self.words[slice(*self._bounds(number, row))] for row in range(_ROWS))
 
-    def _evidence(self) -> npt.NDArray[np.bool_]:
-        if not hasattr(self, "_is_evidence"):
-            self._is_evidence = np.zeros(len(self.words), bool)
-            self._is_evidence[self.searchable.postings & np.uint32((1 << self.position_bits) - 1)] = True
-        return self._is_evidence
+    def recording(self, number: int) -> Recording:
+        """One recording as it went in."""
+        if not hasattr(self, "_is_key"):
+            self._is_key = self.searchable.keyed_words()
+        is_key = tuple(self._is_key[slice(*self._bounds(number, row))] for row in range(_ROWS))
+        return Recording(self.ids[number].tobytes(), self.about(number), self.words_of(number), is_key)
+
+    def _bounds(self, number: int, row: int) -> tuple[int, int]:
+        return media_search.row_bounds(self.starts, _ROWS * number + row)
 
     def _checked_parts(self) -> dict[str, npt.NDArray[np.uint8]]:
         damaged = f"{self.path} is damaged: restore it from a backup, or remove it and add its recordings again"
         if len(self._map) < _HEADER_BYTES or self._map[:8] != _MAGIC:
             raise HarkenError(damaged)
-        _, version, layout, recordings, words, bucket_bits, position_bits = _HEADER.unpack_from(self._map)
+        _, version, layout, recordings, words, bucket_bits = _HEADER.unpack_from(self._map)
         if (version, layout) != (FORMAT_VERSION, media_search.KEY_LAYOUT):
             raise HarkenError(
                 f"{self.path} has version {version}.{layout}, {FORMAT_VERSION}.{media_search.KEY_LAYOUT} is known: "
@@ -139,7 +153,7 @@ class Segment:
         (stored_crc,) = struct.unpack_from("<I", self._map, _HEADER_BYTES - 4)
         if zlib.crc32(self._map[: _HEADER_BYTES - 4]) != stored_crc:
             raise HarkenError(damaged)
-        self.bucket_bits, self.position_bits = bucket_bits, position_bits
+        self.bucket_bits = bucket_bits
         content = np.frombuffer(self._map, np.uint8)
         parts = {}
         for number, name in enumerate(_PARTS):
@@ -148,49 +162,61 @@ class Segment:
             if len(part) != length or zlib.crc32(part.data) != crc:
                 raise HarkenError(damaged)
             parts[name] = part
-        expected = (4 * words, 4 * (recordings + 1))
-        if (len(parts["words"]), len(parts["starts"])) != expected:
+        expected = (4 * words, 4 * (_ROWS * recordings + 1), ID_BYTES * recordings)
+        if (len(parts["words"]), len(parts["starts"]), len(parts["ids"])) != expected:
             raise HarkenError(damaged)
         return parts
 
 
-def write(path: Path, recordings: Sequence[Recording]) -> int:
-    """Write recordings as one segment; return its size in bytes.
+def write(path: Path, recordings: Sequence[Recording], *, bucket_bits: int | None = None) -> int:
+    """Write recordings as one segment; return its size in bytes. `bucket_bits` as in `write_arrays`.
+
+    A recording without any key is kept, though only a segment that is compared whole finds it.
 
     Raises:
         HarkenError: there is no room or no right to write; nothing is left behind then.
     """
-    lengths = [len(recording.words) for recording in recordings]
-    empty_words, empty_flags = np.zeros(0, np.uint32), np.zeros(0, bool)
+    rows = [row for recording in recordings for row in recording.words]
+    starts = media_search.pack_starts([len(row) for row in rows])
+    words, is_key = np.zeros(int(starts[-1]), np.uint32), np.zeros(int(starts[-1]), bool)
+    flags = (row for recording in recordings for row in recording.is_key)
+    for number, (row, row_is_key) in enumerate(zip(rows, flags, strict=True)):
+        where = slice(*media_search.row_bounds(starts, number))
+        words[where], is_key[where] = row, row_is_key
     return write_arrays(
         path,
-        np.concatenate([empty_words, *(recording.words for recording in recordings)]),
-        np.concatenate([empty_flags, *(recording.is_evidence for recording in recordings)]),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint32),
+        words,
+        is_key,
+        starts,
         b"".join(recording.media_id for recording in recordings),
         [json.dumps(dict(recording.about), separators=(",", ":")).encode() for recording in recordings],
+        bucket_bits=bucket_bits,
     )
 
 
 def write_arrays(
     path: Path,
     words: npt.NDArray[np.uint32],
-    is_evidence: npt.NDArray[np.bool_],
+    is_key: npt.NDArray[np.bool_],
     starts: npt.NDArray[np.uint32],
     ids: bytes,
     abouts: Sequence[bytes],
+    *,
+    bucket_bits: int | None = None,
 ) -> int:
-    """Write a segment from the words of all recordings, uint32[words], and where each begins, uint32[recordings + 1].
+    """Write a segment from the words of all rows, uint32[words], and where each begins (`media_search.pack_starts`).
+
+    `bucket_bits` says how many buckets there are, 2 to its power; None: as many as suit the number of keys, and none in
+    a small segment.
 
     Raises:
         HarkenError: as `write`, or there are too many words for one segment.
     """
-    if len(words) > MAX_WORDS:
-        raise HarkenError(f"{len(words)} words are too many for one segment: at most {MAX_WORDS}")
-    position_bits = max(1, (len(words) - 1).bit_length())
-    # On average 4 to 8 postings in a bucket: a directory of half a byte to a byte for each word.
-    bucket_bits = 0 if len(words) <= SEARCHED_WHOLE_WORDS else len(words).bit_length() - 3
-    directory, postings = media_search.build_keys(words, is_evidence, starts, bucket_bits, position_bits)
+    if len(words) > media_search.MAX_WORDS:
+        raise HarkenError(f"{len(words)} words are too many for one segment: at most {media_search.MAX_WORDS}")
+    if bucket_bits is None:
+        bucket_bits = suitable_bucket_bits(len(words), int(is_key.sum()))
+    directory, postings = media_search.build_keys(words, is_key, starts, bucket_bits)
     parts = {
         "words": words,
         "starts": starts,
@@ -202,7 +228,7 @@ def write_arrays(
     }
     header = bytearray(
         _HEADER.pack(
-            _MAGIC, FORMAT_VERSION, media_search.KEY_LAYOUT, len(starts) - 1, len(words), bucket_bits, position_bits
+            _MAGIC, FORMAT_VERSION, media_search.KEY_LAYOUT, len(abouts), len(words), bucket_bits
         )
     )
     offset = _HEADER_BYTES
@@ -233,6 +259,11 @@ def write_arrays(
             "what was stored before is untouched"
         ) from error
     return offset
+
+
+def suitable_bucket_bits(words: int, keys: int) -> int:
+    """How many bits number the buckets of a segment: one to two keys in a bucket on average; 0: it needs no keys."""
+    return 0 if words <= SEARCHED_WHOLE_WORDS else min(media_search.BUCKET_BITS_MAX, max(1, keys.bit_length() - 1))
 
 
 def sync_folder(folder: Path) -> None:

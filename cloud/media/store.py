@@ -41,16 +41,40 @@ _LOCK = "writer.lock"
 log = logging.getLogger("harken.media")
 
 
+_ROWS = len(media_search.PHASES)
 _Opened = tuple[Segment, npt.NDArray[np.uint8] | None]
 """A segment, and a flag for each recording that was removed from it; None: none was."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A recording that a query may come from."""
+class Stored:
+    """One recording in a segment."""
 
     segment: Segment
     number: int
+
+    @property
+    def media_id(self) -> str:
+        """16 hexadecimal digits."""
+        return self.segment.media_id(self.number)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What was said of it when it was added."""
+        return self.segment.about(self.number)
+
+    @property
+    def words(self) -> tuple[npt.NDArray[np.uint32], ...]:
+        """For each of `media_search.PHASES` a word each 80 ms, uint32[n]."""
+        return self.segment.words_of(self.number)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recording that a query may come from, and the best place that was looked at."""
+
+    stored: Stored
+    phase: int
     place: media_search.Place
 
 
@@ -69,13 +93,14 @@ class _State:
 class Store:
     """The recordings of one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a folder, which is made if need be.
+    def __init__(self, folder: Path, *, bucket_bits: int | None = None) -> None:
+        """Open a folder, which is made if need be. `bucket_bits`: of all segments written, as `segment.write` has it.
 
         Raises:
             HarkenError: the folder cannot be made, or its manifest is damaged or of another version.
         """
         self.folder = folder
+        self._bucket_bits = bucket_bits
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._state = _State()
@@ -105,14 +130,19 @@ class Store:
         """Of all files on disk."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
 
-    def entries(self) -> Iterator[tuple[Segment, int]]:
-        """Every recording: its segment and its number there."""
+    @property
+    def version(self) -> tuple[int, int, int] | None:
+        """Differs from what it was if anything was added or removed since."""
+        return self._manifest_stamp()
+
+    def entries(self) -> Iterator[Stored]:
+        """Every recording."""
         for opened, removed in self._current().values():
             for number in range(len(opened)):
                 if removed is None or not removed[number]:
-                    yield opened, number
+                    yield Stored(opened, number)
 
-    def find(self, id_prefix: str) -> list[tuple[Segment, int]]:
+    def find(self, id_prefix: str) -> list[Stored]:
         """The recordings whose id, in hexadecimal, begins so."""
         whole_bytes = id_prefix[: len(id_prefix) // 2 * 2]
         try:
@@ -120,7 +150,7 @@ class Store:
         except ValueError:
             return []
         return [
-            (opened, int(number))
+            Stored(opened, int(number))
             for opened, removed in self._current().values()
             for number in opened.find(beginning)
             if (removed is None or not removed[number]) and opened.media_id(int(number)).startswith(id_prefix.lower())
@@ -138,7 +168,7 @@ class Store:
             for recording in recordings:
                 self._drop(state, recording.media_id)
             path = self._next_path(state)
-            segments.write(path, recordings)
+            segments.write(path, recordings, bucket_bits=self._bucket_bits)
             state.removed[path.name] = []
             self._publish(state)
             self._merge()
@@ -173,30 +203,25 @@ class Store:
             self._publish(state)
 
     def search(
-        self,
-        bits: npt.NDArray[np.uint32],
-        reliable: npt.NDArray[np.uint32],
-        *,
-        stride: int,
-        min_bits: int = 1,
-        most: int = 16,
-        budget: media_search.Budget | None = None,
+        self, query: media_search.Query, *, most: int = 16, budget: media_search.Budget | None = None
     ) -> list[Found]:
-        """The recordings that a query, uint32[n] words and masks, agrees with best, best first.
+        """The recordings that a query agrees with best, best first.
 
         Segments with keys are searched by them, the budget split by their size; small ones are compared whole.
         """
         opened = self._current()
         whole = budget or media_search.Budget()
         keyed_words = sum(len(one.words) for one, _ in opened.values() if one.is_keyed)
-        found: list[Found] = []
+        best: dict[tuple[Segment, int], Found] = {}
         for one, removed in opened.values():
             share = whole.share(len(one.words) / keyed_words) if one.is_keyed else None
-            places = one.searchable.search(
-                bits, reliable, stride=stride, removed=removed, min_bits=min_bits, most=most, budget=share
-            )
-            found += [Found(one, place.recording, place) for place in places]
-        return sorted(found, key=lambda each: each.place.z, reverse=True)[:most]
+            rows_removed = None if removed is None else np.repeat(removed, _ROWS)
+            for place in one.searchable.search(query, removed=rows_removed, most=_ROWS * most, budget=share):
+                number, phase = divmod(place.row, _ROWS)
+                known = best.get((one, number))
+                if known is None or known.place.z < place.z:
+                    best[one, number] = Found(Stored(one, number), phase, place)
+        return sorted(best.values(), key=lambda each: each.place.z, reverse=True)[:most]
 
     # ---- reading ----
 
@@ -294,7 +319,7 @@ class Store:
                     del state.removed[name]
                 if kept:
                     path = self._next_path(state)
-                    segments.write(path, kept)
+                    segments.write(path, kept, bucket_bits=self._bucket_bits)
                     state.removed[path.name] = []
                 self._publish(state)
         except HarkenError as error:
@@ -306,7 +331,7 @@ class Store:
             tiers.setdefault(int(math.log(max(1, len(one.words)), MERGED_AT_ONCE)), []).append(name)
         for names in tiers.values():
             words = sum(len(self._open[name][0].words) for name in names)
-            if len(names) >= MERGED_AT_ONCE and words <= segments.MAX_WORDS:
+            if len(names) >= MERGED_AT_ONCE and words <= media_search.MAX_WORDS:
                 return names
         return None
 

@@ -43,6 +43,8 @@ FLIPPED_RELIABLE, FLIPPED_UNRELIABLE = 0.15, 0.35
 """Of the bits of one recording heard in two rooms, at 5 to 10 dB."""
 _WORDS_PER_SECOND = native.SAMPLE_RATE_HZ / native.STEP_SAMPLES / media_search.STEPS_PER_WORD
 _STRIDE = media_search.STEPS_PER_WORD // limits.TRIGGER_FINGERPRINT_WORD_STEPS
+_WORDS_PER_PHASE = 1 / limits.TRIGGER_FINGERPRINT_WORD_STEPS
+"""From a recording's first row of words to its second, in words of a query."""
 _MIN_BITS = 100
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 _PLACE_TOLERANCE_WORDS = 2 * _STRIDE
@@ -66,9 +68,9 @@ class Request:
 @dataclass(frozen=True)
 class _Query:
     cell: str
-    media_id: bytes
+    media_ids: tuple[bytes, ...]  # its recording's, and those of others that hold the same sound
     offset: float  # in words of the query's spacing
-    words: native.Words
+    wanted: media_search.Query
 
 
 @dataclass
@@ -76,6 +78,7 @@ class SizeFigures:
     """One index."""
 
     clips: int
+    hours: float = 0.0
     words: int = 0
     bytes_per_hour: int = 0
     index_bytes: int = 0
@@ -149,9 +152,10 @@ def measure(request: Request, say: Say) -> Figures:
     stretches = broadcasts.queries_of(
         known, household, count=request.queries, seconds=max(LENGTHS_S), snrs_db=SNRS_DB, seed=SEED
     )
-    queries = [query for versions in stretches for query in _queries(versions)]
+    queries = [query for versions in stretches for query in _queries(versions, known)]
     figures.real_skew = _skew(np.concatenate([words.bits for words in sources]))
-    figures.exhaustive = _ask(_whole(references), queries)[0]
+    request.work.mkdir(parents=True, exist_ok=True)
+    figures.exhaustive = _ask(_whole(references, request.work), queries)[0]
     for clips in request.sizes:
         folder = request.work / f"index-{clips}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -201,47 +205,50 @@ def _chromaprint(tracks: Sequence[Track], work: Path) -> dict[str, Any]:
 
 
 def _recording(number: int, track: Track) -> Recording:
-    heard = native.fingerprint(track.pcm).every(media_search.STEPS_PER_WORD)
-    return Recording(_id(number), {"title": track.title}, heard.bits, heard.is_usable)
+    return Recording.of(_id(number), {"title": track.title}, native.fingerprint(track.pcm))
 
 
 def _id(number: int) -> bytes:
     return number.to_bytes(segments.ID_BYTES, "big")
 
 
-def _queries(versions: dict[float | None, Stretch]) -> Iterator[_Query]:
+def _queries(versions: dict[float | None, Stretch], known: Sequence[Track]) -> Iterator[_Query]:
     every = limits.TRIGGER_FINGERPRINT_WORD_STEPS
     for snr_db, stretch in versions.items():
         words = native.fingerprint(stretch.pcm).every(every)
         per_second = native.SAMPLE_RATE_HZ / (every * native.STEP_SAMPLES)
         first = int(LEAD_IN_S * per_second)
+        group = known[stretch.track].group
+        same = [number for number, track in enumerate(known) if track.group == group and number != stretch.track]
         for seconds in LENGTHS_S:
+            heard = words.between(first, first + int(seconds * per_second))
             yield _Query(
                 f"{seconds}s_{snr_db:.0f}dB",
-                _id(stretch.track),
+                tuple(map(_id, [stretch.track, *same])),
                 stretch.start_sample / native.SAMPLE_RATE_HZ * per_second,
-                words.between(first, first + int(seconds * per_second)),
+                media_search.Query(heard.bits, heard.reliable, stride=_STRIDE, min_bits=_MIN_BITS),
             )
 
 
-def _whole(references: Sequence[Recording]) -> Callable[[_Query], tuple[bytes, media_search.Place] | None]:
+def _whole(references: Sequence[Recording], work: Path) -> Callable[[_Query], tuple[bytes, float, float] | None]:
     """Comparing every place."""
-    starts = np.concatenate([[0], np.cumsum([len(each.words) for each in references])]).astype(np.uint32)
-    none = np.zeros(0, np.uint32)
-    every = media_search.Segment(
-        np.concatenate([each.words for each in references]), starts, none, none, bucket_bits=0, position_bits=1
-    )
+    path = work / "known.segment"
+    segments.write(path, references, bucket_bits=0)
+    known = segments.Segment(path)
+    path.unlink()
 
-    def search(query: _Query) -> tuple[bytes, media_search.Place] | None:
-        words = query.words
-        found = every.search(words.bits, words.reliable, stride=_STRIDE, min_bits=_MIN_BITS, most=1)
-        return (references[found[0].recording].media_id, found[0]) if found else None
+    def search(query: _Query) -> tuple[bytes, float, float] | None:
+        found = known.searchable.search(query.wanted, most=1)
+        if not found:
+            return None
+        number, phase = divmod(found[0].row, len(media_search.PHASES))
+        return references[number].media_id, found[0].offset + phase * _WORDS_PER_PHASE, found[0].z
 
     return search
 
 
 def _ask(
-    search: Callable[[_Query], tuple[bytes, media_search.Place] | None], queries: Sequence[_Query]
+    search: Callable[[_Query], tuple[bytes, float, float] | None], queries: Sequence[_Query]
 ) -> tuple[dict[str, list[int]], list[tuple[float, float]]]:
     """Return for each cell how many queries are found, at their place and over the bar, of how many; and seconds.
 
@@ -255,8 +262,13 @@ def _ask(
         times.append((time.perf_counter() - began, time.thread_time() - began_busy))
         cell = counts.setdefault(query.cell, [0, 0])
         cell[1] += 1
-        if found is not None and found[0] == query.media_id and found[1].z >= MIN_Z:
-            cell[0] += abs(found[1].offset - query.offset) <= _PLACE_TOLERANCE_WORDS
+        if found is not None:
+            media_id, offset, z = found
+            cell[0] += (
+                media_id in query.media_ids
+                and z >= MIN_Z
+                and (media_id != query.media_ids[0] or abs(offset - query.offset) <= _PLACE_TOLERANCE_WORDS)
+            )
     return counts, times
 
 
@@ -273,14 +285,19 @@ def _measure_size(
     path = folder / "bulk.part"
     _write(path, clips, round(clip_seconds * _WORDS_PER_SECOND), sources, references)
     store.adopt(path)
-    (opened,) = {one for one, _ in store.entries()}
+    opened = next(store.entries()).segment
     figures.words = len(opened.words)
     figures.index_bytes = store.size_bytes
-    figures.bytes_per_hour = round(figures.index_bytes / (figures.words / _WORDS_PER_SECOND / 3600))
+    seconds = sum(len(each.words[0]) for each in references) / _WORDS_PER_SECOND
+    figures.hours = ((clips - len(references)) * clip_seconds + seconds) / 3600
+    figures.bytes_per_hour = round(figures.index_bytes / figures.hours)
 
-    def search(query: _Query) -> tuple[bytes, media_search.Place] | None:
-        found = store.search(query.words.bits, query.words.reliable, stride=_STRIDE, min_bits=_MIN_BITS)
-        return (found[0].segment.ids[found[0].number].tobytes(), found[0].place) if found else None
+    def search(query: _Query) -> tuple[bytes, float, float] | None:
+        found = store.search(query.wanted)
+        if not found:
+            return None
+        best = found[0]
+        return bytes.fromhex(best.stored.media_id), best.place.offset + best.phase * _WORDS_PER_PHASE, best.place.z
 
     _ask(search, queries[: len(queries) // 4])  # the pages that queries use most are in memory then
     figures.found, times = _ask(search, queries)
@@ -289,7 +306,7 @@ def _measure_size(
         {name: round(float(np.quantile(column, q)) * 1000, 3) for name, q in _QUANTILES.items()}
         for column in zip(*times, strict=True)
     )
-    figures.skew = _skew(opened.words)
+    figures.skew = _skew(opened.words[opened.words != 0])  # rows are filled up with zeros
     figures.resident_bytes = _resident_bytes()
     return figures
 
@@ -299,38 +316,54 @@ def _write(
 ) -> None:
     """Write a segment of the known recordings and as many made clips as are missing."""
     count = clips - len(references)
-    words, is_evidence = made_clips(count, length, sources, np.random.default_rng(SEED))
-    lengths = [len(each.words) for each in references] + [length] * count
+    rows = [row for each in references for row in each.words]
+    flags = [row for each in references for row in each.is_key]
+    phases = len(media_search.PHASES)
+    starts = media_search.pack_starts([*map(len, rows), *[length] * (phases * count)])
+    words, is_key = np.zeros(int(starts[-1]), np.uint32), np.zeros(int(starts[-1]), bool)
+    for number, (row, row_flags) in enumerate(zip(rows, flags, strict=True)):
+        where = slice(*media_search.row_bounds(starts, number))
+        words[where], is_key[where] = row, row_flags
+    first = int(starts[len(rows)]) // media_search.LINE_WORDS * media_search.LINE_WORDS
+    shape = (count, phases, -1)
+    make_clips(
+        words[first:].reshape(shape)[:, :, :length],
+        is_key[first:].reshape(shape)[:, :, :length],
+        sources,
+        np.random.default_rng(SEED),
+    )
     segments.write_arrays(
         path,
-        np.concatenate([*(each.words for each in references), words]),
-        np.concatenate([*(each.is_evidence for each in references), is_evidence]),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint32),
+        words,
+        is_key,
+        starts,
         b"".join(_id(number) for number in range(clips)),
         [b'{"title":"%d"}' % number for number in range(clips)],
     )
 
 
-def made_clips(
-    count: int, length: int, sources: Sequence[native.Words], rng: np.random.Generator
-) -> tuple[WordArray, npt.NDArray[np.bool_]]:
-    """Return the words uint32[count * length] of clips made of real ones, and which of them are evidence."""
-    every = media_search.STEPS_PER_WORD
-    long_enough = [words for words in sources if len(words.bits) >= every * length]
+def make_clips(
+    words: WordArray,
+    is_key: npt.NDArray[np.bool_],
+    sources: Sequence[native.Words],
+    rng: np.random.Generator,
+) -> None:
+    """Fill the words of clips, uint32[clips, 2, length], with real ones, and choose their keys."""
+    count, phases, length = words.shape
+    steps = media_search.STEPS_PER_WORD * length + phases
+    long_enough = [each for each in sources if len(each.bits) >= steps]
     if not long_enough:
         raise HarkenError(f"no recording lasts {length / _WORDS_PER_SECOND:.0f} s: make clips shorter")
-    places = np.array([len(words.bits) - every * length + 1 for words in long_enough], float)
-    of_source = np.sort(rng.choice(len(long_enough), count, p=places / places.sum()))
-    bits = np.empty((count, length), np.uint32)
-    is_evidence = np.empty((count, length), bool)
+    places = np.array([len(each.bits) - steps + 1 for each in long_enough], float)
+    of_source = rng.choice(len(long_enough), count, p=places / places.sum())
+    within = np.array(media_search.PHASES)[:, None] + media_search.STEPS_PER_WORD * np.arange(length)
     for number in np.unique(of_source):
-        first, end = np.searchsorted(of_source, [number, number + 1])
+        clips = np.flatnonzero(of_source == number)
         source = long_enough[number]
-        at = rng.integers(0, int(places[number]), end - first)[:, None] + every * np.arange(length)
-        bits[first:end] = source.bits[at] ^ _flips(source.reliable[at], rng)
-        is_evidence[first:end] = source.is_usable[at]
-    order = rng.permutation(count)
-    return bits[order].ravel(), is_evidence[order].ravel()
+        at = rng.integers(0, int(places[number]), len(clips))[:, None, None] + within
+        reliable = source.reliable[at]
+        words[clips] = source.bits[at] ^ _flips(reliable, rng)
+        is_key[clips] = media_search.choose_keys(reliable)
 
 
 def _flips(reliable: WordArray, rng: np.random.Generator) -> WordArray:

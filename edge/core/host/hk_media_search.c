@@ -10,11 +10,15 @@ enum {
     KEY_BITS_MAX = 46,
     POSITIONS_MAX = 512,  /* query words whose keys are probed: 10 s and more */
     COSTS = 224,          /* a key's unlikeliness, in eighths of a nat */
-    LOCAL_WORDS = 16,     /* a candidate is first compared with those of its cache line */
-    LOCAL_MIN_BITS = 48,  /* fewer say nothing: it is compared fully */
+    LOCAL_MIN_BITS = 48,  /* a line that compares fewer says nothing: the row is compared fully */
     LOCAL_Z_SQUARED = 20, /* what it must reach there */
     PREFETCH_AHEAD = 16,
+    LINE_MASK = HK_MEDIA_LINE_WORDS - 1,
+    TAG_ERRORS_MAX = HK_MEDIA_TAG_BITS / 4,
 };
+
+_Static_assert(HK_MEDIA_POSITION_BITS + HK_MEDIA_TAG_BITS == 32, "a posting is a tag and a position");
+_Static_assert(HK_MEDIA_BUCKET_BITS_MAX + HK_MEDIA_TAG_BITS <= KEY_BITS_MAX, "a key is a bucket and a tag");
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__)
 #define WITH_POPCNT __attribute__((target_clones("popcnt", "default")))
@@ -53,7 +57,7 @@ typedef struct {
 } probe_t;
 
 typedef struct {
-    uint32_t place; /* word of the segment */
+    uint32_t word;     /* of the segment */
     uint32_t position; /* of the query */
 } candidate_t;
 
@@ -76,25 +80,45 @@ static uint64_t key_of(const uint32_t *words, const uint32_t *later)
     return key; /* first bit of the layout on top */
 }
 
-size_t hk_media_build(const uint32_t *words, const uint8_t *usable, const uint32_t *starts, uint32_t recordings,
-                      uint8_t bucket_bits, uint8_t position_bits, uint32_t *directory, uint32_t *postings)
+/* A key's bucket, and its tag below it. */
+static uint32_t bucket_and_tag(uint64_t key, uint32_t bucket_bits)
+{
+    return (uint32_t)(key >> (KEY_BITS_MAX - bucket_bits - HK_MEDIA_TAG_BITS));
+}
+
+uint32_t hk_media_key(uint32_t word, uint32_t later, uint8_t bucket_bits)
+{
+    return bucket_and_tag(key_of(&word, &later), bucket_bits);
+}
+
+static uint32_t first_word_of(const uint32_t *starts, uint32_t row)
+{
+    return starts[row] & ~(uint32_t)LINE_MASK;
+}
+
+static uint32_t end_word_of(const uint32_t *starts, uint32_t row)
+{
+    return first_word_of(starts, row + 1) - (starts[row] & LINE_MASK);
+}
+
+size_t hk_media_build(const uint32_t *words, const uint8_t *is_key, const uint32_t *starts, uint32_t rows,
+                      uint8_t bucket_bits, uint32_t *directory, uint32_t *postings)
 {
     const size_t buckets = (size_t)1 << bucket_bits;
-    const uint32_t tag_bits = 32u - position_bits;
     memset(directory, 0, (buckets + 1) * sizeof *directory);
     for (int is_filling = 0; is_filling < 2; is_filling++) {
-        for (uint32_t r = 0; r < recordings; r++) {
-            for (uint32_t n = starts[r]; n + HK_MEDIA_KEY_SPAN_WORDS < starts[r + 1]; n++) {
-                if (!usable[n]) {
+        for (uint32_t row = 0; row < rows; row++) {
+            const uint32_t end = end_word_of(starts, row);
+            for (uint32_t n = first_word_of(starts, row); n + HK_MEDIA_KEY_SPAN_WORDS < end; n++) {
+                if (!is_key[n]) {
                     continue;
                 }
-                const uint64_t key = key_of(words + n, words + n + HK_MEDIA_KEY_SPAN_WORDS);
-                const size_t bucket = (size_t)(key >> (KEY_BITS_MAX - bucket_bits));
+                const uint32_t key = hk_media_key(words[n], words[n + HK_MEDIA_KEY_SPAN_WORDS], bucket_bits);
+                const size_t bucket = key >> HK_MEDIA_TAG_BITS;
                 if (!is_filling) {
                     directory[bucket + 1]++;
                 } else {
-                    const uint64_t tag = (key >> (KEY_BITS_MAX - bucket_bits - tag_bits)) & ((1u << tag_bits) - 1u);
-                    postings[directory[bucket]++] = (uint32_t)(tag << position_bits) | n;
+                    postings[directory[bucket]++] = key << HK_MEDIA_POSITION_BITS | n;
                 }
             }
         }
@@ -214,10 +238,10 @@ static void keep_place(hk_media_place_t *places, uint32_t place_max, uint32_t *c
 {
     const double z = score(found->compared, found->agreeing);
     uint32_t place = 0;
-    while (place < *count && places[place].recording != found->recording) {
+    while (place < *count && places[place].row != found->row) {
         place++;
     }
-    if (place < *count) { /* the recording is there: keep its better place */
+    if (place < *count) { /* the row is there: keep its better place */
         if (score(places[place].compared, places[place].agreeing) >= z) {
             return;
         }
@@ -235,14 +259,14 @@ static void keep_place(hk_media_place_t *places, uint32_t place_max, uint32_t *c
     places[place] = *found;
 }
 
-/* The recording that holds a word. */
-static uint32_t recording_of(const hk_media_segment_t *segment, uint32_t word)
+/* The row that holds a word. */
+static uint32_t row_of(const hk_media_segment_t *segment, uint32_t word)
 {
     uint32_t low = 0;
-    uint32_t high = segment->recordings;
+    uint32_t high = segment->rows;
     while (high - low > 1) {
         const uint32_t middle = low + (high - low) / 2;
-        if (segment->starts[middle] <= word) {
+        if (first_word_of(segment->starts, middle) <= word) {
             low = middle;
         } else {
             high = middle;
@@ -262,39 +286,43 @@ static inline void compare(const hk_media_query_t *query, uint32_t position, uin
     }
 }
 
-/* The query within one recording, given where one of its words lies. */
-WITH_POPCNT static void compare_fully(const hk_media_segment_t *segment, const hk_media_query_t *query,
-                                      uint32_t recording, int64_t first_word, uint32_t phase, hk_media_place_t *found)
+/* The query within one row, given where in it the query's first word lies. */
+WITH_POPCNT static void compare_fully(const hk_media_segment_t *segment, const hk_media_query_t *query, uint32_t row,
+                                      int64_t first_word, uint32_t phase, hk_media_place_t *found)
 {
-    const int64_t from = segment->starts[recording];
-    const int64_t until = segment->starts[recording + 1];
-    const int64_t skipped = first_word < from ? from - first_word : 0;
-    const int64_t room = (until - first_word) * query->per_word + phase; /* the first query word beyond it */
-    *found = (hk_media_place_t){.first_word = first_word, .recording = recording, .phase = phase};
+    const uint32_t from = first_word_of(segment->starts, row);
+    const int64_t length = end_word_of(segment->starts, row) - from;
+    const int64_t skipped = first_word < 0 ? -first_word : 0;
+    const int64_t room = (length - first_word) * query->per_word + phase; /* the first query word beyond it */
+    *found = (hk_media_place_t){.first_word = first_word, .row = row, .phase = phase};
     if (room <= 0) {
         return;
     }
     const uint32_t end = room < query->count ? (uint32_t)room : query->count;
-    compare(query, phase + (uint32_t)skipped * query->per_word, end, segment->words + first_word + skipped,
+    compare(query, phase + (uint32_t)skipped * query->per_word, end, segment->words + from + first_word + skipped,
             &found->compared, &found->agreeing);
 }
 
-/* Whether the words around a candidate, those in its line of the cache, agree well enough to look further. */
-WITH_POPCNT static bool is_promising(const hk_media_segment_t *segment, const hk_media_query_t *query,
-                                     uint32_t place, uint32_t position)
+/* Whether the line around a candidate agrees well enough to look further: word `place` of it lies at the query's `position`. */
+WITH_POPCNT static bool is_promising(const hk_media_query_t *query, const uint32_t *line, uint32_t place,
+                                     uint32_t position)
 {
-    const uint32_t word_count = segment->starts[segment->recordings];
-    uint32_t before = place % LOCAL_WORDS;
-    before = before < position / query->per_word ? before : position / query->per_word;
-    uint32_t after = LOCAL_WORDS - place % LOCAL_WORDS;
-    after = after < word_count - place ? after : word_count - place;
-    uint32_t end = position + after * query->per_word;
-    end = end < query->count ? end : query->count;
+    const uint32_t before = place < position / query->per_word ? place : position / query->per_word;
+    const uint32_t beyond = position + (HK_MEDIA_LINE_WORDS - place) * query->per_word;
     uint32_t compared = 0;
     uint32_t agreeing = 0;
-    compare(query, position - before * query->per_word, end, segment->words + place - before, &compared, &agreeing);
+    compare(query, position - before * query->per_word, beyond < query->count ? beyond : query->count,
+            line + place - before, &compared, &agreeing);
     const int64_t excess = 2 * (int64_t)agreeing - compared;
     return compared < LOCAL_MIN_BITS || (excess > 0 && excess * excess > (int64_t)LOCAL_Z_SQUARED * compared);
+}
+
+void hk_media_judge_lines(const hk_media_query_t *query, const uint32_t *lines, const uint8_t *places,
+                          const uint32_t *positions, uint32_t count, uint8_t *is_promising_line)
+{
+    for (uint32_t n = 0; n < count; n++) {
+        is_promising_line[n] = is_promising(query, lines + (size_t)n * HK_MEDIA_LINE_WORDS, places[n], positions[n]);
+    }
 }
 
 typedef struct {
@@ -349,14 +377,16 @@ static uint32_t list_probes(const hk_media_query_t *query, uint32_t bucket_bits,
     return list.count;
 }
 
-WITH_POPCNT static uint32_t gather(const hk_media_segment_t *segment,
-                                   const hk_media_budget_t *budget,
+static uint32_t tag_of(uint64_t key_bits, uint32_t bucket_bits)
+{
+    return bucket_and_tag(key_bits, bucket_bits) & ((1u << HK_MEDIA_TAG_BITS) - 1u);
+}
+
+WITH_POPCNT static uint32_t gather(const hk_media_segment_t *segment, const hk_media_budget_t *budget,
                                    const keyed_t *keys, const probe_t *probes, uint32_t probe_count,
                                    candidate_t *candidates, hk_media_effort_t *effort)
 {
-    const uint32_t tag_bits = 32u - segment->position_bits;
-    const uint32_t tag_shift = KEY_BITS_MAX - segment->bucket_bits - tag_bits;
-    const uint32_t position_mask = (1u << segment->position_bits) - 1u;
+    const uint32_t word_mask = (1u << HK_MEDIA_POSITION_BITS) - 1u;
     uint32_t count = 0;
     for (uint32_t n = 0; n < probe_count; n++) {
         if (n + 2 * PREFETCH_AHEAD < probe_count) {
@@ -372,58 +402,98 @@ WITH_POPCNT static uint32_t gather(const hk_media_segment_t *segment,
             continue;
         }
         const keyed_t *keyed = &keys[probes[n].keyed];
-        const uint32_t tag = (uint32_t)(keyed->key >> tag_shift << segment->position_bits);
-        const uint32_t tag_reliable = (uint32_t)(keyed->reliable >> tag_shift << segment->position_bits);
-        const uint32_t errors_max = tag_bits / 4;
+        const uint32_t tag = tag_of(keyed->key, segment->bucket_bits);
+        const uint32_t tag_reliable = tag_of(keyed->reliable, segment->bucket_bits);
         for (uint32_t at = from; at < until; at++) {
             const uint32_t posting = segment->postings[at];
-            if (ones((posting ^ tag) & tag_reliable & ~position_mask) > errors_max) {
+            if (ones((posting >> HK_MEDIA_POSITION_BITS ^ tag) & tag_reliable) > TAG_ERRORS_MAX) {
                 continue;
             }
             if (count == budget->candidates) {
                 effort->postings += until - from;
                 return count;
             }
-            candidates[count++] = (candidate_t){posting & position_mask, keyed->position};
+            candidates[count++] = (candidate_t){posting & word_mask, keyed->position};
         }
         effort->postings += until - from;
     }
     return count;
 }
 
-int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *query, const hk_media_budget_t *budget,
-                    void *scratch, hk_media_place_t *places, uint32_t place_max, hk_media_effort_t *effort)
+/* How the scratch memory of a search is divided. */
+typedef struct {
+    fixed_t *fixed;
+    probe_t *unsorted;
+    probe_t *sorted;
+    candidate_t *candidates;
+} scratch_t;
+
+static scratch_t divide(void *memory, const hk_media_budget_t *budget)
 {
-    if ((query->per_word != 2 && query->per_word != 4) || segment->bucket_bits > HK_MEDIA_BUCKET_BITS_MAX
-        || segment->position_bits == 0 || segment->position_bits > 31 || place_max == 0
-        || 32u - segment->position_bits + segment->bucket_bits > KEY_BITS_MAX) {
+    scratch_t scratch = {.fixed = memory};
+    scratch.unsorted = (probe_t *)(scratch.fixed + 1);
+    scratch.sorted = scratch.unsorted + budget->probes;
+    scratch.candidates = (candidate_t *)(scratch.sorted + budget->probes);
+    return scratch;
+}
+
+static bool is_searchable(const hk_media_query_t *query, uint32_t bucket_bits)
+{
+    return (query->per_word == 2 || query->per_word == 4) && bucket_bits <= HK_MEDIA_BUCKET_BITS_MAX;
+}
+
+int hk_media_list_probes(const hk_media_query_t *query, uint8_t bucket_bits, const hk_media_budget_t *budget,
+                         void *memory, hk_media_probe_t *probes)
+{
+    if (!is_searchable(query, bucket_bits)) {
+        return HK_ERROR_ARGUMENT;
+    }
+    const scratch_t scratch = divide(memory, budget);
+    const uint32_t count =
+        list_probes(query, bucket_bits, scratch.fixed, scratch.unsorted, scratch.sorted, budget->probes);
+    for (uint32_t n = 0; n < count; n++) {
+        const keyed_t *keyed = &scratch.fixed->keyed[scratch.sorted[n].keyed];
+        probes[n] = (hk_media_probe_t){.bucket = scratch.sorted[n].bucket,
+                                       .position = keyed->position,
+                                       .tag = (uint8_t)tag_of(keyed->key, bucket_bits),
+                                       .tag_reliable = (uint8_t)tag_of(keyed->reliable, bucket_bits)};
+    }
+    return (int)count;
+}
+
+int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *query, const hk_media_budget_t *budget,
+                    void *memory, hk_media_place_t *places, uint32_t place_max, hk_media_effort_t *effort)
+{
+    if (!is_searchable(query, segment->bucket_bits) || place_max == 0) {
         return HK_ERROR_ARGUMENT;
     }
     *effort = (hk_media_effort_t){0};
-    fixed_t *fixed = scratch;
-    probe_t *unsorted = (probe_t *)(fixed + 1);
-    probe_t *sorted = unsorted + budget->probes;
-    candidate_t *candidates = (candidate_t *)(sorted + budget->probes);
-    const uint32_t probe_count = list_probes(query, segment->bucket_bits, fixed, unsorted, sorted, budget->probes);
-    const uint32_t count = gather(segment, budget, fixed->keyed, sorted, probe_count, candidates, effort);
+    const scratch_t scratch = divide(memory, budget);
+    const uint32_t probe_count = list_probes(query, segment->bucket_bits, scratch.fixed, scratch.unsorted,
+                                             scratch.sorted, budget->probes);
+    const candidate_t *candidates = scratch.candidates;
+    const uint32_t count = gather(segment, budget, scratch.fixed->keyed, scratch.sorted, probe_count,
+                                  scratch.candidates, effort);
     effort->candidates = count;
     uint32_t place_count = 0;
     for (uint32_t n = 0; n < count; n++) {
         if (n + PREFETCH_AHEAD < count) {
-            __builtin_prefetch(segment->words + candidates[n + PREFETCH_AHEAD].place);
+            __builtin_prefetch(segment->words + candidates[n + PREFETCH_AHEAD].word);
         }
-        const candidate_t *candidate = &candidates[n];
-        if (!is_promising(segment, query, candidate->place, candidate->position)) {
+        const uint32_t word = candidates[n].word;
+        const uint32_t position = candidates[n].position;
+        if (!is_promising(query, segment->words + (word & ~(uint32_t)LINE_MASK), word & LINE_MASK, position)) {
             continue;
         }
-        const uint32_t recording = recording_of(segment, candidate->place);
-        if (segment->removed != NULL && segment->removed[recording]) {
+        const uint32_t row = row_of(segment, word);
+        if (segment->removed != NULL && segment->removed[row]) {
             continue;
         }
         effort->compared_fully++;
         hk_media_place_t found;
-        compare_fully(segment, query, recording, (int64_t)candidate->place - candidate->position / query->per_word,
-                      candidate->position % query->per_word, &found);
+        compare_fully(segment, query, row,
+                      (int64_t)word - first_word_of(segment->starts, row) - position / query->per_word,
+                      position % query->per_word, &found);
         if (found.compared >= query->min_bits) {
             keep_place(places, place_max, &place_count, &found);
         }
@@ -434,21 +504,20 @@ int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *q
 int hk_media_search_all(const hk_media_segment_t *segment, const hk_media_query_t *query, hk_media_place_t *places,
                         uint32_t place_max)
 {
-    if ((query->per_word != 2 && query->per_word != 4) || place_max == 0) {
+    if (!is_searchable(query, 0) || place_max == 0) {
         return HK_ERROR_ARGUMENT;
     }
     uint32_t count = 0;
-    for (uint32_t recording = 0; recording < segment->recordings; recording++) {
-        if (segment->removed != NULL && segment->removed[recording]) {
+    for (uint32_t row = 0; row < segment->rows; row++) {
+        if (segment->removed != NULL && segment->removed[row]) {
             continue;
         }
-        hk_media_place_t best = {.recording = recording};
-        const int64_t from = segment->starts[recording];
-        const int64_t until = segment->starts[recording + 1];
-        for (int64_t first = from - query->count / query->per_word; first < until; first++) {
+        hk_media_place_t best = {.row = row};
+        const int64_t length = end_word_of(segment->starts, row) - first_word_of(segment->starts, row);
+        for (int64_t first = -(int64_t)(query->count / query->per_word); first < length; first++) {
             for (uint32_t phase = 0; phase < query->per_word; phase++) {
                 hk_media_place_t found;
-                compare_fully(segment, query, recording, first, phase, &found);
+                compare_fully(segment, query, row, first, phase, &found);
                 if (found.compared >= query->min_bits
                     && score(found.compared, found.agreeing) > score(best.compared, best.agreeing)) {
                     best = found;

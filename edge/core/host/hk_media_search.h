@@ -1,9 +1,10 @@
 /* Finds, among millions of recordings, those that a fingerprint may come from. Host only: the cloud's index.
  *
- * A segment holds the words of many recordings one after the other, every HK_MEDIA_STEPS_PER_WORD steps, and an
- * inverted index of them. The key of a word is made of bits of it and of the word two later (a bit pattern in time
- * and frequency); its first `bucket_bits` bits number a bucket, the next ones are a tag beside the word's position,
- * so that most of what a bucket holds is passed over without a look at the words.
+ * A segment holds rows of words one after the other, every HK_MEDIA_STEPS_PER_WORD steps (the caller keeps two rows of
+ * each recording, half a query word apart), and an inverted index of some of them. Each row begins a line of
+ * HK_MEDIA_LINE_WORDS words, a cache line, and is filled up to whole lines. The key of a word is made of bits of it and of
+ * the word two later (a bit pattern in time and frequency); its first `bucket_bits` bits number a bucket, the next ones
+ * are a tag beside the word's position, so that most of what a bucket holds is passed over without a look at the words.
  *
  * A query's bits are not equally sure: hk_fingerprint's reliability mask, and whether the same bit 40 ms before and
  * after agrees, say how likely each is wrong. Keys are probed in the order of their likelihood ("multi-probe";
@@ -18,18 +19,21 @@
 #define HK_MEDIA_STEPS_PER_WORD 4
 #define HK_MEDIA_KEY_SPAN_WORDS 2 /* the key of word n reaches to word n + 2 */
 #define HK_MEDIA_BUCKET_BITS_MAX 26
-#define HK_MEDIA_LAYOUT_VERSION 1 /* of the keys: segments built with another one cannot be searched */
+#define HK_MEDIA_POSITION_BITS 28
+#define HK_MEDIA_TAG_BITS 4
+#define HK_MEDIA_LINE_WORDS 16
+#define HK_MEDIA_LAYOUT_VERSION 2 /* of the keys: segments built with another one cannot be searched */
 
-/* The caller owns all memory, such as mapped files. Recording r holds the words [starts[r], starts[r + 1]). */
+/* The caller owns all memory, such as mapped files. Row r begins at word starts[r] & ~15, the first of a line;
+ * starts[r] & 15 words before the next row are there to fill the line. */
 typedef struct {
     const uint32_t *words;
-    const uint32_t *starts;    /* recordings + 1, ascending, from 0 to the count of words */
+    const uint32_t *starts;    /* rows + 1, ascending, from 0 to the count of words */
     const uint32_t *directory; /* 2^bucket_bits + 1: where each bucket's postings begin */
-    const uint32_t *postings;  /* tag << position_bits | position */
-    const uint8_t *removed;    /* a byte for each recording, not 0: it is to be left out; or NULL */
-    uint32_t recordings;
-    uint8_t bucket_bits;   /* up to HK_MEDIA_BUCKET_BITS_MAX */
-    uint8_t position_bits; /* 1 .. 31 */
+    const uint32_t *postings;  /* tag << HK_MEDIA_POSITION_BITS | word */
+    const uint8_t *removed;    /* a byte for each row, not 0: it is to be left out; or NULL */
+    uint32_t rows;
+    uint8_t bucket_bits; /* up to HK_MEDIA_BUCKET_BITS_MAX */
 } hk_media_segment_t;
 
 typedef struct {
@@ -47,14 +51,22 @@ typedef struct {
     uint32_t candidates; /* places compared word by word */
 } hk_media_budget_t;
 
-/* The best place of the query in one recording. */
+/* The best place of the query in one row. */
 typedef struct {
-    int64_t first_word; /* where the query's first word lies, in words of the segment; may be before the recording */
-    uint32_t recording;
-    uint32_t phase;    /* query words phase, phase + per_word, … lie on words of the segment */
-    uint32_t compared; /* reliable bits of the query within the recording */
+    int64_t first_word; /* of the row: where the query's first word lies; may be negative */
+    uint32_t row;
+    uint32_t phase;    /* query words phase, phase + per_word, … lie on words of the row */
+    uint32_t compared; /* reliable bits of the query within the row */
     uint32_t agreeing; /* of them */
 } hk_media_place_t;
+
+/* One bucket to look into, and what a posting there must carry. */
+typedef struct {
+    uint32_t bucket;
+    uint32_t position;    /* of the query's word whose key this is */
+    uint8_t tag;
+    uint8_t tag_reliable; /* the bits of it that count: at most a quarter of HK_MEDIA_TAG_BITS may differ */
+} hk_media_probe_t;
 
 /* What a search did. */
 typedef struct {
@@ -67,7 +79,7 @@ typedef struct {
 /* Bytes of scratch memory, aligned to 8, that a search within this budget needs. */
 size_t hk_media_search_bytes(const hk_media_budget_t *budget);
 
-/* Searches a segment. places: room for place_max, filled with the best place of each of the best recordings, best
+/* Searches a segment. places: room for place_max, filled with the best place of each of the best rows, best
  * first: by (agreeing - disagreeing) / sqrt(compared). Returns how many were found, or HK_ERROR_ARGUMENT. */
 int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *query, const hk_media_budget_t *budget,
                     void *scratch, hk_media_place_t *places, uint32_t place_max, hk_media_effort_t *effort);
@@ -77,9 +89,23 @@ int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *q
 int hk_media_search_all(const hk_media_segment_t *segment, const hk_media_query_t *query, hk_media_place_t *places,
                         uint32_t place_max);
 
-/* Builds directory (2^bucket_bits + 1) and postings (room for one a word) of the words for which `usable` (a byte
+/* The probes of a search, likeliest first: for an index that is kept elsewhere. scratch: as for a search. probes: room for
+ * the budget's. Returns how many there are, or HK_ERROR_ARGUMENT. */
+int hk_media_list_probes(const hk_media_query_t *query, uint8_t bucket_bits, const hk_media_budget_t *budget, void *scratch,
+                         hk_media_probe_t *probes);
+
+/* For each of `count` postings found elsewhere, whether a search would compare its row: is_promising gets 1 or 0.
+ * lines: HK_MEDIA_LINE_WORDS words for each, those of the line around the posting's word; places: the word's place in it;
+ * positions: the query's. */
+void hk_media_judge_lines(const hk_media_query_t *query, const uint32_t *lines, const uint8_t *places,
+                          const uint32_t *positions, uint32_t count, uint8_t *is_promising);
+
+/* The key of a word, given the word HK_MEDIA_KEY_SPAN_WORDS later: bucket_bits of bucket, then HK_MEDIA_TAG_BITS of tag. */
+uint32_t hk_media_key(uint32_t word, uint32_t later, uint8_t bucket_bits);
+
+/* Builds directory (2^bucket_bits + 1) and postings (room for one a word) of the words for which `is_key` (a byte
  * each) is not 0. Returns how many postings were written. */
-size_t hk_media_build(const uint32_t *words, const uint8_t *usable, const uint32_t *starts, uint32_t recordings,
-                      uint8_t bucket_bits, uint8_t position_bits, uint32_t *directory, uint32_t *postings);
+size_t hk_media_build(const uint32_t *words, const uint8_t *is_key, const uint32_t *starts, uint32_t rows,
+                      uint8_t bucket_bits, uint32_t *directory, uint32_t *postings);
 
 #endif

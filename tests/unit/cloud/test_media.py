@@ -14,7 +14,7 @@ from cloud.media.decision import (
     doubt,
     explaining_events,
 )
-from cloud.media.index import FORMAT_VERSION, MediaIndex
+from cloud.media.index import MediaIndex
 from edge import catalogue, native
 from edge.errors import HarkenError
 from tests.cloud_doubles import RATE, music, noise, tone
@@ -149,8 +149,14 @@ def test_other_music_does_not_match(index):
 
 @pytest.mark.parametrize(
     ("sound", "cause"),
-    [(np.zeros(5 * RATE, np.int16), "silence"), (music(1.5, 1), "at least 2 s")],
-    ids=["silent", "short"],
+    [
+        (np.zeros(5 * RATE, np.int16), "silence"),
+        (music(1.5, 1), "at least 2 s"),
+        (music(1.5, 1)[:320], "at least 2 s"),
+        (tone(6), "steady tones"),
+        (np.clip(music(6, 1).astype(int) * 60, -32768, 32767).astype(np.int16), "clipped"),
+    ],
+    ids=["silent", "short", "one frame", "a tone", "clipped"],
 )
 def test_what_could_never_be_recognised_is_refused(index, sound, cause):
     with pytest.raises(HarkenError, match=cause):
@@ -166,25 +172,62 @@ def test_the_index_outlives_its_process_and_takes_in_what_another_adds(index, sp
     assert other.references() == []
 
 
-def test_a_damaged_file_is_named_and_the_others_still_serve(index, spot, tmp_path, caplog):
-    index.add("Spot", spot)
-    (tmp_path / "media" / "broken.npz").write_bytes(b"PK\x03\x04 half a file")
-    assert [reference.title for reference in index.references()] == ["Spot"]
-    assert "broken.npz is damaged" in caplog.text
+def kept_as_format_2(folder, reference, **changes):
+    """The file that an older Harken kept of a recording."""
+    head = {
+        "version": 2,
+        "media_id": reference.media_id,
+        "title": reference.title,
+        "seconds": reference.seconds,
+        "added_at": reference.added_at,
+        "events": {name: held and list(held) for name, held in reference.events.items()},
+    }
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{reference.media_id}.npz"
+    words = {f"words{phase}": row for phase, row in enumerate(reference.words)}
+    np.savez(path, head=np.frombuffer(json.dumps(head | changes).encode(), np.uint8), **words)
+    return path
 
 
-def test_a_file_of_another_version_is_named_and_left_out(index, spot, tmp_path, caplog):
-    added = index.add("Spot", spot)
-    path = tmp_path / "media" / f"{added.media_id}.npz"
-    with np.load(path) as arrays:
-        parts = dict(arrays)
-    head = json.loads(parts["head"].tobytes())
-    head["version"] = FORMAT_VERSION - 1
-    parts["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
-    np.savez(path, **parts)
-    assert MediaIndex(tmp_path / "media").references() == []
-    assert f"has version {FORMAT_VERSION - 1}" in caplog.text
+def test_what_an_older_harken_kept_is_taken_over(index, spot, tmp_path):
+    reference = index.add("Spot", spot, contains=["smoke_alarm"])
+    path = kept_as_format_2(tmp_path / "old", reference)
+    taken_over = MediaIndex(tmp_path / "old")
+    assert not path.exists()
+    assert [(each.title, each.events) for each in taken_over.references()] == [("Spot", {"smoke_alarm": None})]
+    heard = spot[9 * RATE : 13 * RATE]
+    assert check(taken_over, SMOKE, heard) == check(index, SMOKE, heard)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [(lambda path: path.write_bytes(b"PK\x03\x04 half a file"), "is damaged"), (None, "has version 1")],
+    ids=["damaged", "of another version"],
+)
+def test_an_old_file_that_cannot_be_taken_over_is_named_and_left_while_the_others_are(
+    index, spot, tmp_path, caplog, spoil, cause
+):
+    other = index.add("Other", music(8, seed=9))
+    kept_as_format_2(tmp_path / "old", other)
+    path = kept_as_format_2(tmp_path / "old", index.add("Spot", spot), version=1)
+    if spoil:
+        spoil(path)
+    assert [reference.title for reference in MediaIndex(tmp_path / "old").references()] == ["Other"]
+    assert path.exists()
+    assert f"{path.name} {cause}" in caplog.text
     assert "add the recording again" in caplog.text
+
+
+def test_one_recording_is_had_by_its_id_and_the_version_tells_of_changes(index, spot, tmp_path):
+    before = index.version
+    added = index.add("Spot", spot)
+    assert index.version != before
+    assert index.get(added.media_id).title == "Spot"
+    assert index.get(added.media_id[:6]) is None
+    seen = index.version
+    MediaIndex(tmp_path / "media").remove(added.media_id)
+    assert index.version != seen
+    assert len(index) == 0
 
 
 def test_an_hour_of_known_media_takes_under_400_kilobytes(index):

@@ -11,42 +11,49 @@ from cloud.media.segment import Recording, Segment
 from cloud.media.store import MANIFEST, MERGED_AT_ONCE, Store
 from edge import media_search
 from edge.errors import HarkenError
+from edge.media_search import Query
 
 
 def recording(number: int, words: int = 60) -> Recording:
     rng = np.random.default_rng(number)
+    rows = rng.integers(0, 2**32, (2, words), dtype=np.uint32)
     return Recording(
-        number.to_bytes(8, "big"),
-        {"title": f"Spot {number}", "seconds": words * 0.08},
-        rng.integers(0, 2**32, words, dtype=np.uint32),
-        np.ones(words, bool),
+        number.to_bytes(8, "big"), {"title": f"Spot {number}", "seconds": words * 0.08}, tuple(rows), every_key(rows)
     )
 
 
-def heard(of: Recording, first: int, count: int = 25, wrong: float = 0.1, seed: int = 0):
+def every_key(rows):
+    return tuple(np.ones(len(row), bool) for row in rows)
+
+
+def heard(of: Recording, first: int, count: int = 25, wrong: float = 0.1, seed: int = 0, phase: int = 0):
     """A stretch of a recording as a query of words 40 ms apart: some bits are wrong, and half of them masked."""
     rng = np.random.default_rng(seed)
-    bits = np.repeat(of.words[first : first + count], 2)
+    bits = np.repeat(of.words[phase][first : first + count], 2)
     flips = np.packbits(rng.random((len(bits), 32)) < wrong, axis=1).view(np.uint32)[:, 0]
     return bits ^ flips, rng.integers(0, 2**32, len(bits), dtype=np.uint32)
 
 
 def ids(store: Store) -> set[str]:
-    return {segment.media_id(number) for segment, number in store.entries()}
+    return {stored.media_id for stored in store.entries()}
 
 
-def search(store: Store, query) -> list[str]:
-    bits, reliable = query
-    return [found.segment.media_id(found.number) for found in store.search(bits, reliable, stride=2, min_bits=100)]
+def wanted(heard_words, min_bits: int = 100) -> Query:
+    bits, reliable = heard_words
+    return Query(bits, reliable, stride=2, min_bits=min_bits)
 
 
-def test_what_was_added_is_found_at_its_place_and_outlives_its_process(tmp_path):
+def search(store: Store, heard_words) -> list[str]:
+    return [found.stored.media_id for found in store.search(wanted(heard_words))]
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_what_was_added_is_found_at_its_place_and_outlives_its_process(tmp_path, phase):
     Store(tmp_path).add([recording(1), recording(2)])
     store = Store(tmp_path)
-    bits, reliable = heard(recording(2), 20)
-    best = store.search(bits, reliable, stride=2)[0]
-    assert best.segment.about(best.number)["title"] == "Spot 2"
-    assert best.place.offset == 40
+    best = store.search(wanted(heard(recording(2), 20, phase=phase)))[0]
+    assert best.stored.about["title"] == "Spot 2"
+    assert (best.place.offset, best.phase) == (40, phase)
     assert best.place.z > 15
     assert len(store) == 2
 
@@ -68,9 +75,9 @@ def test_any_order_of_adding_and_removing_leaves_what_a_dictionary_would(tmp_pat
             assert ids(reader) == ids(Store(tmp_path)) == set(expected)
     for name, one in expected.items():
         assert search(reader, heard(one, 5))[0] == name
-        (segment, number), *others = reader.find(name)
+        stored, *others = reader.find(name)
         assert not others
-        np.testing.assert_array_equal(segment.recording(number).words, one.words)
+        np.testing.assert_array_equal(stored.words, one.words)
     assert len(list(tmp_path.glob("*.segment"))) < 2 * MERGED_AT_ONCE
 
 
@@ -90,7 +97,7 @@ def test_a_search_goes_on_while_another_process_merges(tmp_path):
         writer.add([recording(number)])
     entries = list(reader.entries())
     writer.add([recording(99)])  # merges all
-    assert {segment.media_id(number) for segment, number in entries} < ids(reader)
+    assert {stored.media_id for stored in entries} < ids(reader)
     assert len(list(tmp_path.glob("*.segment"))) == 1
 
 
@@ -204,27 +211,34 @@ def test_ten_thousand_recordings_answer_as_comparing_all_of_them_does(tmp_path):
         return np.bitwise_and.reduce(rng.integers(0, 2**32, (3, *shape), dtype=np.uint32))
 
     words = (families[rng.integers(0, 300, count)] ^ rare((count, length))).astype(np.uint32)
-    starts = (np.arange(count + 1) * length).astype(np.uint32)
+    second = (words ^ rare((count, length))).astype(np.uint32)
+    rows = np.stack([words, second], axis=1)
+    padded = np.zeros((count, 2, length + -length % media_search.LINE_WORDS), np.uint32)
+    padded[..., :length] = rows
+    is_key = np.zeros(padded.shape, bool)
+    is_key[..., :length] = media_search.choose_keys(np.full(rows.shape, 0xFFFFFFFF, np.uint32))
     path = tmp_path / "bulk.segment"
     names = np.arange(count, dtype=">u8").tobytes()
-    segments.write_arrays(path, words.ravel(), np.ones(count * length, bool), starts, names, [b"{}"] * count)
+    starts = media_search.pack_starts([length] * (2 * count))
+    segments.write_arrays(path, padded.ravel(), is_key.ravel(), starts, names, [b"{}"] * count)
     store = Store(tmp_path / "index")
     store.adopt(path)
     assert len(store) == count
-    one = next(iter(store.entries()))[0]
+    one = next(store.entries()).segment
+    assert one.is_keyed
     found, agreeing = 0, 0
     queries = 25
     for seed in range(queries):
-        wanted = int(rng.integers(count))
-        source = Recording(b"", {}, words[wanted], np.ones(length, bool))
-        bits, reliable = heard(source, 5, 30, wrong=0.15, seed=seed)
-        truth = one.searchable.search(bits, reliable, stride=2, min_bits=100, most=1)[0]
-        places = [each.place for each in store.search(bits, reliable, stride=2, min_bits=100)]
-        found += bool(places) and places[0].recording == wanted
-        agreeing += bool(places) and places[0] == truth
+        meant = int(rng.integers(count))
+        source = Recording(b"", {}, tuple(rows[meant]), every_key(rows[meant]))
+        query = wanted(heard(source, 5, 30, wrong=0.15, seed=seed))
+        truth = one.searchable.search(query, most=1)[0]
+        places = store.search(query)
+        found += bool(places) and places[0].stored.number == meant
+        agreeing += bool(places) and places[0].place == truth
         if seed < 3:
-            every = {p.recording: p for p in one.searchable.search(bits, reliable, stride=2, min_bits=100, most=count)}
-            assert all(place.z <= every[place.recording].z for place in places)
+            every = {place.row: place for place in one.searchable.search(query, most=2 * count)}
+            assert all(each.place.z <= every[each.place.row].z for each in places)
     assert found >= queries - 1
     assert agreeing >= queries - 1
 
@@ -233,21 +247,54 @@ def test_ten_thousand_recordings_answer_as_comparing_all_of_them_does(tmp_path):
     ("change", "cause"),
     [({"stride": 3}, "stride is 3"), ({"reliable": np.zeros(3, np.uint32)}, "3 masks")],
 )
-def test_arguments_that_do_not_fit_are_refused(tmp_path, change, cause):
-    store = Store(tmp_path)
-    store.add([recording(1)])
+def test_arguments_that_do_not_fit_are_refused(change, cause):
     arguments = {"bits": np.zeros(9, np.uint32), "reliable": np.zeros(9, np.uint32), "stride": 2} | change
     with pytest.raises(HarkenError, match=cause):
-        store.search(**arguments)
+        Query(**arguments)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 600])
 def test_queries_of_any_length_and_without_evidence_find_nothing(tmp_path, count):
-    words = np.random.default_rng(0).integers(0, 2**32, 8000, dtype=np.uint32)
-    store = Store(tmp_path)
-    store.add([Recording(bytes(8), {}, words, np.ones(8000, bool))])  # has keys
+    store = Store(tmp_path, bucket_bits=10)
+    store.add([recording(1, 4000)])
+    assert next(store.entries()).segment.is_keyed
     zeros = np.zeros(count, np.uint32)
-    assert store.search(zeros, zeros, stride=2) == []
+    assert store.search(Query(zeros, zeros, stride=2)) == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 32])
+def test_rows_of_any_length_come_back_as_they_went_in(tmp_path, length):
+    store = Store(tmp_path)
+    given = [recording(1, length), recording(2, 20), recording(3, length)]
+    store.add(given)
+    for stored, one in zip(store.entries(), given, strict=True):
+        np.testing.assert_array_equal(stored.words, one.words)
+        kept = stored.segment.recording(stored.number)
+        np.testing.assert_array_equal(kept.words, one.words)
+
+
+def test_of_every_half_second_the_surest_word_gets_a_key_and_silence_gets_none():
+    masks = np.zeros((2, 18), np.uint32)
+    masks[0, 0:6] = 1
+    masks[1, 4] = 0b11
+    masks[1, 13] = 1 << 25  # no bit that a key begins with
+    chosen = media_search.choose_keys(masks)
+    assert [tuple(map(int, each)) for each in np.argwhere(chosen)] == [(1, 4)]
+
+
+def test_words_have_the_keys_that_they_were_given_after_a_merge(tmp_path):
+    rng = np.random.default_rng(5)
+    rows = rng.integers(0, 2**32, (2, 300), dtype=np.uint32)
+    is_key = tuple(media_search.choose_keys(rows))
+    store = Store(tmp_path, bucket_bits=8)
+    store.add([Recording(bytes(7) + b"x", {}, tuple(rows), is_key)])
+    for number in range(MERGED_AT_ONCE):
+        store.add([recording(number, 300)])
+    stored = store.find((bytes(7) + b"x").hex())[0]
+    assert len(stored.segment) > 1
+    kept = stored.segment.recording(stored.number).is_key
+    for row, given in zip(kept, is_key, strict=True):
+        np.testing.assert_array_equal(row[:-2], given[:-2])  # the last two words have none: a key spans three
 
 
 def test_a_share_of_a_budget_is_never_too_small_to_find_anything():
