@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import FrameType
 from typing import IO
+from urllib.parse import quote
 
 import numpy as np
 import uvicorn
 
+from cloud.accounts import homes
 from cloud.broker import LOOPBACK, Broker, ExternalBroker, managed_broker
 from cloud.history.clips import ClipStore
 from cloud.history.store import History
@@ -83,6 +85,9 @@ class Server:
 
         history = History(folder.history_url)
         stack.callback(history.close)
+        self._history = history
+        with history.transaction() as session:
+            first = homes.first_run(session, datetime.now(UTC))
         clips = ClipStore(folder.clips_url)
         media = MediaIndex(folder.media)
         verifier = VerifierPool(self._settings.verifier_dir)
@@ -139,8 +144,27 @@ class Server:
         )
         stack.enter_context(_web_server(create_app(pages), listener, changes))
         self._write(f"history  {self.url}")
+        if first is not None:
+            self._write(f"sign in  as {first.user} with the one-time password {first.password}")
         self._write(f"mqtt     {broker.address.host}:{broker.address.port} ({broker.name})")
         self._write(f"data     {folder.root}")
+
+    def entry_link(self, place: str = "/") -> str:
+        """An address that signs its first reader in as the first admin, within a quarter of an hour, and shows `place`.
+
+        For whoever runs the server on their own machine, as the demo does: a one-time password that was printed and not
+        yet used is void from now on.
+
+        Raises:
+            HarkenError: there is no such person any more.
+        """
+        with self._history.transaction() as session:
+            admin = homes.find_user(session, homes.FIRST_ADMIN)
+            if admin.must_change_password:
+                homes.reset_password(session, admin)
+                admin.must_change_password = False
+            token = homes.make_entry_link(session, admin, datetime.now(UTC))
+        return f"{self.url}/enter?token={token}&next={quote(place)}"
 
     def _broker(self, folder: DataFolder) -> Broker:
         if self._settings.broker != "managed":

@@ -70,7 +70,8 @@ def everything_on() -> messages.Config:
 
 
 def page_status(stand: Stand, path: str) -> int:
-    with urllib.request.urlopen(stand.server.url + path, timeout=20) as answer:
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(stand.server.entry_link(path), timeout=20) as answer:
         return int(answer.status)
 
 

@@ -136,3 +136,9 @@ class Reach:
         if chosen.until is not None:
             query = query.where(Event.received_at < chosen.until)
         return query
+
+
+def unclaimed_devices(session: Session, limit: int = 200) -> list[Device]:
+    """Devices that belong to nobody, for admins: they show that a device is there, never what it heard."""
+    query = select(Device).where(Device.account_id.is_(None)).order_by(Device.last_seen_at.desc())
+    return list(session.scalars(query.limit(limit)))

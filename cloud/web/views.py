@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 
 from cloud.history.models import AWAITING_CLIP, VERIFYING, Clip, Event
 from cloud.verdict import Verdict
 from edge.catalogue import Catalogue
-from edge.contracts.topics import check_device_id
 
 VERDICT_WORDS = {
     "confirmed": "Confirmed",
@@ -183,14 +182,18 @@ def timeline(row: Event, clip: Clip | None) -> list[Moment]:
     return [Moment(what, at, (at - row.received_at).total_seconds()) for at, what in happened]
 
 
+def day_from(text: str, *, is_end: bool = False) -> datetime | None:
+    """The local midnight that begins (or ends) the day of an address, `2026-11-22`; None for none or nonsense."""
+    try:
+        day = date.fromisoformat(text)
+        return datetime.combine(day + timedelta(days=is_end), time.min).astimezone()
+    except (ValueError, OverflowError):
+        return None
+
+
 def is_filter(verdict: str) -> bool:
     """Whether a verdict from an address may be used as a filter."""
     return verdict == "pending" or verdict in set(Verdict)
-
-
-def clean_device_id(text: str) -> str:
-    """A device id from an address; raises TopicError when it is none."""
-    return check_device_id(text)
 
 
 def ago(at: datetime, now: datetime | None = None) -> str:

@@ -70,6 +70,11 @@ def play(
     story = Story(console, events, scene.truth)
     folder = _fresh_folder()
     _learn(scene, folder)
+
+    def tell(line: str) -> None:
+        if not line.startswith("sign in"):  # the demo's own link does that
+            console.print(f"  {line}", style="dim", highlight=False, soft_wrap=True)
+
     # nobody is at home, so that glass, steps and doors count too
     away = messages.Config(is_armed=True)
     with stand(
@@ -78,7 +83,7 @@ def play(
         folder,
         away,
         device_id=DEVICE_ID,
-        write=lambda line: console.print(f"  {line}", style="dim", highlight=False, soft_wrap=True),
+        write=tell,
         on_event=story.device_event,
         on_said=story.said,
     ) as demo:
@@ -104,9 +109,10 @@ def play(
         for fault in faults:
             console.print(f"[bold red]not as it should be:[/] {fault}")
         if picture_file is not None:
-            picture.take(demo.server.url, picture_file, PICTURE_HEIGHT_PX)
+            picture.take(demo.server.entry_link(), picture_file, PICTURE_HEIGHT_PX)
         if keep:
-            console.print(f"\nThe history is at [bold]{demo.server.url}[/]; Ctrl-C ends it.")
+            console.print("\nThis link opens the history, once; Ctrl-C ends it:")
+            console.print(f"[bold]{demo.server.entry_link()}[/]", soft_wrap=True)
             _wait_for_interrupt()
         else:
             console.print("\nmake demo KEEP=1 leaves the history page running.", style="dim")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cloud.accounts import homes, login, secrets
 from cloud.history.clips import ClipStore
 from cloud.history.models import Event
 from cloud.history.store import History
@@ -16,10 +17,14 @@ from cloud.notify.notifier import Notification
 from cloud.pipeline import Pipeline, Publication
 from cloud.steps import Steps, Timing
 from cloud.verdict import VerifierFinding
+from cloud.web.app import Pages, create_app
+from cloud.web.live import Changes
 from edge import catalogue
 from edge.contracts import messages, topics
 from tests.cloud_doubles import Sounds
+from tests.unit.cloud.browser import Browser
 
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 THRESHOLDS = dict.fromkeys(catalogue.load().names, 0.5)
 
 
@@ -142,3 +147,73 @@ def cloud(tmp_path):
 @pytest.fixture
 def kitchen():
     return Sounds("kitchen")
+
+
+class Connected:
+    is_connected = True
+
+
+@pytest.fixture
+def pages(cloud, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    return Pages(
+        cloud.history, cloud.clips, cloud.media, cloud.pipeline, Connected(), cloud.verifier, "Mosquitto",
+        tmp_path / "pictures", Changes(), NOW,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def app(pages):
+    return create_app(pages)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_hashes():
+    """Argon2 with its smallest parameters: what is tested here is not how slow it is."""
+    before = secrets._hasher
+    secrets._hasher = secrets.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    yield
+    secrets._hasher = before
+
+
+def signed_in(pages, app, name):
+    with pages.history.transaction() as session:
+        user = homes.find_user(session, name)
+        user.must_change_password = False
+        return Browser(app, login.open_session(session, user, pages.now()))
+
+
+@pytest.fixture
+def browser(pages, app):
+    """The first admin's, in the first home."""
+    with pages.history.transaction() as session:
+        homes.first_run(session, NOW)
+    return signed_in(pages, app, homes.FIRST_ADMIN)
+
+
+@pytest.fixture
+def neighbour(pages, app, browser):  # noqa: ARG001 - the first home is there before
+    """An admin of another home, who may do as much as anybody there."""
+    with pages.history.transaction() as session:
+        homes.add_user(session, "neighbour", homes.add_home(session, "next door", NOW), "admin", NOW)
+    return signed_in(pages, app, "neighbour")
+
+
+@pytest.fixture
+def confirmed(cloud, kitchen, browser):  # noqa: ARG001 - its home is there before its device
+    trigger = kitchen.trigger(cadence=messages.Cadence("t3", 3, 500, 500, 1500, 240))
+    cloud.receive(kitchen, trigger)
+    cloud.receive(kitchen, kitchen.clip(trigger))
+    cloud.verdict(trigger)
+    return trigger.event_id.hex()
+
+
+@pytest.fixture
+def rejected(cloud, kitchen, browser):  # noqa: ARG001
+    cloud.verifier.score = 0.1
+    trigger = kitchen.trigger("glass_break")
+    cloud.receive(kitchen, trigger)
+    cloud.receive(kitchen, kitchen.clip(trigger))
+    cloud.verdict(trigger)
+    cloud.verifier.score = 0.9
+    return trigger.event_id.hex()
