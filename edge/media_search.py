@@ -88,9 +88,7 @@ class Budget:
     def as_c(self) -> tuple[_CBudget, npt.NDArray[np.uint64]]:
         """Return what the core takes, and the scratch memory that a search within the budget needs."""
         limits_of_search = _CBudget(self.probes, self.bucket_max, self.candidates)
-        return limits_of_search, np.empty(
-            _library().hk_media_search_bytes(byref(limits_of_search)) // 8 + 1, np.uint64
-        )
+        return limits_of_search, np.empty(_library().hk_media_search_bytes(byref(limits_of_search)) // 8 + 1, np.uint64)
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,11 @@ class Place:
     def z(self) -> float:
         """How unlikely the agreement is: (agreeing - differing bits) / sqrt(bits)."""
         return float((2 * self.bits_agreeing - self.bits_compared) / self.bits_compared**0.5)
+
+    @property
+    def bit_error_rate(self) -> float:
+        """0 the same bits, 0.5 unrelated."""
+        return 1 - self.bits_agreeing / self.bits_compared
 
 
 @cache

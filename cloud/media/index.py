@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +42,8 @@ CANDIDATES = 16
 CLIPPED_AT_MOST = 0.1
 """Of a recording's samples: what is cut off there sounds like another recording."""
 _CLIPPED_RUN = 3
+_SAME_SOUND_WORDS = 25  # 2 s on either side of the middle
+_SAME_SOUND_BIT_ERRORS = 0.2  # of clean words: two sounds differ in about half
 _SILENT_RMS = 10.0  # of an int16's 32768: -70 dB of full scale
 _OLD_FORMAT = 2  # a file a recording: taken over into the store when it is opened
 _STEPS_PER_SECOND = limits.STEPS_PER_SECOND
@@ -154,6 +156,14 @@ def best_match(query: Query, reference: Reference, explaining: Collection[str]) 
     )
 
 
+@dataclass(frozen=True)
+class NewRecording:
+    """A recording that can be kept: what is known of it, and what is stored."""
+
+    reference: Reference
+    recording: Recording
+
+
 class MediaIndex:
     """All known recordings of one server."""
 
@@ -183,7 +193,21 @@ class MediaIndex:
         thresholds: Mapping[str, float] | None = None,
         contains: Collection[str] = (),
     ) -> Reference:
-        """Take in a recording, int16[n] at 16 kHz.
+        """Take in a recording at once; arguments and errors as for `prepare` and `keep`."""
+        new = self.prepare(title, pcm, score_windows=score_windows, thresholds=thresholds, contains=contains)
+        self.keep([new])
+        return new.reference
+
+    def prepare(
+        self,
+        title: str,
+        pcm: npt.NDArray[np.int16],
+        *,
+        score_windows: WindowScorer | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        contains: Collection[str] = (),
+    ) -> NewRecording:
+        """Make of a recording, int16[n] at 16 kHz, what `keep` takes.
 
         Args:
             title: what people see when it matches.
@@ -193,8 +217,7 @@ class MediaIndex:
             contains: events that its owner says are in it.
 
         Raises:
-            HarkenError: nothing in it could ever be recognised (too short, silence, a steady tone, clipping), or it
-                cannot be kept; what was kept before stays.
+            HarkenError: nothing in it could ever be recognised: too short, silence, a steady tone, clipping.
         """
         heard = _recognisable_words(title, pcm)
         events: dict[str, tuple[int, ...] | None] = {}
@@ -214,8 +237,28 @@ class MediaIndex:
             events=events,
             words=reference_words(heard),
         )
-        self._store.add([Recording.of(bytes.fromhex(reference.media_id), _about(reference), heard)])
-        return reference
+        return NewRecording(reference, Recording.of(bytes.fromhex(reference.media_id), _about(reference), heard))
+
+    def keep(self, new: Sequence[NewRecording]) -> None:
+        """Take in recordings, all or none; one that is known already (by its samples) is replaced.
+
+        Raises:
+            HarkenError: they cannot be kept; what was kept before stays.
+        """
+        self._store.add([each.recording for each in new])
+
+    def same_sound(self, new: NewRecording) -> Reference | None:
+        """A recording that holds the middle of a new one, sound for sound: a copy, or cut from the same."""
+        middle = len(new.recording.words[0]) // 2
+        around = slice(max(0, middle - _SAME_SOUND_WORDS), middle + _SAME_SOUND_WORDS)
+        bits = np.repeat(new.recording.words[0][around], STRIDE)  # as a device that hears each word twice
+        all_bits = np.full(len(bits), 0xFFFFFFFF, np.uint32)
+        half = native.FINGERPRINT_BITS * len(bits) // STRIDE // 2
+        looked_for = media_search.Query(bits, all_bits, stride=STRIDE, min_bits=half)
+        found = self._store.search(looked_for, most=1)
+        if not found or found[0].place.bit_error_rate > _SAME_SOUND_BIT_ERRORS:
+            return None
+        return _reference(found[0].stored)
 
     def references(self) -> list[Reference]:
         """All recordings, by title. A segment that cannot be read is named in the log and left out."""

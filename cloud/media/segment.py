@@ -227,9 +227,7 @@ def write_arrays(
         "about": np.frombuffer(b"".join(abouts), np.uint8),
     }
     header = bytearray(
-        _HEADER.pack(
-            _MAGIC, FORMAT_VERSION, media_search.KEY_LAYOUT, len(abouts), len(words), bucket_bits
-        )
+        _HEADER.pack(_MAGIC, FORMAT_VERSION, media_search.KEY_LAYOUT, len(abouts), len(words), bucket_bits)
     )
     offset = _HEADER_BYTES
     placed: list[tuple[int, npt.NDArray[np.uint8]]] = []

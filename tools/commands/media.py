@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloud.verifier.model import VerifierModel
+
+_TOLD_EVERY_S = 5.0
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,13 +31,31 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add.set_defaults(func=run_add)
 
+    bulk = actions.add_parser(
+        "import",
+        help="add all recordings of a folder",
+        description="Add all recordings of a folder and those below it. Files that are known already are passed over, "
+        "so that an import that was cut off goes on when it is run again; files that cannot be recognised are named.",
+    )
+    bulk.add_argument("folder", type=Path, metavar="DIR", help="WAV, FLAC and Ogg files are taken")
+    bulk.add_argument(
+        "--contains", action="append", default=[], metavar="EVENT", help="an event that can be heard in all of them"
+    )
+    bulk.add_argument(
+        "--without-verifier",
+        action="store_true",
+        help="do not listen for events: faster, but only --contains says which safety events they explain away",
+    )
+    bulk.add_argument("--json", action="store_true", help="end with one line of JSON")
+    bulk.set_defaults(func=run_import)
+
     show = actions.add_parser("list", help="show the index")
     show.set_defaults(func=run_list)
 
     remove = actions.add_parser("remove", help="forget a recording")
     remove.add_argument("media_id", help="its id or the beginning of it")
     remove.set_defaults(func=run_remove)
-    for action in (add, show, remove):
+    for action in (add, bulk, show, remove):
         action.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
 
 
@@ -41,25 +65,37 @@ def _folder(args: argparse.Namespace) -> Path:
     return DataFolder.opened(args.data_dir or data_dir_from_environment()).media
 
 
-def run_add(args: argparse.Namespace) -> int:
-    """Add recordings."""
+def _listener() -> VerifierModel | None:
+    """The verifier, which hears which events a recording holds; without it, a warning."""
     import sys
 
-    from cloud.media.index import MediaIndex
     from cloud.verifier.model import VerifierModel
+    from edge.errors import HarkenError
+
+    try:
+        return VerifierModel()
+    except HarkenError as error:
+        print(f"warning: {error}; only --contains says which events a recording holds", file=sys.stderr)
+        return None
+
+
+def _events(names: list[str]) -> list[str]:
     from edge import catalogue
+
+    known = catalogue.load()
+    return [known.by_name(name).name for name in names]
+
+
+def run_add(args: argparse.Namespace) -> int:
+    """Add recordings."""
+    from cloud.media.index import MediaIndex
     from edge.audio import read_wav
     from edge.errors import HarkenError
 
-    known = catalogue.load()
-    contains = [known.by_name(name).name for name in args.contains]
+    contains = _events(args.contains)
     if args.title and len(args.files) > 1:
         raise HarkenError("--title names one recording: add several files one by one, or without it")
-    try:
-        verifier = VerifierModel()
-    except HarkenError as error:
-        verifier = None
-        print(f"warning: {error}; only --contains says which events a recording holds", file=sys.stderr)
+    verifier = _listener()
     index = MediaIndex(_folder(args))
     for file in args.files:
         reference = index.add(
@@ -72,6 +108,54 @@ def run_add(args: argparse.Namespace) -> int:
         holds = ", ".join(reference.events) or "no event"
         print(f"{reference.media_id}  {reference.seconds:6.1f} s  {reference.title}  (holds {holds})")
     return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Add a folder of recordings; 1 if any file was refused."""
+    import json
+    import time
+
+    from cloud.media.bulk import import_folder
+    from cloud.media.index import MediaIndex
+
+    contains = _events(args.contains)
+    verifier = None if args.without_verifier else _listener()
+    index = MediaIndex(_folder(args))
+    told_at = time.monotonic()
+    duplicates = refused = 0
+    for progress in import_folder(
+        index,
+        args.folder,
+        score_windows=verifier.score_windows if verifier else None,
+        thresholds=verifier.thresholds if verifier else None,
+        contains=contains,
+    ):
+        for line in progress.refused[refused:]:
+            print(f"left out: {line}", flush=True)
+        for line in progress.duplicates[duplicates:]:
+            print(f"duplicate: {line}", flush=True)
+        duplicates, refused = len(progress.duplicates), len(progress.refused)
+        if time.monotonic() - told_at >= _TOLD_EVERY_S:
+            told_at = time.monotonic()
+            print(f"{progress.seen:,} of {progress.files:,} files", flush=True)
+    print(
+        f"{progress.added:,} added, {progress.known_before:,} known before, {duplicates:,} duplicates, "
+        f"{refused:,} left out; {len(index):,} recordings are known"
+    )
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "files": progress.files,
+                    "added": progress.added,
+                    "known_before": progress.known_before,
+                    "duplicates": progress.duplicates,
+                    "left_out": progress.refused,
+                    "known": len(index),
+                }
+            )
+        )
+    return 1 if refused else 0
 
 
 def run_list(args: argparse.Namespace) -> int:

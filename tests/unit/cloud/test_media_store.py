@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -199,6 +201,49 @@ def test_a_power_cut_leaves_the_state_before_or_the_state_after(tmp_path, monkey
     again.add([recording(100)])
     assert ids(again) == after | {recording(100).media_id.hex()}
     assert not again.refused
+
+
+def test_whatever_write_kill_minus_nine_hits_what_was_added_stays(tmp_path):
+    """A process adds and removes until it is killed, twenty times over: at most the change under way is lost."""
+    rng = np.random.default_rng(11)
+    expected: set[str] = set()
+    for round_number in range(20):
+        receive, send = os.pipe()
+        child = os.fork()
+        if child == 0:
+            store = Store(tmp_path)
+            for number in range(1000 * round_number, 1000 * round_number + 1000):
+                os.write(send, f"+{number:06d}".encode())  # said before, and again once it is done
+                store.add([recording(number)])
+                os.write(send, f"={number:06d}".encode())
+                if number % 3 == 0:
+                    os.write(send, f"-{number:06d}".encode())
+                    store.remove(recording(number).media_id)
+                    os.write(send, f"={number:06d}".encode())
+            os._exit(0)
+        os.close(send)
+        time.sleep(float(rng.uniform(0.01, 0.12)))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(receive, "rb") as pipe:
+            said = [part.decode() for part in iter(lambda: pipe.read(7), b"")]
+        begun = None
+        for part in said:
+            name = int(part[1:]).to_bytes(8, "big").hex()
+            if part[0] != "=":
+                begun = part[0], name
+            elif begun is not None:
+                expected = expected | {name} if begun[0] == "+" else expected - {name}
+                begun = None
+        store = Store(tmp_path)
+        if begun is not None:  # under way when it was killed: either outcome is whole
+            other = expected | {begun[1]} if begun[0] == "+" else expected - {begun[1]}
+            assert ids(store) in (expected, other)
+        else:
+            assert ids(store) == expected
+        expected = ids(store)
+        assert not store.refused
+    assert len(expected) > 5
 
 
 def test_ten_thousand_recordings_answer_as_comparing_all_of_them_does(tmp_path):
