@@ -9,8 +9,8 @@ import numpy as np
 from scipy import signal
 
 from edge import catalogue
+from edge.dataset import floors, microphones
 from edge.dataset import labels as labelling
-from edge.dataset import microphones
 from edge.dataset import rooms as room_model
 from edge.dataset.manifest import SAMPLE_RATE_HZ
 from edge.dataset.rooms import Room
@@ -21,6 +21,9 @@ FULL_SCALE = 32767.0
 _QUIETEST_EVENT_DBFS = -72.0
 _LOUDEST_PEAK = 0.98
 _NEAR_MISS, _EVERYDAY = "near miss", "everyday"
+_AS_RECORDED_PEAK_DBFS = (-36.0, -0.5)
+# what is said of how far a sound stands out where there is nothing behind it
+_NOTHING_BEHIND_DB = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class MixtureRule:
         nearer_db: range by which the direct sound is stronger than where the room has its source.
         coloured_share: scenes heard through a microphone that is not flat.
         worn_share: sounds that come through a narrow line, a cheap recorder or a lossy codec.
+        as_recorded_share: scenes in which sounds follow one another just as they were recorded, each in noise like its
+            own quietest moments: no room, no microphone, nothing behind it.
+        overdriven_share: scenes that are far too loud for the microphone.
+        overdriven_db: range by which their peak is above full scale.
+        faint_share: scenes that are hardly heard.
+        faint_peak_dbfs: range of their peak.
         near_miss_weight: how often a near miss is drawn, relative to the events' weights.
         everyday_weight: how often a household sound, speech or music is drawn.
         event_weights: how often each event is drawn; 1 where not named. With an alarm at 0, nothing is drawn of which
@@ -60,7 +69,12 @@ class MixtureRule:
     nearer_db: tuple[float, float] = (0.0, 18.0)
     coloured_share: float = 0.65
     worn_share: float = 0.15
-    near_miss_weight: float = 3.4
+    as_recorded_share: float = 0.16
+    overdriven_share: float = 0.06
+    overdriven_db: tuple[float, float] = (3.0, 18.0)
+    faint_share: float = 0.06
+    faint_peak_dbfs: tuple[float, float] = (-56.0, -34.0)
+    near_miss_weight: float = 4.2
     everyday_weight: float = 2.0
     event_weights: Mapping[str, float] = field(
         default_factory=lambda: {"glass_break": 2.0, "door": 2.0, "footsteps": 1.5, "smoke_alarm": 1.2, "dog_bark": 1.6}
@@ -123,8 +137,16 @@ class SceneMaker:
     def make(self, seed: int | Sequence[int]) -> Scene:
         """Return the scene of this seed."""
         rng = np.random.default_rng(seed)
-        rule = self._rule
         labels = np.zeros((self._samples // labelling.STEP_SAMPLES, len(self._names)), np.uint8)
+        made = self._as_recorded if rng.random() < self._rule.as_recorded_share else self._mixed
+        mix, events, others = made(rng, labels)
+        return Scene(self._digitised(mix, rng), labels, tuple(events), tuple(others))
+
+    def _mixed(
+        self, rng: np.random.Generator, labels: np.ndarray
+    ) -> tuple[np.ndarray, list[PlacedEvent], list[PlacedEvent]]:
+        """Return sounds over a background, in a room and through a microphone."""
+        rule = self._rule
         room = None
         if self._rooms and rng.random() < rule.room_share:
             room = self._rooms[int(rng.integers(len(self._rooms)))]
@@ -140,12 +162,46 @@ class SceneMaker:
                     (events if sound.event else others).append(placed)
         if rng.random() < rule.coloured_share:
             mix = microphones.coloured(mix, rng)
-        peak = float(np.max(np.abs(mix)))
-        # one scene in ten overloads the microphone
-        if peak > _LOUDEST_PEAK and rng.random() > 0.1:
-            mix *= _LOUDEST_PEAK / peak
-        pcm = np.clip(np.round(mix * FULL_SCALE), -32768, 32767).astype(np.int16)
-        return Scene(pcm, labels, tuple(events), tuple(others))
+        return mix, events, others
+
+    def _as_recorded(
+        self, rng: np.random.Generator, labels: np.ndarray
+    ) -> tuple[np.ndarray, list[PlacedEvent], list[PlacedEvent]]:
+        """Return sounds one after another as they were recorded, each led in and out by its own floor."""
+        mix = np.zeros(self._samples, np.float32)
+        events: list[PlacedEvent] = []
+        others: list[PlacedEvent] = []
+        has_events = rng.random() >= self._rule.eventless_share
+        begin = 0
+        while self._samples - begin > SAMPLE_RATE_HZ:
+            sound = self._draw(rng, has_events)
+            gain = _amplitude(float(rng.uniform(*_AS_RECORDED_PEAK_DBFS))) / (float(np.max(np.abs(sound.pcm))) + 1e-9)
+            at = begin + int(rng.uniform(1.0, 5.0) * SAMPLE_RATE_HZ)
+            end = min(self._samples, at + len(sound.pcm) + int(rng.uniform(1.0, 5.0) * SAMPLE_RATE_HZ))
+            cut = gain * sound.pcm[: max(0, self._samples - at)]
+            # below its own floor a recording is as silent as it is, and the floor fills what is before and after it
+            lead = floors.floor_noise(gain * sound.pcm, end - begin, rng).astype(np.float32)
+            lead[at - begin : at - begin + len(cut)] = 0.0
+            mix[begin:end] += lead
+            mix[at : at + len(cut)] += cut
+            placed = self._label(labels, sound, at / SAMPLE_RATE_HZ, _NOTHING_BEHIND_DB)
+            if placed:
+                (events if sound.event else others).append(placed)
+            begin = end
+        return mix, events, others
+
+    def _digitised(self, mix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the scene float32[n] as int16[n], seldom overloading the microphone or hardly reaching it."""
+        rule = self._rule
+        peak = float(np.max(np.abs(mix))) + 1e-9
+        draw = rng.random()
+        if draw < rule.overdriven_share:
+            mix = mix * (_amplitude(float(rng.uniform(*rule.overdriven_db))) / peak)
+        elif draw < rule.overdriven_share + rule.faint_share:
+            mix = mix * min(1.0, _amplitude(float(rng.uniform(*rule.faint_peak_dbfs))) / peak)
+        elif peak > _LOUDEST_PEAK and rng.random() > 0.1:
+            mix = mix * (_LOUDEST_PEAK / peak)
+        return np.clip(np.round(mix * FULL_SCALE), -32768, 32767).astype(np.int16)
 
     def _draw(self, rng: np.random.Generator, has_events: bool) -> Sound:
         kinds, shares = self._with_events if has_events else self._eventless
@@ -225,6 +281,10 @@ class SceneMaker:
         cut = wet[max(0, -at) : max(0, self._samples - at)]
         begin = max(0, at)
         mix[begin : begin + len(cut)] += gain * cut
+        return self._label(labels, sound, start_s, snr_db)
+
+    def _label(self, labels: np.ndarray, sound: Sound, start_s: float, snr_db: float) -> PlacedEvent | None:
+        """Write a sound that begins at `start_s` into the labels; None if nothing of it is in the scene."""
         # what sounded before the scene began was not heard
         shifted = [(max(0.0, start_s + a), start_s + b) for a, b in sound.on_s]
         on_s = [(a, b) for a, b in shifted if b > 0 and a < self._rule.scene_s]

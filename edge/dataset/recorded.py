@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge.dataset import microphones
 from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording
 from edge.dataset.pool import RecordingPool
 from edge.dataset.sounding import (
@@ -22,6 +23,7 @@ from edge.dataset.synthesis.cadences import Cadence
 _FRAGMENT_S = 1.7
 _STEPS_PER_SECOND = (1.4, 2.4)
 _SHORTEST_PIECE_S = 0.06
+_VOICE_SPREAD = 0.2
 
 
 def event(pool: RecordingPool, name: str, rng: np.random.Generator) -> Sound:
@@ -37,7 +39,10 @@ def event(pool: RecordingPool, name: str, rng: np.random.Generator) -> Sound:
         return _glass_break(pool, recording, rng)
     if name == "door":
         return _door(pool, recording, rng)
-    pcm = respeed(pool.audio(recording), rng, 0.13)
+    # few dogs and children were recorded: larger and smaller ones are heard at other speeds
+    pcm = respeed(pool.audio(recording), rng, _VOICE_SPREAD)
+    if rng.random() < 0.4:
+        pcm = microphones.coloured(pcm, rng)
     return Sound(pcm, name, active_intervals(pcm), kind=recording.label)
 
 

@@ -179,6 +179,16 @@ def read(folder: Path, part: str, count: int | None = None, has_codec: bool = Fa
     return Shards(np.concatenate(features), np.concatenate(labels), tuple(events), tuple(others))
 
 
+def joined(parts: Sequence[Shards]) -> Shards:
+    """Return several sets of scenes of one length as one, in order."""
+    return Shards(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        tuple(scene for part in parts for scene in part.events),
+        tuple(scene for part in parts for scene in part.others),
+    )
+
+
 def _path(folder: Path, part: str, index: int) -> Path:
     return folder / f"{part}_{index:04d}.npz"
 

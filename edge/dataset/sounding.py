@@ -23,6 +23,9 @@ KNOWN_AS_UNBROKEN_S = 4.0
 KNOWN_AS_BEAT_S = 8.0
 _UNBROKEN_DUTY = 0.68
 _BEAT_DUTY = 0.3
+# beeps as short as this are a smoke alarm's only if they leave gaps hardly longer than themselves
+_SHORT_BEEP_S = 0.2
+_SHORT_BEEP_DUTY = 0.42
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ def alarm_not_asked(on_s: Sequence[tuple[float, float]]) -> tuple[Unasked, ...]:
     span_s = on_s[-1][1] - on_s[0][0]
     share = duty(on_s)
     known_s = KNOWN_AS_UNBROKEN_S if share >= _UNBROKEN_DUTY else KNOWN_AS_BEAT_S
-    if share >= _BEAT_DUTY and span_s > known_s:
+    least_share = _SHORT_BEEP_DUTY if float(np.median(lengths)) <= _SHORT_BEEP_S else _BEAT_DUTY
+    if share >= least_share and span_s > known_s:
         unasked.append(Unasked("smoke_alarm", known_s, span_s + 2.0))
     return tuple(unasked)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, signal
 
 from edge import catalogue, native
 from edge.audio import read_wav
 from edge.dataset import rooms as room_model
+from edge.dataset.floors import floor_noise
 from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording
 from edge.dataset.mixtures import coloured_noise
 from edge.dataset.rooms import Room
@@ -29,10 +29,6 @@ ALARM_CLIP_S = 20.0
 # background does not start at once (which is an impact) and an event breaks into it, as events do
 LEAD_IN_S = 3.6
 LEAD_OUT_S = 2.6
-_FLOOR_SHARE = 15  # percentile of the levels over time that is a clip's floor, in every frequency bin
-_FLOOR_WINDOW = 512
-_FLOOR_SMOOTHING_BINS = 33  # 1 kHz: a tone that goes through a whole clip is its sound, not its floor
-_FLOOR_LEAST_RMS = 10 ** (-76 / 20)
 _JOINT_SAMPLES = 64
 # alarms that nothing was recorded of: how many are made, and how loud over a household background
 SYNTHESISED_CO_ALARMS = 60
@@ -148,7 +144,7 @@ def with_leads(pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return `pcm` int16[n] with leads before and after it: noise like its own quietest moments."""
     before, after = round(LEAD_IN_S * SAMPLE_RATE_HZ), round(LEAD_OUT_S * SAMPLE_RATE_HZ)
     joint = min(_JOINT_SAMPLES, len(pcm) // 2)
-    floor = _floor_noise(pcm, before + after + 2 * joint, rng)
+    floor = floor_noise(pcm / 32768, before + after + 2 * joint, rng)
     rise = np.sin(np.linspace(0, np.pi / 2, joint))  # 4 ms of equal power: no click, and no impact lost
     sound = pcm / 32768
     sound[:joint] *= rise
@@ -160,21 +156,6 @@ def with_leads(pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     whole[: before + joint] += lead_in
     whole[len(whole) - after - joint :] += lead_out
     return np.clip(np.rint(whole * 32768), -32768, 32767).astype(np.int16)
-
-
-def _floor_noise(pcm: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return float64[samples] of stationary noise with the spectrum of the quietest moments of `pcm` int16[n]."""
-    padded = np.pad(pcm / 32768, (0, max(0, 2 * _FLOOR_WINDOW - len(pcm))), mode="symmetric")
-    _, _, bins = signal.stft(padded, nperseg=_FLOOR_WINDOW, boundary=None, padded=False)
-    level = np.percentile(np.abs(bins), _FLOOR_SHARE, axis=1)
-    level = ndimage.median_filter(level, _FLOOR_SMOOTHING_BINS, mode="nearest")
-    # exponentially distributed powers: their 15th percentile lies at 0.16 of the mean
-    level = level / np.sqrt(-np.log(1 - _FLOOR_SHARE / 100))
-    white = rng.standard_normal(samples)
-    _, _, noise = signal.stft(white, nperseg=_FLOOR_WINDOW)
-    noise = noise / np.sqrt(np.mean(np.abs(noise) ** 2))
-    _, shaped = signal.istft(noise * level[:, None], nperseg=_FLOOR_WINDOW)
-    return np.resize(shaped, samples) + _FLOOR_LEAST_RMS * rng.standard_normal(samples)
 
 
 def read_sound(recording: Recording) -> np.ndarray:

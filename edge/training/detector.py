@@ -17,7 +17,7 @@ from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.shards import Shards
 from edge.errors import HarkenError
 from edge.evaluation.metrics import area_under_curve, mean_area_of
-from edge.training import runs
+from edge.training import mining, runs
 from edge.training.losses import WINDOW_STEPS, LossRule, detection_loss, positive_weights
 from edge.training.network import STEP_INPUTS, DetectorNetwork, scores
 from edge.training.streams import AugmentationRule, prepared_ahead, stretch_count, stretches
@@ -25,6 +25,7 @@ from edge.training.streams import AugmentationRule, prepared_ahead, stretch_coun
 # the converter sees the state's range over this many steps
 _CALIBRATION_STEPS = 28_000
 _CALIBRATION_FILE = "calibration.npy"
+_TIMES_FILE = "times_heard.npy"
 # seconds without the event that may score above the threshold, in an hour of dense scenes, where recall is read off
 _WINDOWS_PER_HOUR = 30.0
 _STEPS_PER_HOUR = 180_000
@@ -47,6 +48,8 @@ class DetectorRule:
         mean_decay: what an update leaves of the running mean of the weights, which is what is kept.
         loss: how answers are weighed.
         augmentation: how scenes are changed.
+        most_times: how often in a pass the scenes are heard that the weights to begin with get most wrong; 1: once,
+            as all others.
     """
 
     seed: int = 1
@@ -60,6 +63,7 @@ class DetectorRule:
     mean_decay: float = 0.998
     loss: LossRule = field(default_factory=LossRule)
     augmentation: AugmentationRule = field(default_factory=AugmentationRule)
+    most_times: int = 1
 
 
 def train(
@@ -93,8 +97,10 @@ def train(
     scenes, scene_steps, _ = features.shape
     if scenes < rule.batch:
         raise HarkenError(f"{scenes} scenes are fewer than one batch of {rule.batch}: train on more hours")
+    times = _times_heard(network, shards, rule, folder, say)
+    heard = int(times.sum())
     updates = sum(
-        stretch_count(scenes, scene_steps, rule.batch, _stretch(rule, epoch)[0]) for epoch in range(rule.epochs)
+        stretch_count(heard, scene_steps, rule.batch, _stretch(rule, epoch)[0]) for epoch in range(rule.epochs)
     )
     optimizer = tf_keras.optimizers.AdamW(
         runs.rate_schedule(rule.rate, updates), weight_decay=rule.weight_decay, global_clipnorm=1.0
@@ -114,7 +120,7 @@ def train(
             update_functions[kind] = _update_function(network, optimizer, mean, weights, rule, steps, is_quantised)
         state = network.zero_state(rule.batch)
         losses = []
-        changed = stretches(features, labels, rule.batch, steps, rng, rule.augmentation)
+        changed = stretches(features, labels, rule.batch, steps, rng, rule.augmentation, times)
         for x, bits in prepared_ahead(changed):
             loss, state = update_functions[kind](tf.constant(x), tf.constant(bits), state)
             losses.append(loss)
@@ -167,6 +173,24 @@ def validate(network: DetectorNetwork, shards: Shards) -> dict[str, dict[str, fl
         threshold = false[min(allowed, len(false) - 1)] if len(false) else 0.0
         recalls[name] = float((peaks[has_event] > threshold).mean()) if has_event.any() else float("nan")
     return {"areas": areas, "recalls": recalls}
+
+
+def _times_heard(
+    network: DetectorNetwork, shards: Shards, rule: DetectorRule, folder: Path, say: Callable[[str], None]
+) -> np.ndarray:
+    """Return how often each scene is heard in a pass, int[scenes]; found once for a training and kept in its folder."""
+    if rule.most_times == 1:
+        return np.ones(len(shards.labels), np.int64)
+    path = folder / _TIMES_FILE
+    if path.exists():
+        return np.asarray(np.load(path))
+    say(f"{shards.hours:.0f} h of scenes are heard for what goes wrong in them")
+    wrong = mining.wrong_seconds(network, shards)
+    times = mining.times_heard(wrong, rule.most_times)
+    say(f"seconds wrong: {mining.as_line(wrong)}; {int((times > 1).sum())} of {len(times)} scenes are heard more often")
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(path, times)
+    return times
 
 
 def _calibration_steps(features: np.ndarray) -> np.ndarray:

@@ -84,18 +84,33 @@ def pretrain(work: Work, hours: float, rule: pretraining.PretrainingRule) -> Pat
     return folder
 
 
-def train_detector(work: Work, hours: float, rule: detector.DetectorRule) -> Path:
-    """Train trunk and heads, from the pre-trained trunk where there is one; return the folder of the training."""
+def train_detector(
+    work: Work, hours: float, rule: detector.DetectorRule, start: Path | None = None, also: Path | None = None
+) -> Path:
+    """Train trunk and heads and return the folder of the training.
+
+    Args:
+        work: where and on what.
+        hours: of scenes to learn from.
+        rule: how.
+        start: weights of an earlier training (`weights.npz` of its folder) to go on from; else the pre-trained trunk
+            where there is one.
+        also: a folder with shards of the training part that an earlier recipe has made, heard as well.
+    """
     folder = work.folder / DETECTOR
     recipe = work.training_recipe()
-    start_from = pretrained_trunk(work)
-    beginning = "the pre-trained trunk" if start_from else "random weights"
+    start_from = runs.load_weights(start, DETECTOR) if start else pretrained_trunk(work)
+    beginning = f"the weights in {start}" if start else "the pre-trained trunk" if start_from else "random weights"
     told = f"pseudo-labels {recipe.pseudo_labels.digest}" if recipe.pseudo_labels.digest else "no pseudo-labels"
     work.say(f"training from {beginning}, with {told}")
     training, validation = work.scenes(hours)
+    if also:
+        training = shards.joined([training, shards.read(also, splits.TRAIN)])
     provenance = report.provenance(recipe, training.hours, rule)
     provenance["training"] |= {
-        "pretrained_trunk": _digest(start_from),
+        "began_from": _digest(start_from) if start else None,
+        "pretrained_trunk": _digest(pretrained_trunk(work)),
+        "earlier_scenes": also.resolve().name if also else None,
         "pseudo_labels": recipe.pseudo_labels.digest or None,
         "scenes": recipe.digest(),
     }

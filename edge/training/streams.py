@@ -28,16 +28,18 @@ class AugmentationRule:
         gain_db: standard deviation of a change of level.
         tilt: standard deviation of a slope over the bands, in feature steps from the lowest to the highest.
         masked_share: scenes in which a group of up to 8 bands is hidden.
-        shifted_share: scenes moved by one band up or down.
+        shifted_share: scenes moved up or down by a band or more.
+        shifted_bands: by how many at most.
         overlaid_share: scenes with another one in the background.
         overlay_db: how far below its own level that one lies.
         noise: standard deviation of noise on every feature, in feature steps.
     """
 
-    gain_db: float = 5.0
-    tilt: float = 4.0
-    masked_share: float = 0.25
-    shifted_share: float = 0.3
+    gain_db: float = 6.5
+    tilt: float = 6.0
+    masked_share: float = 0.3
+    shifted_share: float = 0.4
+    shifted_bands: int = 2
     overlaid_share: float = 0.35
     overlay_db: tuple[float, float] = (6.0, 30.0)
     noise: float = 1.5
@@ -59,7 +61,9 @@ class _Change:
             (int(stream), _bands(low := int(rng.integers(_BANDS - 1)), low + int(rng.integers(1, 9))))
             for stream in np.flatnonzero(rng.random(batch) < rule.masked_share)
         ]
-        self._shifts = np.where(rng.random(batch) < rule.shifted_share, rng.choice([-1, 1], batch), 0)
+        is_shifted = rng.random(batch) < rule.shifted_share
+        far = rng.integers(1, rule.shifted_bands + 1, batch)
+        self._shifts = np.where(is_shifted, rng.choice([-1, 1], batch) * far, 0)
         self._overlaid = np.flatnonzero(rng.random(batch) < rule.overlaid_share)
         self._behind = rng.integers(scenes, size=len(self._overlaid))
         below_db = rng.uniform(*rule.overlay_db, len(self._overlaid))
@@ -80,10 +84,7 @@ class _Change:
             front_labels[may_be_heard & ((front_labels & TARGET) == 0)] |= IGNORED
             y[self._overlaid] = front_labels
         for stream in np.flatnonzero(self._shifts):
-            moved = np.roll(x[stream].reshape(-1, _BANDS), self._shifts[stream], axis=1)
-            edge = 0 if self._shifts[stream] > 0 else _BANDS - 1
-            moved[:, edge] = moved[:, 1 if edge == 0 else _BANDS - 2]
-            x[stream] = moved.reshape(-1, STEP_INPUTS)
+            x[stream] = _shifted(x[stream].reshape(-1, _BANDS), int(self._shifts[stream])).reshape(-1, STEP_INPUTS)
         x += self._offset
         x += self._noise * self._rng.standard_normal(x.shape, np.float32)
         # saturation stays that of int8
@@ -101,6 +102,7 @@ def stretches(
     steps: int,
     rng: np.random.Generator,
     rule: AugmentationRule,
+    times: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield one pass over all scenes, in random order, as stretches that follow one another in `batch` streams.
 
@@ -111,13 +113,14 @@ def stretches(
         steps: length of a stretch; what is left of a scene is not heard.
         rng: of order and changes.
         rule: of the changes.
+        times: how often each scene is heard in the pass, int[scenes]; once each where None.
 
     Yields:
         x float32[steps, batch, 80] and label bits uint8[steps, batch, events].
     """
     scenes, scene_steps, _ = features.shape
-    order = rng.permutation(scenes)
-    for index in range(scenes // batch):
+    order = rng.permutation(np.repeat(np.arange(scenes), 1 if times is None else times))
+    for index in range(len(order) // batch):
         chosen = order[index * batch : (index + 1) * batch]
         change = _Change(chosen, scenes, rng, rule)
         for start in range(0, scene_steps - steps + 1, steps):
@@ -136,6 +139,16 @@ def prepared_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
 def stretch_count(scenes: int, scene_steps: int, batch: int, steps: int) -> int:
     """Return how many stretches one pass has."""
     return (scenes // batch) * (scene_steps // steps)
+
+
+def _shifted(frames: np.ndarray, bands: int) -> np.ndarray:
+    """Return frames float[n, bands] moved up by `bands` (down where negative); what moves in repeats the last band."""
+    moved = np.roll(frames, bands, axis=1)
+    if bands > 0:
+        moved[:, :bands] = moved[:, bands : bands + 1]
+    else:
+        moved[:, bands:] = moved[:, bands - 1 : bands]
+    return moved
 
 
 def _bands(low: int, high: int) -> np.ndarray:

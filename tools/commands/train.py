@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--epochs", type=int, help=f"passes over them (default: {_listed(_EPOCHS)})")
     train.add_argument("--teacher", type=Path, help="YAMNet's .tflite, for pseudo, curve and verifier")
     train.add_argument("--clips", type=int, default=12_000, help="of the verifier, besides scenes (default: 12000)")
-    train.add_argument("--start", type=Path, help="weights of an earlier verifier to begin with")
+    train.add_argument(
+        "--start", type=Path, help="what to begin with: weights of an earlier verifier, or the folder of a detector's"
+    )
+    train.add_argument("--rate", type=float, help="highest learning rate of the detector (default: 0.003)")
+    train.add_argument("--also-scenes", type=Path, help="of the detector: a folder of shards made by an earlier recipe")
+    train.add_argument(
+        "--mined", type=int, default=1, help="of the detector: scenes that --start gets wrong are heard up to so often"
+    )
     train.add_argument(
         "--folds", type=int, default=4, help="parts of the originals (default: 4); ablation: 0 for the detector's trunk"
     )
@@ -101,7 +109,11 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
     elif args.stage == "pretrain":
         stages.pretrain(work, hours, PretrainingRule(seed=args.seed, epochs=epochs))
     elif args.stage == "detector":
-        stages.train_detector(work, hours, DetectorRule(seed=args.seed, epochs=epochs))
+        # the last fifth, or three passes in a short training, are heard in long stretches and rounded as int8
+        long_epochs = max(epochs // 5, min(3, epochs // 2))
+        rule = DetectorRule(seed=args.seed, epochs=epochs, long_epochs=long_epochs, most_times=args.mined)
+        rule = replace(rule, rate=args.rate) if args.rate else rule
+        stages.train_detector(work, hours, rule, args.start, args.also_scenes)
     else:
         if args.stage == "folds":
             figures = studies.folds(work, hours, epochs, args.folds)

@@ -100,8 +100,8 @@ def door_chime(rng: np.random.Generator) -> Signal:
     return Signal(normalized(pcm[:end]), tuple(times))
 
 
-def telephone(rng: np.random.Generator) -> Signal:
-    """A telephone's ring: a trill of two pitches (or a bell's roughness), 0.4-2 s, once to four times."""
+def telephone(rng: np.random.Generator, longest_rings: int = 4) -> Signal:
+    """A telephone's ring: a trill of two pitches (or a bell's roughness), 0.4-2 s, once to `longest_rings` times."""
     low_hz = float(np.exp(rng.uniform(np.log(500.0), np.log(2600.0))))
     ratio = float(rng.uniform(1.1, 1.5))
     length, gap = float(rng.uniform(0.3, 1.0)), float(rng.uniform(0.15, 0.4))
@@ -109,7 +109,7 @@ def telephone(rng: np.random.Generator) -> Signal:
     pause = float(rng.uniform(1.0, 3.0))
     times: Times = []
     at = 0.05
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(1, longest_rings + 1))):
         burst = _even(length, gap, 2 if is_double else 1, at)
         times += burst
         at = burst[-1][1] + pause
@@ -145,6 +145,50 @@ def monitor(rng: np.random.Generator) -> Signal:
     return _beeps(rng, times, hz)
 
 
+def steady_beeper(rng: np.random.Generator) -> Signal:
+    """A monitor, truck, metronome or sensor at any pitch: short beeps with long gaps, evenly, for 15 to 38 s.
+
+    No smoke alarm sounds for so little of its time: beeps last 0.03-0.3 s and at most 28 % of it.
+    """
+    pulse = float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
+    period = pulse / float(rng.uniform(0.05, 0.28))
+    period = min(period, 3.5)
+    count = max(3, int(rng.uniform(15.0, 38.0) / period))
+    return _beeps(rng, _even(pulse, period - pulse, count), _any_beep_hz(rng))
+
+
+def alarm_clock(rng: np.random.Generator) -> Signal:
+    """An alarm clock or kitchen timer that nobody stops: groups of 2 to 4 short beeps for 12 to 36 s."""
+    pulse, gap = float(rng.uniform(0.03, 0.12)), float(rng.uniform(0.04, 0.16))
+    beeps, pause = int(rng.integers(2, 5)), float(rng.uniform(0.35, 1.6))
+    until_s, at = float(rng.uniform(12.0, 36.0)), 0.05
+    times: Times = []
+    while at < until_s:
+        group = _even(pulse, gap, beeps, at)
+        times += group
+        at = group[-1][1] + pause
+    return _beeps(rng, times, _any_beep_hz(rng))
+
+
+def steady_tone(rng: np.random.Generator) -> Signal:
+    """A motor's whine, feedback, a test tone or a string that is held: one tone of 3 to 30 s at no alarm's pitch."""
+    is_low = rng.random() < 0.5
+    hz = float(np.exp(rng.uniform(np.log(90.0), np.log(400.0)))) if is_low else float(rng.uniform(640.0, 2000.0))
+    duration_s = float(rng.uniform(3.0, 30.0))
+    voice = Voice(
+        tuple((hz * order, float(rng.uniform(0.1, 1.0)) / order) for order in range(1, int(rng.integers(2, 7)))),
+        attack_ms=float(rng.uniform(20.0, 900.0)),
+        release_ms=float(rng.uniform(20.0, 600.0)),
+        drift=float(rng.normal(0.0, 0.1)),
+        sweep=float(rng.uniform(0.0, 0.02)),
+        sweep_hz=float(rng.uniform(0.1, 6.0)),
+        roughness=float(rng.uniform(0.0, 0.8)),
+        roughness_hz=float(rng.uniform(0.5, 30.0)),
+    )
+    times = [(0.05, duration_s)]
+    return Signal(sounders.render(voice, times, duration_s + 1.0, rng), tuple(times))
+
+
 def reversing_vehicle(rng: np.random.Generator) -> Signal:
     """A lorry that backs: 0.3-0.6 s on and as much off at 1-1.5 kHz (or at an alarm's pitch), up to 8 s."""
     on_s = float(rng.uniform(0.3, 0.6))
@@ -175,6 +219,11 @@ def emergency_siren(rng: np.random.Generator) -> Signal:
         voice = Voice(partials, 60.0, 200.0, sweep=float(rng.uniform(0.2, 0.4)), sweep_hz=float(rng.uniform(0.15, 3.5)))
     times = [(0.05, duration_s)]
     return Signal(sounders.render(voice, times, duration_s + 0.3, rng), tuple(times))
+
+
+def _any_beep_hz(rng: np.random.Generator) -> float:
+    """Draw a pitch of beepers, as often an alarm's as a monitor's or a clock's."""
+    return float(rng.uniform(2300.0, 3700.0)) if rng.random() < 0.4 else float(np.exp(rng.uniform(6.0, 8.35)))
 
 
 def _even(on_s: float, off_s: float, count: int, start_s: float = 0.05) -> Times:

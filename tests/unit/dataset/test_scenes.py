@@ -49,6 +49,7 @@ def test_a_label_stands_where_its_event_sounds(library: SoundLibrary) -> None:
     rule = MixtureRule(
         scene_s=20, snr_db=(20.0, 27.0), silent_share=1.0, empty_share=0.0, room_share=0.0, coloured_share=0.0,
         foregrounds=(1, 1), near_miss_weight=0.0, everyday_weight=0.0, eventless_share=0.0, worn_share=0.0,
+        as_recorded_share=0.0, overdriven_share=0.0, faint_share=0.0,
     )  # fmt: skip
     maker = SceneMaker(library, [], rule)
     compared = 0
@@ -311,3 +312,47 @@ def test_a_silent_recording_stops_the_making_of_scenes_unless_told_to_go_on(tmp_
         shards.make_missing(recipe, splits.TRAIN, [0], tmp_path)
     parts = shards.recordings_of_parts(replace(recipe, skip_bad=True))
     assert silent not in {recording.path for part in parts.values() for recording in part}
+
+
+def test_a_sound_as_it_was_recorded_lies_in_its_own_floor(library: SoundLibrary) -> None:
+    rule = MixtureRule(scene_s=30, as_recorded_share=1.0, overdriven_share=0.0, faint_share=0.0, eventless_share=0.0)
+    maker = SceneMaker(library, [], rule)
+    placed = 0
+    for seed in range(6):
+        scene = maker.make(seed)
+        for event in (*scene.events, *scene.others):
+            # one after another, and never in digital silence
+            placed += 1
+            assert event.start_s >= 0.9
+        # before the first sound, its floor
+        assert np.abs(scene.pcm[:12_800].reshape(-1, 1600)).max(axis=1).min() > 0
+    assert placed >= 12
+
+
+@pytest.mark.parametrize("share", ["overdriven_share", "faint_share"])
+def test_some_scenes_are_far_too_loud_or_hardly_heard(share: str, library: SoundLibrary) -> None:
+    levels = {"overdriven_share": 0.0, "faint_share": 0.0} | {share: 1.0}
+    maker = SceneMaker(library, [], MixtureRule(scene_s=8, empty_share=0.0, **levels))
+    for seed in range(4):
+        peak = int(np.abs(maker.make(seed).pcm.astype(int)).max())
+        assert peak >= 32767 if share == "overdriven_share" else peak <= 32768 * 10 ** (-34 / 20) + 1
+
+
+def test_short_beeps_that_go_on_are_never_an_alarm() -> None:
+    rng = np.random.default_rng(5)
+    for maker in (signals.steady_beeper, signals.alarm_clock):
+        for _ in range(20):
+            beeps = maker(rng)
+            assert beeps.on_s[-1][1] > 9.0
+            assert sounding.duty(beeps.on_s) >= 0.42 or sounding.alarm_not_asked(beeps.on_s) == ()
+
+
+def test_a_cupboard_that_shuts_is_no_door_whatever_a_teacher_hears(folder: Path) -> None:
+    (one, *_) = [one for one in read_manifest(folder) if one.label == "household"]
+    heard = {
+        f"{one.path.parent.name}/{one.path.name}": (Heard("door", 0.2, 1.0, SURE), Heard("dog_bark", 0.2, 1.0, SURE))
+    }
+    cupboard = replace(one, sub="kitchen_cupboard")
+    held = pool.RecordingPool([cupboard], PseudoLabels(heard, "0"))
+    assert {unasked.event for unasked in held.also_heard(cupboard, 0.0, 1.5)} == {"dog_bark"}
+    assert near_misses.not_asked_of(cupboard) == ()

@@ -212,3 +212,45 @@ def test_a_file_without_pseudo_labels_says_how_to_make_them(tmp_path: Path) -> N
     (tmp_path / "labels.json").write_text(json.dumps({"something": 1}))
     with pytest.raises(HarkenError, match="--stage pseudo"):
         pseudo_labels.load(tmp_path / "labels.json")
+
+
+def test_scenes_that_go_wrong_are_heard_more_often(shards: Shards) -> None:
+    pytest.importorskip("tensorflow")
+    from edge.training import mining
+    from edge.training.network import DetectorNetwork
+    from edge.training.streams import AugmentationRule, stretch_count, stretches
+
+    network = DetectorNetwork(EVENTS, seed=1)
+    # heads that always say no are wrong in each second in which a dog barks, those that always say yes in all others
+    silent = {name: np.zeros_like(value) for name, value in network.weights().items()}
+    network.assign(silent)
+    wrong = mining.wrong_seconds(network, shards, score=0.6)
+    has_dog = (shards.labels[:, :, DOG] & TARGET).reshape(16, 4, 50).any(axis=2).sum(axis=1)
+    assert np.array_equal(wrong[:, DOG], has_dog)
+    assert wrong.sum() == has_dog.sum()
+    assert np.array_equal(mining.wrong_seconds(network, shards, score=0.4)[:, DOG], 4 - has_dog)
+    only_first = np.zeros_like(wrong)
+    only_first[0, DOG] = 3
+    times = mining.times_heard(only_first, 3)
+    assert times[0] > 1
+    assert (times[1:] == 1).all()
+    heard = stretches(
+        shards.steps(), shards.labels, 4, 200, np.random.default_rng(1), AugmentationRule(), np.full(16, 2)
+    )
+    assert len(list(heard)) == stretch_count(32, 200, 4, 200) == 8
+
+
+def test_a_training_may_go_on_from_an_earlier_one_with_scenes_of_an_earlier_recipe(
+    shards: Shards, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    from edge.dataset.shards import joined
+    from edge.training import detector
+
+    both = joined([shards, shards])
+    assert both.features.shape[0] == len(both.events) == 32
+    rule = detector.DetectorRule(epochs=1, batch=8, stretch_steps=50, long_stretch_steps=50, most_times=2)
+    said: list[str] = []
+    detector.train(both, shards, rule, tmp_path, said.append)
+    assert any("heard more often" in line for line in said)
+    assert (tmp_path / "times_heard.npy").exists()
