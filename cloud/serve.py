@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import IO
 from urllib.parse import quote
@@ -23,6 +23,9 @@ from cloud.history.clips import ClipStore
 from cloud.history.store import History
 from cloud.ingest.connection import Connection
 from cloud.media.index import MediaIndex
+from cloud.media.unknown import UnknownMedia
+from cloud.media.window import OwnTriggers, Window
+from cloud.media.window_redis import RedisTriggers
 from cloud.notify.notifier import ConsoleNotifier, LogNotifier, Notification
 from cloud.pipeline import Pipeline
 from cloud.settings import DataFolder, ServeSettings
@@ -92,6 +95,8 @@ class Server:
         media = MediaIndex(folder.media)
         verifier = VerifierPool(self._settings.verifier_dir)
         stack.callback(verifier.close)
+        window = Window(RedisTriggers(self._settings.window) if self._settings.window else OwnTriggers())
+        stack.callback(window.close)
         steps = Steps(
             catalogue.load(),
             clips,
@@ -99,6 +104,7 @@ class Server:
             verifier,
             Timing(self._settings.clip_timeout_s),
             lambda event_id: f"{self.url}/events/{event_id}",
+            unknown=UnknownMedia(window, timedelta(days=self._settings.witness_age_days)),
         )
         changes = Changes()
         notifiers = (ConsoleNotifier(self._write), LogNotifier())

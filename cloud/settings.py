@@ -16,7 +16,9 @@ DEFAULT_DATA_DIR = Path("var")
 class ServeSettings:
     """Settings of one server. Port 0 takes any free port; `broker` is `managed` or an `mqtt://` URL.
 
-    `verifier_dir` holds `verifier.tflite` and `manifest.json`.
+    `verifier_dir` holds `verifier.tflite` and `manifest.json`. `window` is where workers share the triggers that other
+    homes are compared by: empty (this server is alone), or the URL of a Redis. A home bears witness that a sound is
+    media once its account is `witness_age_days` old.
     """
 
     data_dir: Path = DEFAULT_DATA_DIR
@@ -25,6 +27,8 @@ class ServeSettings:
     broker: str = "managed"
     clip_timeout_s: float = 30.0
     verifier_dir: Path = MODEL_FOLDER
+    window: str = ""
+    witness_age_days: float = 14.0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ server that was killed takes every event up again where it stood.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import logging
 import zlib
@@ -29,6 +30,7 @@ from cloud.history.quarantine import BadMessage, quarantine
 from cloud.history.store import count_rejection, is_deleted
 from cloud.media.decision import explaining_events
 from cloud.media.index import QUERY_STEP_SAMPLES, MediaIndex
+from cloud.media.unknown import UnknownMedia
 from cloud.notify.notifier import Notification
 from cloud.pipeline import STEP_TRIES, Effects, Pipeline, Publication, Step
 from cloud.verdict import CadenceEvidence, Decision, MediaFinding, Verdict, VerifierFinding, decide
@@ -78,8 +80,13 @@ class Steps:
         event_url: Callable[[str], str],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jobs: JobQueue | None = None,
+        unknown: UnknownMedia | None = None,
     ) -> None:
-        """Wire the steps; `event_url` gives an event's page by its id, `jobs` hands clips to workers elsewhere."""
+        """Wire the steps.
+
+        `event_url` gives an event's page by its id, `jobs` hands clips to workers elsewhere, `unknown` asks the
+        triggers of other homes.
+        """
         self._catalogue = catalogue
         self._clips = clips
         self._media = media
@@ -88,6 +95,7 @@ class Steps:
         self._event_url = event_url
         self._now = now
         self._jobs = jobs
+        self._unknown = unknown
         self._told_unstored: set[str] = set()
         self._pipeline: Pipeline | None = None
 
@@ -278,17 +286,14 @@ class Steps:
                 return
             spec = self._catalogue.by_name(row.name)
             explaining = explaining_events(spec, str((row.cadence or {}).get("kind", "none")), self._catalogue)
-            finding = self._check_media(spec, session.get(Fingerprint, event_id), explaining)
-            row.media_checked_at = self._now()
-            row.media_id, row.media_title = finding.media_id, finding.title
-            row.media_bit_error_rate, row.media_offset_s = finding.bit_error_rate, finding.offset_s
-            row.media_note = f"The check failed: {finding.error}." if finding.error else finding.note
-            row.media_has_failed = finding.error is not None
+            stored = session.get(Fingerprint, event_id)
+            finding = self._check_media(spec, stored, explaining)
+            if stored is not None and not finding.is_media and finding.error is None:
+                finding = self._ask_other_homes(session, effects, row, stored, finding)
+            self._keep_finding(row, finding)
             clip = session.get(Clip, event_id)
             if finding.is_media:
-                if row.clip_policy == "on_request":
-                    effects.publications.append(_command(row, "discard_clip"))
-                self._conclude(effects, row, VerifierFinding.failed("not asked"))
+                self._dismiss(effects, row)
             elif clip is not None:
                 row.stage = VERIFYING
                 self._ask_verifier(session, effects, row, lambda: self._read_clip(clip))
@@ -302,17 +307,62 @@ class Steps:
 
         return Step("media check", run, device_id=device_id, event_id=event_id)
 
+    def _keep_finding(self, row: Event, finding: MediaFinding) -> None:
+        row.media_checked_at = self._now()
+        row.media_id, row.media_title = finding.media_id, finding.title
+        row.media_bit_error_rate, row.media_offset_s = finding.bit_error_rate, finding.offset_s
+        row.media_note = f"The check failed: {finding.error}." if finding.error else finding.note
+        row.media_has_failed = finding.error is not None
+
+    def _dismiss(self, effects: Effects, row: Event) -> None:
+        """Conclude an event that is media."""
+        if row.clip_policy == "on_request":
+            effects.publications.append(_command(row, "discard_clip"))
+        self._conclude(effects, row, VerifierFinding.failed("not asked"))
+
+    def _ask_other_homes(
+        self, session: Session, effects: Effects, row: Event, stored: Fingerprint, known: MediaFinding
+    ) -> MediaFinding:
+        """Put the event into the window of concurrent triggers; what that says of earlier events becomes steps."""
+        if self._unknown is None:
+            return known
+        spec = self._catalogue.by_name(row.name)
+        found = self._unknown.check(session, row, spec, _words_of(stored), stored.first_sample, self._now())
+        effects.next_steps += [self.told_media(event_id, finding) for event_id, finding in found.others]
+        if found.own.is_media:
+            unknown, event_id = self._unknown, row.event_id
+            effects.actions.append(lambda: unknown.settle(event_id))
+        elif found.own.error is None:
+            return dataclasses.replace(known, note=f"{known.note} {found.own.note}".strip())
+        return found.own
+
+    def told_media(self, event_id: str, finding: MediaFinding) -> Step:
+        """Conclude an earlier event that later triggers of other homes account for.
+
+        A safety event that the verifier has confirmed stays confirmed: its person has been told.
+        """
+
+        def run(session: Session, effects: Effects) -> None:
+            row = session.get(Event, event_id)
+            replaceable: set[str | None] = {None, Verdict.UNVERIFIED}
+            if row is not None and not self._catalogue.by_name(row.name).is_safety:
+                replaceable.add(Verdict.CONFIRMED)
+            if row is not None and row.verdict in replaceable:
+                self._keep_finding(row, finding)
+                self._dismiss(effects, row)
+            if self._unknown is not None:
+                unknown = self._unknown
+                effects.actions.append(lambda: unknown.settle(event_id))
+
+        return Step("told media", run, event_id=event_id)
+
     def _check_media(self, spec: EventSpec, stored: Fingerprint | None, explaining: frozenset[str]) -> MediaFinding:
         try:
             if stored is None:
                 return MediaFinding(note="The trigger came without a fingerprint.")
             if stored.step_samples != QUERY_STEP_SAMPLES or len(stored.masks) != len(stored.words):
                 return MediaFinding(error="the device's fingerprint is of another version: update its firmware")
-            sent = messages.Fingerprint(
-                stored.first_sample, stored.step_samples, stored.words, stored.usable, stored.masks
-            )
-            words = Words(sent.word_array, sent.mask_array, sent.usable_array)
-            return self._media.check(spec, words, explaining)
+            return self._media.check(spec, _words_of(stored), explaining)
         except Exception as error:  # whatever it is, the event goes on and the person is told
             log.exception("the media check failed")
             return MediaFinding(error=str(error) or type(error).__name__)
@@ -378,11 +428,12 @@ class Steps:
 
     def _conclude(self, effects: Effects, row: Event, finding: VerifierFinding) -> None:
         """Give an event its verdict; one that was unverified may get a better one, never the other way round."""
-        if row.verdict is not None and (row.verdict != Verdict.UNVERIFIED or finding.error is not None):
-            row.stage = DONE
-            return
         spec = self._catalogue.by_name(row.name)
         decision = self._decide(spec, row, finding)
+        is_better = row.verdict == Verdict.UNVERIFIED and finding.error is None
+        if row.verdict is not None and not is_better and decision.verdict is not Verdict.MEDIA:
+            row.stage = DONE
+            return
         was_told = row.verdict is not None
         row.stage = DONE
         row.clip_deadline_at = None
@@ -563,6 +614,11 @@ def _decode(topic: str, payload: bytes) -> tuple[topics.Topic, Any]:
         return parsed, messages.decode(parsed.kind, payload)
     except MessageError as error:
         raise RefusedError(f"{parsed.kind}: malformed", str(error)) from error
+
+
+def _words_of(stored: Fingerprint) -> Words:
+    sent = messages.Fingerprint(stored.first_sample, stored.step_samples, stored.words, stored.usable, stored.masks)
+    return Words(sent.word_array, sent.mask_array, sent.usable_array)
 
 
 def _check_owner(kind: str, event_id: bytes, device_id: str) -> None:

@@ -2,8 +2,8 @@
 
 The rules, in the order in which they are applied:
 
-1. A known recording that passes the media check (`cloud.media.decision`) makes the event *media*. That check is
-   stricter for safety events, and doubt is no match.
+1. A known recording that passes the media check (`cloud.media.decision`), or enough other homes that hear the same
+   (`cloud.media.crowd`), make the event *media*. Both checks are stricter for safety events, and doubt is no match.
 2. Without a judgement by the verifier (no clip, a clip that does not decode, a crash, a timeout) the event is
    *unverified*, and that notifies: nobody is left asleep because a machine failed.
 3. The verifier's score at or above the event's threshold makes it *confirmed*. Smoke and CO alarms vouch for each
@@ -27,6 +27,8 @@ from enum import StrEnum
 
 from edge.catalogue import Catalogue, EventSpec
 
+DISCOVERED_PREFIX = "d:"
+"""How the ids of recordings begin that no operator has added: several homes heard them at once."""
 CADENCE_CONFIDENCE = 160
 """Of 255: from here on a measured T3 or T4 stands against the verifier's rejection."""
 CADENCE_PERIODS = 2
@@ -67,6 +69,11 @@ class MediaFinding:
     def is_media(self) -> bool:
         """Whether a known recording accounts for the event."""
         return self.error is None and self.media_id is not None
+
+    @property
+    def is_discovered(self) -> bool:
+        """Whether other homes account for it, rather than a recording that an operator has added."""
+        return self.media_id is not None and self.media_id.startswith(DISCOVERED_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,8 @@ def decide(
     catalogue: Catalogue,
 ) -> Decision:
     """Judge one event by the rules above."""
+    if media.is_media and media.is_discovered:
+        return Decision(Verdict.MEDIA, f"This is {media.title}.")
     if media.is_media:
         at = "" if media.offset_s is None else f" at {media.offset_s:.1f} s"
         return Decision(Verdict.MEDIA, f"This is “{media.title}”{at}, a recording in the media index.")

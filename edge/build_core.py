@@ -32,6 +32,7 @@ LIBRARY_SOURCES = (
     SOURCE_DIR / "hk_clip_ring.c",
     HOST_DIR / "hk_host.c",
     HOST_DIR / "hk_media_search.c",
+    HOST_DIR / "hk_media_window.c",
 )
 
 

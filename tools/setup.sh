@@ -55,6 +55,7 @@ list_missing() {
     fi
     if [ "$stage" = full ]; then # what exported projects are compiled with
         has_32_bit || missing="$missing g++-multilib"
+        has redis-server || missing="$missing redis-server" # for tests of servers that share a window
     fi
 }
 

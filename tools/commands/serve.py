@@ -29,6 +29,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--clip-timeout", type=float, default=30.0, metavar="S",
         help="seconds after which an event without a clip is told as unverified (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--window", default="", metavar="URL",
+        help="where several servers share the triggers that homes are compared by: redis://HOST:PORT, or "
+        "redis-cluster://HOST:PORT (default: this server is alone)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--witness-age", type=float, default=14.0, metavar="DAYS",
+        help="how old a home's account must be to bear witness that others hear the same (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--verifier", type=Path, metavar="DIR", help="another verifier model with its manifest")
     parser.add_argument("--verbose", action="store_true", help="log every verdict")
     parser.set_defaults(func=run)
@@ -54,5 +63,7 @@ def run(args: argparse.Namespace) -> int:
         broker=args.broker,
         clip_timeout_s=args.clip_timeout,
         verifier_dir=args.verifier or MODEL_FOLDER,
+        window=args.window,
+        witness_age_days=args.witness_age,
     )
     return serve(settings, lambda line: print(line, flush=True))

@@ -13,6 +13,8 @@ from cloud.history.clips import ClipStore
 from cloud.history.models import Event
 from cloud.history.store import History
 from cloud.media.index import MediaIndex
+from cloud.media.unknown import UnknownMedia
+from cloud.media.window import OwnTriggers, Window
 from cloud.notify.notifier import Notification
 from cloud.pipeline import Pipeline, Publication
 from cloud.steps import Steps, Timing
@@ -25,6 +27,7 @@ from tests.cloud_doubles import Sounds
 from tests.unit.cloud.browser import Browser
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+WITNESS_AGE = timedelta(days=14)
 THRESHOLDS = dict.fromkeys(catalogue.load().names, 0.5)
 
 
@@ -70,6 +73,7 @@ class Cloud:
             Timing(30.0),
             lambda event_id: f"/events/{event_id}",
             now=lambda: datetime.now(UTC) + self.skew,
+            unknown=UnknownMedia(Window(OwnTriggers(), slots=256), WITNESS_AGE),
         )
         self.pipeline = Pipeline(
             self.history, publish=self._publish, notify=self.notified.append, on_tick=self._tick, on_change=lambda: None

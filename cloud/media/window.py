@@ -1,0 +1,349 @@
+"""The window of concurrent triggers: what several homes hear at the same moment is media, by the rules of `crowd`.
+
+Every trigger is put into the window and compared with those of the last `WINDOW_S` seconds. Triggers that come first
+find nobody; those that follow bring them the news, so that an earlier event whose verdict is still open or uncertain is
+told as well. The search is `hk_media_window`'s: keyed sub-fingerprints to candidates, then bit by bit.
+
+Where the triggers of other workers come from is the port `TriggerLog`: in one process there are none (`OwnTriggers`),
+with several each reads what all have written (`cloud.media.window_redis`). Every worker keeps the whole window, which
+is small, and searches it for its own triggers only; so the decisions of both adapters are the same code on the same
+data.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cloud.media import crowd
+from cloud.verdict import DISCOVERED_PREFIX
+from edge import native
+from edge.contracts import limits
+from edge.media_window import Agreement, Budget, Sound, Table, compare
+
+WINDOW_S = 30.0
+SLOTS = 1 << 15
+"""Triggers that the window can hold: those of 30 s at a thousand a second, and a few more."""
+FULL_RATE_PER_S = 1000.0
+"""Above this rate only a part of the buckets is looked at, the same part for all triggers."""
+WORD_S = limits.TRIGGER_FINGERPRINT_WORD_STEPS / limits.STEPS_PER_SECOND
+_SELF_MATCH_LAG_WORDS = math.ceil(native.SELF_MATCH_LAG_WORDS / limits.TRIGGER_FINGERPRINT_WORD_STEPS)
+_SELF_MATCH_BITS = 100
+_NEWS_MOST = 32
+"""Earlier triggers that one trigger can bring news to; the next one brings it to the others."""
+
+
+class WindowUnavailableError(Exception):
+    """The triggers of other homes cannot be read or told: the text says why."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A trigger, as the window needs it.
+
+    `account` None: nobody's, it can neither be a witness nor be told. `family` names what was suspected; the two
+    alarms are one. `at_s`: when it reached the cloud, s since 1970. `start_word`: where its event begins, in words of
+    40 ms from the first one. `words`: those 40 ms apart.
+    """
+
+    event_id: str
+    account: str | None
+    is_witness: bool
+    family: str
+    is_safety: bool
+    has_cadence: bool
+    at_s: float
+    start_word: float
+    words: native.Words
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event that other homes account for; `homes`: how many accounts agree."""
+
+    event_id: str
+    media_id: str
+    homes: int
+    bit_error_rate: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trigger has brought: the events told by it (its own among them or not), and why its own was not."""
+
+    told: tuple[Told, ...] = ()
+    note: str = ""
+
+    def of(self, event_id: str) -> Told | None:
+        """What it means for one event."""
+        return next((each for each in self.told if each.event_id == event_id), None)
+
+
+class TriggerLog(Protocol):
+    """Where triggers of all workers are written and read."""
+
+    def exchange(self, heard: Heard) -> list[Heard]:
+        """Write a trigger; return all that came since the last call, in order, this one among them.
+
+        Raises:
+            WindowUnavailableError: that cannot be done now.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class OwnTriggers:
+    """The log of a server that is alone."""
+
+    def exchange(self, heard: Heard) -> list[Heard]:
+        """Return the trigger itself."""
+        return [heard]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass
+class _Entry:
+    """A trigger in the window."""
+
+    heard: Heard
+    number: int
+    sound: Sound
+    self_z: float
+    media_id: str | None = None
+    is_settled: bool = False
+    """Whether that it is media has reached the history."""
+
+
+@dataclass
+class _Load:
+    """How many triggers come a second, over the last one."""
+
+    times_s: collections.deque[float] = field(default_factory=collections.deque)
+
+    def shift(self, now_s: float) -> int:
+        """Count a trigger; return the sample's shift: one bucket in 2^shift counts."""
+        self.times_s.append(now_s)
+        while self.times_s[0] < now_s - 1.0:
+            self.times_s.popleft()
+        return max(0, math.ceil(math.log2(len(self.times_s) / FULL_RATE_PER_S)))
+
+
+class Window:
+    """All triggers of the last seconds. From any thread; one search at a time."""
+
+    def __init__(self, log: TriggerLog, *, slots: int = SLOTS, budget: Budget | None = None) -> None:
+        """Begin with an empty window of `slots` triggers over a log."""
+        self._log = log
+        self._budget = budget or Budget()
+        self._slots = slots
+        self._table = Table(slots)
+        self._entries: collections.OrderedDict[int, _Entry] = collections.OrderedDict()
+        self._number_of: dict[str, int] = {}
+        self._next_number = 1
+        self._newest_s = -math.inf
+        self._load = _Load()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Triggers in the window."""
+        return len(self._entries)
+
+    def close(self) -> None:
+        """Let go of what the log holds."""
+        self._log.close()
+
+    def hear(self, heard: Heard) -> Outcome:
+        """Put a trigger into the window and say whom it concerns; once more with more words replaces it.
+
+        Raises:
+            WindowUnavailableError: other homes' triggers cannot be had: nothing is known.
+        """
+        with self._lock:
+            for each in self._log.exchange(heard):
+                shift = self._load.shift(each.at_s)
+                self._keep(each, shift)
+            number = self._number_of.get(heard.event_id)
+            if number is None:
+                return Outcome(note="Nothing in its sound can be compared with other homes.")
+            if heard.account is None:
+                return Outcome(note="Its device belongs to no home, so that others cannot account for it.")
+            return self._judge(self._entries[number], shift)
+
+    def settle(self, event_id: str) -> None:
+        """Say that the history knows an event to be media: until then, every trigger that agrees tells it again."""
+        with self._lock:
+            number = self._number_of.get(event_id)
+            if number is not None:
+                self._entries[number].is_settled = True
+
+    # ---- what is kept ----
+
+    def _keep(self, heard: Heard, shift: int) -> None:
+        self._newest_s = max(self._newest_s, heard.at_s)
+        former = self._number_of.pop(heard.event_id, None)
+        replaced = self._entries.pop(former, None) if former is not None else None
+        sound = _evidence(heard)
+        if sound is not None:
+            entry = _Entry(heard, self._next_number, sound, _self_z(sound), replaced.media_id if replaced else None)
+            self._table.add(entry.number, sound, sample_shift=shift)
+            self._entries[entry.number] = entry
+            self._number_of[heard.event_id] = entry.number
+            self._next_number += 1
+        while self._entries:
+            oldest, entry = next(iter(self._entries.items()))
+            if entry.heard.at_s >= self._newest_s - WINDOW_S and oldest > self._next_number - self._slots:
+                break
+            del self._entries[oldest]
+            self._number_of.pop(entry.heard.event_id, None)
+
+    # ---- what it means ----
+
+    def _judge(self, own: _Entry, shift: int) -> Outcome:
+        oldest = next(iter(self._entries))
+        found = self._table.find(
+            own.sound, own=own.number, oldest=oldest, sample_shift=shift, budget=self._budget
+        )
+        others = [
+            (self._entries[agreement.number], agreement)
+            for agreement in found
+            if agreement.number in self._entries and self._entries[agreement.number].heard.account is not None
+        ]
+        best_doubt, agreeing = "", []
+        for other, agreement in others:
+            why_not = _doubt(own, other, agreement)
+            if why_not is None:
+                agreeing.append((other, agreement))
+            elif not best_doubt:
+                best_doubt = why_not
+        told = []
+        own_witnesses = _witnesses(own, agreeing)
+        if crowd.is_media(own_witnesses):
+            told.append(self._tell(own, agreeing))
+        told += self._news(own, others)
+        note = ""
+        if not any(each.event_id == own.heard.event_id for each in told):
+            note = _why_not(len(own_witnesses), best_doubt)
+        return Outcome(tuple(told), note)
+
+    def _news(self, own: _Entry, others: list[tuple[_Entry, Agreement]]) -> list[Told]:
+        """Earlier triggers for which this one makes the crowd large enough."""
+        told = []
+        waiting = [(other, agreement) for other, agreement in others if not other.is_settled][:_NEWS_MOST]
+        for other, agreement in waiting:
+            agreeing = []
+            if _doubt(other, own, _reversed(agreement, own.number)) is None:
+                agreeing.append((own, agreement))
+            for third, to_third in others:
+                if third is other:
+                    continue
+                at = to_third.offset - agreement.offset
+                between = compare(
+                    other.sound, third.sound, first=at - 1, last=at + 1, min_bits=self._budget.min_bits
+                )
+                if _doubt(other, third, between) is None:
+                    agreeing.append((third, between))
+                if crowd.is_media(_witnesses(other, agreeing)):
+                    break
+            if crowd.is_media(_witnesses(other, agreeing)):
+                told.append(self._tell(other, agreeing))
+        return told
+
+    def _tell(self, entry: _Entry, agreeing: list[tuple[_Entry, Agreement]]) -> Told:
+        known = next((other.media_id for other, _ in agreeing if other.media_id is not None), None)
+        entry.media_id = entry.media_id or known or DISCOVERED_PREFIX + entry.heard.event_id[:16]
+        witnesses = _witnesses(entry, agreeing)
+        best = agreeing[0][1]
+        return Told(
+            entry.heard.event_id,
+            entry.media_id,
+            len(witnesses),
+            best.bit_error_rate,
+            f"{len(witnesses)} other homes hear the same at the same moment; one agrees with a bit error rate of "
+            f"{best.bit_error_rate:.2f} over {best.words * WORD_S:.1f} s of usable sound, {best.z:.0f} deviations "
+            "from chance.",
+        )
+
+
+def _evidence(heard: Heard) -> Sound | None:
+    """The words with the bits that count, None without any: for a safety event only where no steady tone dominates."""
+    words = heard.words
+    masks = np.where(words.is_usable, words.reliable, 0) if heard.is_safety else words.reliable
+    return Sound.of(words.bits, masks) if np.any(masks) else None
+
+
+def _self_z(sound: Sound) -> float:
+    repeats = native.self_match(
+        sound.words, sound.masks, min_lag=_SELF_MATCH_LAG_WORDS, min_bits=_SELF_MATCH_BITS
+    )
+    return repeats.z if repeats is not None else 0.0
+
+
+def _reversed(agreement: Agreement, number: int) -> Agreement:
+    return Agreement(
+        number,
+        -agreement.offset,
+        agreement.words,
+        agreement.bits_compared,
+        agreement.bits_agreeing,
+        agreement.rest_compared,
+        agreement.rest_agreeing,
+    )
+
+
+def _doubt(own: _Entry, other: _Entry, agreement: Agreement) -> str | None:
+    """Why another trigger does not account for this one."""
+    if own.heard.is_safety and own.heard.has_cadence:
+        return "the device measured the cadence of an alarm"
+    one, two = own.heard, other.heard
+    last_apart = (len(two.words.bits) - agreement.offset - len(one.words.bits)) * WORD_S
+    return crowd.doubt(
+        one.is_safety,
+        crowd.Agreement(
+            z=agreement.z,
+            rest_z=agreement.rest_z,
+            bit_error_rate=agreement.bit_error_rate,
+            seconds=agreement.words * WORD_S,
+            self_z=max(own.self_z, other.self_z),
+            is_same_suspicion=one.family == two.family,
+            start_lag_s=(two.start_word - agreement.offset - one.start_word) * WORD_S,
+            clock_lag_s=two.at_s - one.at_s - last_apart,
+            own_tone_s=_own_tone_words(one.words, two.words, agreement.offset) * WORD_S,
+        ),
+    )
+
+
+def _own_tone_words(one: native.Words, two: native.Words, offset: int) -> int:
+    """Words in which a steady tone dominates in one sound and not in the other; silence is no tone."""
+    first, end = max(0, -offset), min(len(one.bits), len(two.bits) - offset)
+    if end <= first:
+        return 0
+    has_tone = ~one.is_usable[first:end] & (one.reliable[first:end] != 0)
+    has_none: npt.NDArray[np.bool_] = two.is_usable[first + offset : end + offset]
+    return int(np.count_nonzero(has_tone & has_none))
+
+
+def _witnesses(own: _Entry, agreeing: list[tuple[_Entry, Agreement]]) -> set[str]:
+    """The other accounts among those who agree that may bear witness."""
+    return {
+        other.heard.account
+        for other, _ in agreeing
+        if other.heard.is_witness and other.heard.account is not None and other.heard.account != own.heard.account
+    }
+
+
+def _why_not(homes: int, best_doubt: str) -> str:
+    if homes:
+        return "One other home hears the same; two would make it media."
+    return f"No other home accounts for it: {best_doubt}." if best_doubt else "No other home hears the same."

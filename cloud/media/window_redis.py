@@ -1,0 +1,147 @@
+"""The log of all workers' triggers in Redis or Redis Cluster: streams that each worker writes to and reads.
+
+There are `PARTITIONS` streams, each with a key tag of its own (`harken:window:{3}`), so that a cluster spreads them
+over its nodes; a trigger lies in the one that its event id names. A trigger takes 1 kB; streams are trimmed to what the
+window needs and vanish a minute after the last trigger. A worker reads, right after it has written, whatever is new in
+all of them: so a trigger sees every trigger that was written before it, whichever worker took that.
+
+Nothing is waited for: a Redis that is away or slow for `TIMEOUT_S` makes the window fail, which notifies; for
+`PAUSE_S` nobody asks again.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+from urllib.parse import urlsplit
+
+import cbor2
+import numpy as np
+
+from cloud.media.window import WINDOW_S, Heard, WindowUnavailableError
+from edge import native
+from edge.errors import HarkenError
+
+PARTITIONS = 8
+TIMEOUT_S = 0.3
+PAUSE_S = 5.0
+_KEPT_MS = int(2 * WINDOW_S * 1000)
+_READ_MOST = 5000
+_FIELD = b"t"
+_FIELDS = tuple(each.name for each in fields(Heard) if each.name != "words")
+
+
+class RedisTriggers:
+    """A `TriggerLog` that workers share. `prefix` keeps installations apart that share a Redis."""
+
+    def __init__(self, url: str, *, prefix: str = "harken", now: Callable[[], float] = time.monotonic) -> None:
+        """Name the Redis: `redis://HOST[:PORT]`, or `redis-cluster://HOST[:PORT]` for any node of a cluster.
+
+        Connects at the first trigger, so that a server starts without its Redis.
+
+        Raises:
+            HarkenError: the URL is not understood, or the package `redis` is missing.
+        """
+        try:
+            import redis
+        except ImportError as error:
+            raise HarkenError("a window in Redis needs the package redis: pip install 'harken[scale]'") from error
+        if urlsplit(url).scheme not in ("redis", "rediss", "redis-cluster"):
+            raise HarkenError(f"{url!r} is no Redis: write redis://HOST:PORT, or redis-cluster://HOST:PORT")
+        self._redis = redis
+        self._url = url
+        self._now = now
+        self._keys = [f"{prefix}:window:{{{number}}}".encode() for number in range(PARTITIONS)]
+        self._client: Any = None
+        self._read_to: dict[bytes, bytes] = {}
+        self._failed_at: float | None = None
+        self._cause = ""
+
+    def exchange(self, heard: Heard) -> list[Heard]:
+        """Write a trigger and read what is new; see `TriggerLog`."""
+        if self._failed_at is not None and self._now() < self._failed_at + PAUSE_S:
+            raise WindowUnavailableError(self._cause)
+        try:
+            if self._client is None:
+                self._connect()
+            self._write(heard)
+            new = self._read()
+        except (self._redis.RedisError, OSError) as error:
+            self.close()
+            self._failed_at = self._now()
+            self._cause = f"the window of other homes' triggers cannot be reached ({error or type(error).__name__})"
+            raise WindowUnavailableError(self._cause) from error
+        self._failed_at = None
+        return new
+
+    def close(self) -> None:
+        """Let go of the connection; the next trigger makes a new one and reads the window again."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connect(self) -> None:
+        redis, parts = self._redis, urlsplit(self._url)
+        options = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        if parts.scheme == "redis-cluster":
+            self._client = redis.RedisCluster(
+                host=parts.hostname or "127.0.0.1",
+                port=parts.port or 6379,
+                username=parts.username,
+                password=parts.password,
+                **options,
+            )
+        else:
+            self._client = redis.Redis.from_url(self._url, **options)
+        since_ms = int((time.time() - WINDOW_S) * 1000)
+        self._read_to = {key: f"{since_ms}-0".encode() for key in self._keys}
+
+    def _write(self, heard: Heard) -> None:
+        key = self._keys[zlib.crc32(heard.event_id.encode()) % PARTITIONS]
+        oldest_ms = int(time.time() * 1000) - _KEPT_MS
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xadd(key, {_FIELD: encoded(heard)}, minid=str(oldest_ms), approximate=True)
+        pipeline.pexpire(key, _KEPT_MS)
+        pipeline.execute()
+
+    def _read(self) -> list[Heard]:
+        pipeline = self._client.pipeline(transaction=False)
+        for key in self._keys:
+            pipeline.xrange(key, min=b"(" + self._read_to[key], count=_READ_MOST)
+        entries: list[tuple[int, int, Heard]] = []
+        for key, found in zip(self._keys, pipeline.execute(), strict=True):
+            for entry_id, content in found:
+                self._read_to[key] = entry_id
+                heard = decoded(content[_FIELD])
+                if heard is not None:
+                    written_ms, _, serial = entry_id.partition(b"-")
+                    entries.append((int(written_ms), int(serial), heard))
+        return [heard for _, _, heard in sorted(entries, key=lambda entry: entry[:2])]
+
+
+def encoded(heard: Heard) -> bytes:
+    """A trigger as CBOR."""
+    words = heard.words
+    return cbor2.dumps(
+        [
+            *(getattr(heard, name) for name in _FIELDS),
+            words.bits.astype("<u4").tobytes(),
+            words.reliable.astype("<u4").tobytes(),
+            np.packbits(words.is_usable, bitorder="little").tobytes(),
+        ]
+    )
+
+
+def decoded(data: bytes) -> Heard | None:
+    """A trigger from CBOR; None for what another version wrote."""
+    try:
+        *values, bits, reliable, usable = cbor2.loads(data)
+        words = np.frombuffer(bits, "<u4").astype(np.uint32)
+        is_usable = np.unpackbits(np.frombuffer(usable, np.uint8), bitorder="little")[: len(words)].astype(bool)
+        masks = np.frombuffer(reliable, "<u4").astype(np.uint32)
+        return Heard(**dict(zip(_FIELDS, values, strict=True)), words=native.Words(words, masks, is_usable))
+    except (ValueError, TypeError, cbor2.CBORDecodeError):
+        return None

@@ -1,0 +1,136 @@
+"""From triggers of several homes to verdicts: who is told that it was a broadcast, and who is woken."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from cloud.accounts.models import Account
+from cloud.history.models import Device
+from cloud.media.window import Window, WindowUnavailableError
+from tests.cloud_doubles import RATE, Sounds, music, noise, tone
+from tests.unit.cloud.conftest import WITNESS_AGE
+
+SPOT = music(8, seed=21)
+START_OF_EVENT = 112000 + 2 * RATE
+
+
+@pytest.fixture
+def homes(cloud):
+    """Four homes with a device each, old enough to bear witness."""
+    return [home(cloud, number) for number in range(4)]
+
+
+def home(cloud, number: int, age: timedelta = 2 * WITNESS_AGE) -> Sounds:
+    """A device in a home of its own whose account is so old."""
+    now = datetime.now(UTC)
+    device = Sounds(f"device-{number}")
+    with cloud.history.transaction() as session:
+        account = Account(name=f"home {number}", created_at=now - age)
+        session.add(account)
+        session.flush()
+        session.add(
+            Device(device_id=device.device_id, account_id=account.id, first_seen_at=now - age, last_seen_at=now)
+        )
+    return device
+
+
+def broadcast(number: int) -> np.ndarray:
+    """The spot as home `number` hears it: its own noise, its own grid."""
+    start = RATE + 131 * number
+    return (SPOT[start : start + 6 * RATE] * 0.8 + noise(6, seed=number) * 0.15).astype(np.int16)
+
+
+def trigger(device: Sounds, number: int, event: str = "dog_bark", pcm: np.ndarray | None = None, **changes):
+    sound = broadcast(number) if pcm is None else pcm
+    return device.trigger(event, sound[RATE:], event_start_sample=START_OF_EVENT, **changes)
+
+
+def test_what_three_homes_hear_at_once_is_media_for_all_of_them(cloud, homes):
+    triggers = [trigger(device, number) for number, device in enumerate(homes[:3])]
+    for device, each in zip(homes, triggers, strict=False):
+        cloud.receive(device, each)
+    rows = [cloud.verdict(each) for each in triggers]
+    assert {row.verdict for row in rows} == {"media"}
+    assert len({row.media_id for row in rows}) == 1
+    assert all(row.reason == "This is a broadcast that 2 other homes hear." for row in rows)
+    assert cloud.notified == []
+    discarded = {each.event_id for each in cloud.answers("command") if each.command == "discard_clip"}
+    assert {each.event_id for each in triggers} == discarded
+
+
+def test_a_home_that_was_notified_as_unverified_is_told_afterwards(cloud, homes):
+    cloud.verifier.error = "the verifier timed out"
+    first = trigger(homes[0], 0, "smoke_alarm", clip="none")
+    cloud.receive(homes[0], first)
+    assert cloud.verdict(first).verdict == "unverified"
+    for number in (1, 2):
+        cloud.receive(homes[number], trigger(homes[number], number, "smoke_alarm"))
+    cloud.until(lambda: cloud.row(first).verdict == "media" and cloud.row(first).verdict_sent_at)
+    assert [each.verdict for each in cloud.answers("verdict") if each.event_id == first.event_id][-1] == "media"
+    assert len(cloud.notified) == 1
+
+
+def test_a_confirmed_alarm_stays_confirmed_whatever_others_hear(cloud, homes):
+    first = trigger(homes[0], 0, "smoke_alarm")
+    cloud.receive(homes[0], first)
+    cloud.receive(homes[0], homes[0].clip(first))
+    assert cloud.verdict(first).verdict == "confirmed"
+    others = [trigger(homes[number], number, "smoke_alarm") for number in (1, 2, 3)]
+    for number, each in enumerate(others, start=1):
+        cloud.receive(homes[number], each)
+    assert cloud.verdict(others[2]).verdict == "media"
+    assert cloud.row(first).verdict == "confirmed"
+
+
+def test_a_genuine_alarm_during_the_broadcast_notifies(cloud, homes):
+    for number in range(3):
+        cloud.receive(homes[number], trigger(homes[number], number, "smoke_alarm"))
+    beeps = tone(6) * 2.5
+    beeps[: 3 * RATE] = 0
+    beeps[7 * RATE // 2 : 4 * RATE] = 0
+    heard = np.clip(broadcast(3) * 0.5 + beeps, -32767, 32767).astype(np.int16)
+    genuine = trigger(homes[3], 3, "smoke_alarm", heard)
+    cloud.receive(homes[3], genuine)
+    cloud.receive(homes[3], homes[3].clip(genuine))
+    assert cloud.verdict(genuine).verdict == "confirmed"
+    assert [each.event_id for each in cloud.notified] == [genuine.event_id.hex()]
+
+
+def test_accounts_made_for_the_purpose_silence_nobody(cloud):
+    forged = [home(cloud, number, age=timedelta(days=13)) for number in range(3)]
+    victim = home(cloud, 3)
+    for number, device in enumerate([*forged, victim]):
+        made = trigger(device, number, "glass_break")
+        cloud.receive(device, made)
+        cloud.receive(device, device.clip(made))
+        assert cloud.verdict(made).verdict == "confirmed"
+
+
+def test_devices_that_nobody_has_claimed_bear_no_witness(cloud, homes):
+    for number in range(3):
+        stray = Sounds(f"stray-{number}")
+        with cloud.history.transaction() as session:
+            now = datetime.now(UTC)
+            session.add(Device(device_id=stray.device_id, first_seen_at=now, last_seen_at=now))
+        cloud.receive(stray, trigger(stray, number))
+    own = trigger(homes[0], 5)
+    cloud.receive(homes[0], own)
+    cloud.receive(homes[0], homes[0].clip(own))
+    assert cloud.verdict(own).verdict == "confirmed"
+
+
+@pytest.mark.parametrize("error", [WindowUnavailableError("Redis is away"), ValueError("a defect")])
+def test_a_window_that_fails_notifies(cloud, homes, monkeypatch, error):
+    def fail(_window, _heard):
+        raise error
+
+    monkeypatch.setattr(Window, "hear", fail)
+    cloud.verifier.score = 0.1  # would have been rejected
+    own = trigger(homes[0], 0, "smoke_alarm")
+    cloud.receive(homes[0], own)
+    cloud.receive(homes[0], homes[0].clip(own))
+    row = cloud.verdict(own)
+    assert row.verdict == "unverified"
+    assert str(error) in row.reason
+    assert len(cloud.notified) == 1
