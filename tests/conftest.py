@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import core_driver
+from tests.postgres_server import PostgresServer, find_programs, postgres_server
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,12 @@ def core(core_program: Path) -> Iterator[core_driver.CoreDriver]:
     driver = core_driver.CoreDriver(core_program)
     yield driver
     driver.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL of this test run's own; `postgres.url()` is a new, empty database."""
+    if find_programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server

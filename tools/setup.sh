@@ -31,6 +31,7 @@ has_picolibc() { has riscv64-unknown-elf-gcc && [ -f "$(riscv64-unknown-elf-gcc 
 needs() {
     case "$stage $board $1" in "full "*|*" rv32-"*" riscv") return 0 ;; *" host "*|*" rv32-"*|*" riscv") return 1 ;; esac
 }
+has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || has postgres; }
 has_32_bit() { has g++ && printf '#include <stdint.h>\n' | g++ -m32 -x c++ -E - >/dev/null 2>&1; }
 
 list_missing() {
@@ -53,9 +54,10 @@ list_missing() {
         has riscv64-unknown-elf-gcc || missing="$missing gcc-riscv64-unknown-elf"
         has_picolibc || missing="$missing picolibc-riscv64-unknown-elf"
     fi
-    if [ "$stage" = full ]; then # what exported projects are compiled with
+    if [ "$stage" = full ]; then # what exported projects are compiled with; the engines of the distributed cloud
         has_32_bit || missing="$missing g++-multilib"
-        has redis-server || missing="$missing redis-server" # for tests of servers that share a window
+        has_postgres || missing="$missing postgresql"
+        has redis-server || missing="$missing redis-server"
     fi
 }
 

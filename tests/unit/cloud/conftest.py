@@ -55,9 +55,10 @@ class ScriptedVerifier:
 class Cloud:
     """One run of the server's inner parts over a data folder; `again()` is what a restart after a kill sees."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, history_url: str = "") -> None:
         self.folder = folder
-        self.history = History(f"sqlite:///{folder / 'history.sqlite3'}")
+        self.history_url = history_url or f"sqlite:///{folder / 'history.sqlite3'}"
+        self.history = History(self.history_url)
         self.clips = ClipStore((folder / "clips").as_uri())
         self.media = MediaIndex(folder / "media")
         self.verifier = ScriptedVerifier()
@@ -88,7 +89,7 @@ class Cloud:
 
     def again(self) -> "Cloud":
         self.close()
-        return Cloud(self.folder)
+        return Cloud(self.folder, self.history_url)
 
     def close(self) -> None:
         self.pipeline.stop()
@@ -139,6 +140,14 @@ class Cloud:
 
     def answers(self, kind: str) -> list[Any]:
         return [publication.message for publication in self.published if publication.kind == kind]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def history_url(request, tmp_path):
+    """Both engines behind the history, because the same code has to work on both."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").url()
+    return f"sqlite:///{tmp_path / 'history.sqlite3'}"
 
 
 @pytest.fixture

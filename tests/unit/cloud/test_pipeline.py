@@ -9,10 +9,19 @@ import pytest
 import sqlalchemy
 
 from cloud.history.models import Event, QuarantinedMessage, Rejection
-from cloud.history.quarantine import KEPT_MESSAGES, BadMessage, quarantine, quarantined
+from cloud.history.quarantine import BadMessage, quarantine, quarantined
 from cloud.pipeline import STEP_TRIES, Step
 from edge.contracts import messages
 from tests.cloud_doubles import Sounds
+from tests.unit.cloud.conftest import Cloud
+
+
+@pytest.fixture
+def cloud(tmp_path, history_url):
+    """Here on both engines: what a batch does when it fails depends on them."""
+    running = Cloud(tmp_path, history_url).start()
+    yield running
+    running.close()
 
 
 class Recorder:
@@ -143,22 +152,23 @@ def test_no_sound_is_kept_in_quarantine(cloud, kitchen):
     assert message.size_bytes > 30_000
 
 
-def test_the_quarantine_keeps_the_latest_and_counts_all(cloud):
+def test_the_quarantine_keeps_the_latest_and_counts_all(cloud, monkeypatch):
+    monkeypatch.setattr("cloud.history.quarantine.KEPT_MESSAGES", 20)
     with cloud.history.transaction() as session:
-        for number in range(KEPT_MESSAGES + 5):
+        for number in range(25):
             at = cloud.steps._now()
             quarantine(session, BadMessage("t", str(number).encode(), "trigger: malformed", "x"), at)
     with cloud.history.reading() as session:
         kept = session.query(QuarantinedMessage).all()
-        assert len(kept) == KEPT_MESSAGES
+        assert len(kept) == 20
         assert b"0" not in {message.payload for message in kept}
-        assert session.get(Rejection, "trigger: malformed").count == KEPT_MESSAGES + 5
+        assert session.get(Rejection, "trigger: malformed").count == 25
 
 
 def test_a_batch_reads_and_writes_its_rows_together(cloud):
     statements = []
     sqlalchemy.event.listen(
-        cloud.history._engine, "before_cursor_execute", lambda *args: statements.append((args[2], args[5]))
+        cloud.history._writer, "before_cursor_execute", lambda *args: statements.append((args[2], args[5]))
     )
     gate = threading.Event()
     cloud.pipeline.submit(Step("gate", lambda *_: gate.wait(5) and None))
