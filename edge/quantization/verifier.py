@@ -57,7 +57,9 @@ def deliver(
         baseline: int16[n] to float32[choices, events], judged beside, or None.
 
     Probabilities are calibrated and thresholds chosen on the validation part; of events of few originals, on what each
-    fold has not heard. Figures come from the held-out part and from the folds.
+    fold has not heard. Figures come from the held-out part and from the folds. Where the training went on from the
+    committed verifier and its own folds are not trained, these events keep the figures of that one's folds, and have no
+    higher threshold than it had.
 
     Returns:
         The manifest's content.
@@ -74,7 +76,13 @@ def deliver(
     network.load(weights)
     say("calibrating")
     clip_set = ClipSet.of(run_dir)
-    few_logits = verifier_stages.out_of_fold_logits(clip_set.clips(splits.TRAIN, recipe), run_dir, seed)
+    has_folds = all((run_dir / f"fold_{fold}" / verifier.WEIGHTS_FILE).exists() for fold in range(FOLDS))
+    before = _committed_folds(models_dir)
+    if not has_folds and not before:
+        raise HarkenError(f"{run_dir} holds no folds: let `harken train --stage verifier` go on to its end")
+    few_logits = {}
+    if has_folds:
+        few_logits = verifier_stages.out_of_fold_logits(clip_set.clips(splits.TRAIN, recipe), run_dir, seed)
     validation = clip_set.clips(splits.VALIDATION, recipe)
     slopes, offsets = calibrate(network.logits(validation.features), validation, few_logits)
     model_path = models_dir / "verifier" / "verifier.tflite"
@@ -88,14 +96,21 @@ def deliver(
     scorer = TfliteClipScorer(model_path)
     parts = shards.recordings_of_parts(recipe)
     device = _Device(models_dir / "detector", recipe, judged_hours, cache_dir, scorer, say)
-    say("judging the folds")
-    folds = judge_folds(run_dir, seed, recipe, parts, baseline)
+    folds = {}
+    if has_folds:
+        say("judging the folds")
+        folds = judge_folds(run_dir, seed, recipe, parts, baseline)
     few_scores = {
         name: 1 / (1 + np.exp(-(slopes[index] * folds[name].logits + offsets[index])))
         for index, name in enumerate(catalogue.load().names)
         if name in folds
     }
     thresholds = verification.choose_thresholds(_genuine_and_suspects(device, recipe, parts, scorer), few_scores)
+    k_fold: dict[str, Any] = {"k_fold": fold_figures(folds, few_scores, thresholds)}
+    if not has_folds:
+        k_fold = {key: before[key] for key in ("k_fold", "k_fold_of")}
+        for name in FEW_ORIGINALS:
+            thresholds[name] = min(thresholds[name], before["thresholds"][name])
     clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
     triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), thresholds)
     content["training"] |= {"curves": _curves(run_dir)}
@@ -111,7 +126,7 @@ def deliver(
             "auc": verification.areas(clips, verification.highest_scores(clips, scorer)),
             "auc_yamnet": None if baseline is None else baseline_areas(clips, baseline),
             "triggers": triggers,
-            "k_fold": fold_figures(folds, few_scores, thresholds),
+            **k_fold,
         },
     }
     few = [one for one in parts[splits.HELD_OUT] if one.label in FEW_ORIGINALS]
@@ -191,6 +206,20 @@ def calibrate(
         slopes.append(slope)
         offsets.append(offset)
     return slopes, offsets
+
+
+def _committed_folds(models_dir: Path) -> dict[str, Any]:
+    """Return the committed verifier's figures by folds, the version they are of, and its thresholds; {} without one."""
+    path = models_dir / "verifier" / "manifest.json"
+    if not path.exists():
+        return {}
+    content = json.loads(path.read_text())
+    figures = content["figures"]
+    return {
+        "k_fold": figures["k_fold"],
+        "k_fold_of": figures.get("k_fold_of", content["version"]),
+        "thresholds": content["thresholds"],
+    }
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,15 @@ def read(paths: Sequence[Path]) -> Clips:
     return clips
 
 
+def read_mined(path: Path) -> Clips:
+    """Return the clips of one shard that was mined; no teacher has heard them."""
+    with np.load(path) as shard:
+        clips = empty(len(shard["features"]))
+        for name in ("features", "target", "asked", "groups"):
+            getattr(clips, name)[:] = shard[name]
+    return clips
+
+
 def from_scenes(
     scenes: Shards, recordings: Sequence[Recording], recipe: Recipe, part: str, rng: np.random.Generator
 ) -> Clips:
@@ -187,11 +196,20 @@ def from_scenes(
         part: that the scenes are of.
         rng: draws the moments.
     """
-    cut = clip_cuts.around_triggers(scenes, rng, PER_SCENE)
-    clips = empty(len(cut.features))
-    clips.features[:], clips.target[:], clips.asked[:] = cut.features, cut.target, cut.asked
+    return with_groups([clip_cuts.around_triggers(scenes, rng, PER_SCENE)], scenes, recordings, recipe, part)
+
+
+def with_groups(
+    cuts: Sequence[clip_cuts.Clips], scenes: Shards, recordings: Sequence[Recording], recipe: Recipe, part: str
+) -> Clips:
+    """Return what was cut out of scenes, one cut after the other, with the groups of originals in each clip."""
+    clips = empty(sum(len(cut.features) for cut in cuts))
+    clips.features[:] = np.concatenate([cut.features for cut in cuts])
+    clips.target[:] = np.concatenate([cut.target for cut in cuts])
+    clips.asked[:] = np.concatenate([cut.asked for cut in cuts])
     fold_of = {event: fold_of_originals(recordings, event, recipe.split.salt) for event in FEW_ORIGINALS}
-    for row, (scene, step) in enumerate(zip(cut.scenes, cut.trigger_steps, strict=True)):
+    moments = [moment for cut in cuts for moment in zip(cut.scenes, cut.trigger_steps, strict=True)]
+    for row, (scene, step) in enumerate(moments):
         from_s = (step - clip_cuts.LEAD_STEPS) / STEPS_PER_SECOND
         for placed in scenes.events[scene]:
             if placed.start_s < from_s + clip_mixtures.CLIP_S and placed.end_s > from_s:
@@ -207,10 +225,13 @@ class ClipSet:
     Attributes:
         made: shards of clips, by part.
         scenes: folder of shards of scenes and how many of them, by part.
+        mined: shards of clips around a detector's triggers (`clip_mining`), by part. Where there are any, no others are
+            cut out of the scenes.
     """
 
     made: dict[str, list[Path]]
     scenes: dict[str, tuple[Path, int]]
+    mined: dict[str, list[Path]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Note the files in `folder`, a training's."""
@@ -218,6 +239,7 @@ class ClipSet:
         content = {
             "made": {part: [str(path) for path in paths] for part, paths in self.made.items()},
             "scenes": {part: [str(path), count] for part, (path, count) in self.scenes.items()},
+            "mined": {part: [str(path) for path in paths] for part, paths in self.mined.items()},
         }
         (folder / _SET_FILE).write_text(json.dumps(content, indent=1))
 
@@ -229,7 +251,9 @@ class ClipSet:
         except FileNotFoundError as error:
             raise HarkenError(f"{folder} holds no training: run `harken train --stage verifier` first") from error
         made = {part: [Path(path) for path in paths] for part, paths in content["made"].items()}
-        return ClipSet(made, {part: (Path(path), count) for part, (path, count) in content["scenes"].items()})
+        mined = {part: [Path(path) for path in paths] for part, paths in content.get("mined", {}).items()}
+        scenes = {part: (Path(path), count) for part, (path, count) in content["scenes"].items()}
+        return ClipSet(made, scenes, mined)
 
     def clips(self, part: str, recipe: Recipe) -> Clips:
         """Return all clips of a part.
@@ -239,6 +263,8 @@ class ClipSet:
             recipe: of the scenes.
         """
         clips = read(self.made.get(part, []))
+        if self.mined.get(part):
+            return _joined([clips, *(read_mined(path) for path in self.mined[part])])
         folder, count = self.scenes.get(part, (Path(), 0))
         if not count:
             return clips

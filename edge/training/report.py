@@ -199,8 +199,7 @@ def verifier_card(content: Mapping[str, Any]) -> str:
         "",
         "By folds, each recording judged by a model that has not heard its original (from weights that have heard no "
         "recording of these events at all), against the held-out part's other recordings. Kept: recordings whose "
-        f"highest window reaches the threshold. Passes of each fold: {training['rule']['fold_epochs']}; of what is "
-        f"shipped: {training['rule']['final_epochs']}.",
+        "highest window reaches the threshold. " + _of_which_folds(content),
         "",
         "| event | originals | recordings | AUC | of the folds | AUC YAMNet | kept |",
         "|---|---|---|---|---|---|---|",
@@ -262,6 +261,8 @@ def _kilobytes(content: Mapping[str, Any]) -> str:
 
 
 def _verifier_training(training: Mapping[str, Any]) -> str:
+    if training["rule"].get("goes_on_from"):
+        return _going_on(training)
     passes = training["curves"]["shared"]
     heard = sum(entry["clips"] for entry in passes)
     teacher = (
@@ -279,6 +280,29 @@ def _verifier_training(training: Mapping[str, Any]) -> str:
         + teacher
         + begun
     ).strip()
+
+
+def _going_on(training: Mapping[str, Any]) -> str:
+    passes = training["curves"]["final"]
+    mined = " of what a detector triggers on" if training["mined_by"] else " at which a detector may fire"
+    teacher = " It repeated the scores of a teacher (YAMNet, not contained) beside them." if training["teacher"] else ""
+    return (
+        f"It went on from the committed verifier (`{training['rule']['goes_on_from']}`) for {len(passes)} passes over "
+        f"{passes[-1]['clips']:,} four-second clips (seed {training['seed']}): {training['clips']:,} mixed on their "
+        f"own, the others cut out of {training['hours']:g} h of scenes around moments{mined}, all heard through the "
+        f"clip codec.{teacher}"
+    )
+
+
+def _of_which_folds(content: Mapping[str, Any]) -> str:
+    earlier = content["figures"].get("k_fold_of")
+    if earlier:
+        return (
+            f"These folds are those of the verifier `{earlier}`, from which this one went on. It has heard every "
+            "original, so that no fold can begin from it; thresholds of these events are no higher than they were."
+        )
+    rule = content["training"]["rule"]
+    return f"Passes of each fold: {rule['fold_epochs']}; of what is shipped: {rule['final_epochs']}."
 
 
 def _originals(content: Mapping[str, Any]) -> str:

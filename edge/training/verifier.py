@@ -15,7 +15,7 @@ import tf_keras
 from edge import catalogue
 from edge.errors import HarkenError
 from edge.evaluation.metrics import area_under_curve, mean_area_of
-from edge.training import verifier_network
+from edge.training import verifier_network, verifier_recovery
 from edge.training.clip_augmentation import AugmentationRule, augmented
 from edge.training.clip_shards import LOGIT_SCALE, Clips
 from edge.training.teacher import CLASSES, EVENT_CLASSES
@@ -125,7 +125,7 @@ def train(
         rule: how.
         folder: for the state after each epoch.
         say: is told of every epoch.
-        start: weights to begin with instead of random ones.
+        start: weights to begin with instead of random ones, or a committed .tflite.
 
     Raises:
         HarkenError: `folder` holds a training by another rule, there are too few clips, or the loss is no number.
@@ -136,7 +136,9 @@ def train(
     if rule.teacher_epochs and not clips.is_taught.any():
         raise HarkenError("the clips hold nothing of a teacher: name one with --teacher, or train without")
     verifier = Verifier(rule.seed)
-    if start is not None:
+    if start is not None and start.suffix == ".tflite":
+        verifier_recovery.take_over(verifier.backbone, verifier.last, verifier.events, start, clips)
+    elif start is not None:
         verifier.load(start)
     curve: list[dict[str, object]] = []
     trainer = _Trainer(verifier, clips, rule)
@@ -148,6 +150,8 @@ def train(
             raise HarkenError(f"{folder} holds a training by another rule: pass --restart or another --work-dir")
         curve = state["curve"]
         _load(checkpoint_path, trainer.variables)
+    elif start is not None and start.suffix == ".tflite" and clips.is_taught.any():
+        trainer.fit_teacher_head()
     for epoch in range(len(curve), rule.teacher_epochs + rule.epochs):
         started = time.monotonic()
         is_for_events = epoch >= rule.teacher_epochs
@@ -208,6 +212,15 @@ class _Trainer:
     def variables(self) -> list[tf.Variable]:
         """Everything that a resumed training needs."""
         return [*self._verifier.variables, *self.average_variables, *self._optimizer.variables]
+
+    def fit_teacher_head(self) -> None:
+        """Let the head that repeats the teacher do so as well as it can while nothing else learns."""
+        parts = self._verifier
+        verifier_recovery.fit_teacher_head(
+            parts.backbone, parts.last, parts.teacher, self._clips, self._mean, self._spread
+        )
+        for average, variable in zip(self.average_variables, parts.variables, strict=True):
+            average.assign(variable)
 
     def averaged(self) -> _Averaged:
         """Return a context in which the network has its averaged weights."""

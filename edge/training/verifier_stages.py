@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from edge import catalogue
 from edge.dataset import splits
 from edge.dataset.shards import Recipe
-from edge.training import clip_shards, report, verifier
+from edge.training import clip_mining, clip_shards, report, verifier
 from edge.training.clip_mixtures import ClipRule
 from edge.training.clip_shards import FEW_ORIGINALS, FOLDS, ClipRecipe, Clips
 from edge.training.teacher import Teacher
@@ -33,6 +33,9 @@ class StagesRule:
         fine_rate: learning rate of both.
         others: for each clip that holds a recording of few originals, how many that hold none come along in both.
         is_last_only: whether only the last layers learn in both.
+        fine_teacher_weight: how much repeating the teacher counts in both.
+        goes_on_from: digest of the committed verifier that the final training goes on from, with all clips, instead of
+            from the shared weights with some; empty where it does not.
     """
 
     shared: VerifierRule = field(default_factory=VerifierRule)
@@ -41,6 +44,8 @@ class StagesRule:
     fine_rate: float = 1e-3
     others: float = 1.5
     is_last_only: bool = False
+    fine_teacher_weight: float = 0.5
+    goes_on_from: str = ""
 
     def fine(self, epochs: int) -> VerifierRule:
         """Return the rule of a training that goes on from the shared weights."""
@@ -49,60 +54,93 @@ class StagesRule:
             teacher_epochs=0,
             epochs=epochs,
             event_rate=self.fine_rate,
-            teacher_weight=1.0,
+            teacher_weight=self.fine_teacher_weight,
             is_last_only=self.is_last_only,
         )
 
 
-def stages_rule(seed: int, epochs: int, has_teacher: bool) -> StagesRule:
-    """Return the rule of a training with so many passes for the events; half as many for the teacher before them."""
-    shared = VerifierRule(seed=seed, teacher_epochs=(epochs + 1) // 2 if has_teacher else 0, epochs=epochs)
-    return StagesRule(shared)
-
-
-def run(
-    recipe: Recipe,
-    hours: float,
-    clips: int,
-    teacher: Teacher | None,
-    rule: StagesRule,
-    work_dir: Path,
-    say: Callable[[str], None],
-    start: Path | None = None,
-) -> Path:
-    """Make the clips that are missing and train all stages in `work_dir`/verifier; return the weights to ship.
+def stages_rule(seed: int, epochs: int, has_teacher: bool, committed: Path | None = None) -> StagesRule:
+    """Return the rule of a training with so many passes for the events; half as many for the teacher before them.
 
     Args:
+        seed: of everything drawn.
+        epochs: see above.
+        has_teacher: whether there is a teacher.
+        committed: the verifier that the final training goes on from, or None.
+    """
+    shared = VerifierRule(seed=seed, teacher_epochs=(epochs + 1) // 2 if has_teacher else 0, epochs=epochs)
+    if committed is None:
+        return StagesRule(shared)
+    return StagesRule(shared, final_epochs=5, goes_on_from=_digest(committed))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the clips of a training come from.
+
+    Attributes:
         recipe: of scenes and of clips.
         hours: of scenes that clips are cut from.
         clips: made on their own besides those.
         teacher: asked about each of them, or None.
+        detector: its weights and its thresholds by event and sensitivity, so that clips are cut around what it
+            triggers on; None: wherever one may trigger.
+    """
+
+    recipe: Recipe
+    hours: float
+    clips: int
+    teacher: Teacher | None = None
+    detector: tuple[Mapping[str, np.ndarray], clip_mining.Points] | None = None
+
+
+def run(
+    sources: Sources,
+    rule: StagesRule,
+    work_dir: Path,
+    say: Callable[[str], None],
+    start: Path | None = None,
+    committed: Path | None = None,
+) -> Path:
+    """Make the clips that are missing and train all stages in `work_dir`/verifier; return the weights to ship.
+
+    Args:
+        sources: of the clips.
         rule: how to train.
         work_dir: for scenes, clips and the training.
         say: is told of what is made and of every epoch.
         start: weights of an earlier training to begin with.
+        committed: the verifier that the final training goes on from, or None.
 
     Raises:
         HarkenError: see `verifier.train`.
     """
     folder = work_dir / "verifier"
-    gathered = clip_shards.gather(ClipRecipe(recipe), hours, clips, work_dir, teacher, say)
+    recipe = sources.recipe
+    gathered = clip_shards.gather(ClipRecipe(recipe), sources.hours, sources.clips, work_dir, sources.teacher, say)
+    if sources.detector is not None:
+        weights, points = sources.detector
+        folder_of_mined = work_dir / "mined" / _digest_of_weights(weights)
+        mined = {
+            part: clip_mining.make_missing(recipe, part, scenes, weights, points, folder_of_mined, say)
+            for part, scenes in gathered.scenes.items()
+        }
+        gathered = replace(gathered, mined=mined)
     gathered.save(folder)
-    report.save_provenance(folder, provenance(recipe, hours, clips, teacher, rule, start))
+    report.save_provenance(folder, provenance(sources, rule, start))
     training, validation = (gathered.clips(part, recipe) for part in (splits.TRAIN, splits.VALIDATION))
-    return train(training, validation, rule, folder, say, start)
+    return train(training, validation, rule, folder, say, start, committed)
 
 
-def provenance(
-    recipe: Recipe, hours: float, clips: int, teacher: Teacher | None, rule: StagesRule, start: Path | None
-) -> dict[str, Any]:
+def provenance(sources: Sources, rule: StagesRule, start: Path | None) -> dict[str, Any]:
     """Return what a verifier is trained from: as for any model, and its clips, its teacher and its beginning."""
-    content = report.provenance(recipe, hours, rule)
+    content = report.provenance(sources.recipe, sources.hours, rule)
     content["training"] |= {
-        "clips": clips,
+        "clips": sources.clips,
         "clip_rule": asdict(ClipRule()),
-        "teacher": teacher.digest if teacher else None,
-        "began_from": hashlib.sha256(start.read_bytes()).hexdigest()[:16] if start else None,
+        "teacher": sources.teacher.digest if sources.teacher else None,
+        "mined_by": _digest_of_weights(sources.detector[0]) if sources.detector else None,
+        "began_from": _digest(start) if start else None,
         "heard_of_other_parts": list(FEW_ORIGINALS),
     }
     return content
@@ -115,6 +153,7 @@ def train(
     folder: Path,
     say: Callable[[str], None],
     start: Path | None = None,
+    committed: Path | None = None,
 ) -> Path:
     """Train all stages, or go on where `folder` was left; return the file of the weights to ship.
 
@@ -125,10 +164,15 @@ def train(
         folder: for the stages' states.
         say: is told of every epoch.
         start: weights to begin with instead of random ones.
+        committed: a verifier's .tflite that the final training goes on from, with all clips; None: from the shared
+            weights, as the folds do. The folds never do so: it has heard their originals.
 
     Raises:
         HarkenError: see `verifier.train`.
     """
+    if committed is not None:
+        say(f"final, from {committed}: {len(clips)} clips")
+        final = verifier.train(clips, validation, rule.fine(rule.final_epochs), folder / FINAL, say, start=committed)
     say(f"shared: {int((clips.groups == 0).sum())} clips")
     shared = verifier.train(clips.of(clips.groups == 0), validation, rule.shared, folder / SHARED, say, start)
     for fold in range(FOLDS):
@@ -136,6 +180,8 @@ def train(
         say(f"fold {fold + 1} of {FOLDS}: {len(chosen)} clips")
         fold_rule = rule.fine(rule.fold_epochs)
         verifier.train(clips.of(chosen), validation, fold_rule, folder / f"fold_{fold}", say, start=shared)
+    if committed is not None:
+        return final
     chosen = fine_clips(clips, None, rule.others, rule.shared.seed)
     say(f"final: {len(chosen)} clips")
     return verifier.train(clips.of(chosen), validation, rule.fine(rule.final_epochs), folder / FINAL, say, start=shared)
@@ -158,6 +204,17 @@ def fine_clips(clips: Clips, fold: int | None, others: float, seed: int) -> np.n
     taught_first = np.lexsort((rng.random(len(rest)), ~clips.is_taught[rest]))
     chosen = rest[taught_first[: round(others * len(few))]]
     return np.sort(np.concatenate([drawn, chosen]))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _digest_of_weights(weights: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def out_of_fold_logits(clips: Clips, folder: Path, seed: int) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from edge import catalogue
 from edge.dataset import heard
 from edge.evaluation import pictures, selection
 from edge.evaluation.detector_figures import STAGES, bound_per_hour, event_figures, rate_per_hour
+from edge.evaluation.metrics import rate_interval
 from firmware_gen.build import DEFAULT_MODEL
 from tools.bench.detector_evaluation import Evaluation
 
@@ -41,20 +42,22 @@ def _text(evaluation: Evaluation, drawn: list[str]) -> str:
         "",
         "Stage 1 is the device at normal sensitivity with every event on and armed, stage 2 what is left after the "
         "verifier. Intervals are exact, 95 %; false triggers count at most once in 5 s. Where there were none, the "
-        "rate in brackets is what that rules out (one-sided, 95 %).",
+        "rate in brackets is what that rules out (one-sided, 95 %). Removed: of stage 1's false triggers, by the "
+        "verifier.",
         "",
         "| event | positives | recall, stage 1 | recall, stage 2 | hours without it | false/h, stage 1 | false/h, "
-        "stage 2 |",
-        "|---|---|---|---|---|---|---|",
+        "stage 2 | removed |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
         one = figures[name]
         synthesised = " (all made)" if made[name] == one["positives"] and made[name] else ""
         lines.append(
             f"| {name} | {one['positives']}{synthesised} | {_recall(one, STAGES[0])} | {_recall(one, STAGES[1])} | "
-            f"{one['negative_hours']:.2f} | {_false(one, STAGES[0])} | {_false(one, STAGES[1])} |"
+            f"{one['negative_hours']:.2f} | {_false(one, STAGES[0])} | {_false(one, STAGES[1])} | "
+            f"{_removed(one)} |"
         )
-    lines += ["", *_too_frequent(figures), "", *_areas(figures)]
+    lines += ["", *_too_frequent(figures, evaluation.mixtures or {}), "", *_areas(figures), *_folds()]
     if evaluation.mixtures is not None:
         lines += ["", *_mixtures(evaluation.mixtures)]
     lines += [
@@ -111,18 +114,86 @@ def _rate(count: int | None, hours: float) -> str:
     return f"{rate:.2f} ({low:.2f}-{high:.2f}; {count})"
 
 
-def _too_frequent(figures: dict[str, dict[str, Any]]) -> list[str]:
-    rates = {
-        name: one["false_triggers"][STAGES[1]] / one["negative_hours"]
-        for name, one in figures.items()
-        if one["negative_hours"] and one["false_triggers"][STAGES[1]] is not None
-    }
-    loud = [f"{name} ({rate:.1f})" for name, rate in rates.items() if rate > _BEARABLE_PER_HOUR]
+def _removed(one: dict[str, Any]) -> str:
+    before, after = (one["false_triggers"][stage] for stage in STAGES)
+    if not before or after is None:
+        return "-"
+    low, high = rate_interval(before - after, before)
+    return f"{before - after} of {before} ({low:.2f}-{high:.2f})"
+
+
+def _too_frequent(figures: dict[str, dict[str, Any]], mixtures: dict[str, Any]) -> list[str]:
+    """Say which events come too often after the verifier, over recordings and mixtures together, and which are off."""
+    rates = {}
+    for name, one in figures.items():
+        parts = [(one["false_triggers"][STAGES[1]], one["negative_hours"])]
+        if name in mixtures:
+            parts.append((mixtures[name]["false_triggers"][STAGES[1]], mixtures[name]["hours"]))
+        known = [(count, hours) for count, hours in parts if count is not None and hours]
+        if known:
+            rates[name] = _rate(sum(count for count, _ in known), sum(hours for _, hours in known))
+    loud = [name for name, rate in rates.items() if float(rate.split()[0]) > _BEARABLE_PER_HOUR]
     off = [spec.name for spec in catalogue.load() if not spec.is_enabled_by_default]
     return [
-        f"Above {_BEARABLE_PER_HOUR:g} false per hour after the verifier: {', '.join(loud) or 'none'}. "
-        f"Switched off by default: {', '.join(off) or 'none'}."
+        f"Above {_BEARABLE_PER_HOUR:g} false per hour after the verifier, over these recordings"
+        f"{' and the mixtures below' if mixtures else ''} together: {_with_rates(loud, rates)}. Switched off by "
+        f"default: {_with_rates(off, rates)}."
     ]
+
+
+def _with_rates(names: list[str], rates: dict[str, str]) -> str:
+    return ", ".join(f"{name} {rates.get(name, '')}".strip() for name in names) or "none"
+
+
+def _folds() -> list[str]:
+    """Return what the manifests say of events of few originals, whose recordings the shipped models have heard."""
+    models = DEFAULT_MODEL.parent.parent
+    manifests = {name: json.loads((models / name / "manifest.json").read_text()) for name in ("detector", "verifier")}
+    of_verifier = manifests["verifier"]["figures"].get("k_fold") or {}
+    of_detector = (manifests["detector"]["figures"].get("k_fold") or {}).get("events", {})
+    lines: list[str] = []
+    if of_verifier:
+        beginning = manifests["verifier"]["figures"].get("k_fold_of")
+        lines += [
+            "",
+            "## Events of few originals, by folds",
+            "",
+            "The shipped verifier has heard all of their recordings, so that none is left to judge it. These are of "
+            "networks of its form, each of which had heard nothing of the originals that it was judged on, against the "
+            "held-out part's other recordings."
+            + (f" They were taken of the training that it goes on from, `{beginning}`." if beginning else ""),
+            "",
+            "| event | originals | recordings | verifier, area | of the folds | YAMNet | kept at its threshold |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for name, one in of_verifier.items():
+            folds = ", ".join(_area(area) for area in one["auc_of_folds"])
+            kept = "-"
+            if "kept" in one:
+                low, high = one["kept_ci95"]
+                kept = f"{one['kept']} of {one['positives']} ({low:.2f}-{high:.2f})"
+            lines.append(
+                f"| {name} | {one['originals']} | {one['positives']} | {_area(one['auc'])} | {folds} | "
+                f"{_area(one['auc_yamnet'])} | {kept} |"
+            )
+    if of_detector:
+        lines += [
+            "",
+            "The device by folds, each fold's network taught for a fraction of the time, at its own threshold:",
+            "",
+            "| event | recordings | recall | false/h | hours | area |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, one in of_detector.items():
+            if one["positives"]:
+                recall = f"{one['recall']:.2f} ({one['recall_ci95'][0]:.2f}-{one['recall_ci95'][1]:.2f})"
+                low, high = one["false_per_hour_ci95"]
+                false = f"{one['false_per_hour']:g} ({low:g}-{high:g})"
+                lines.append(
+                    f"| {name} | {one['positives']} | {recall} | {false} | {one['negative_hours']:.2f} | "
+                    f"{_area(one['auc'])} |"
+                )
+    return lines
 
 
 def _areas(figures: dict[str, dict[str, Any]]) -> list[str]:
@@ -156,10 +227,10 @@ def _mixtures(mixtures: dict[str, Any]) -> list[str]:
         "nor anything that might be one; machines' beeps at an alarm's pitch are among it. The other events do sound: "
         "their hours are those where the label is clear.",
         "",
-        "| event | hours | false/h, stage 1 | false/h, stage 2 |",
-        "|---|---|---|---|",
+        "| event | hours | false/h, stage 1 | false/h, stage 2 | removed |",
+        "|---|---|---|---|---|",
     ]
     for name, one in mixtures.items():
         rates = [_rate(one["false_triggers"][stage], one["hours"]) for stage in STAGES]
-        lines.append(f"| {name} | {one['hours']:.1f} | {rates[0]} | {rates[1]} |")
+        lines.append(f"| {name} | {one['hours']:.1f} | {rates[0]} | {rates[1]} | {_removed(one)} |")
     return lines

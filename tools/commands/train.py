@@ -44,6 +44,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument(
         "--mined", type=int, default=1, help="of the detector: scenes that --start gets wrong are heard up to so often"
     )
+    train.add_argument("--go-on", action="store_true", help="verifier: what is shipped goes on from the committed one")
+    train.add_argument(
+        "--around-triggers",
+        action="store_true",
+        help="verifier: cut clips around what the detector in the work folder triggers on",
+    )
     train.add_argument(
         "--folds", type=int, default=4, help="parts of the originals (default: 4); ablation: 0 for the detector's trunk"
     )
@@ -126,13 +132,21 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
 
 
 def _train_verifier(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> None:
-    from edge.training import verifier_stages
+    from edge.quantization import deliver
+    from edge.training import detector, verifier_stages
     from edge.training.teacher import Teacher
 
     teacher = Teacher(args.teacher) if args.teacher else None
-    rule = verifier_stages.stages_rule(args.seed, args.epochs or _EPOCHS["verifier"], teacher is not None)
+    committed = deliver.MODELS_DIR / "verifier" / "verifier.tflite" if args.go_on else None
+    epochs = args.epochs or _EPOCHS["verifier"]
+    rule = verifier_stages.stages_rule(args.seed, epochs, teacher is not None, committed)
+    triggering = None
+    if args.around_triggers:
+        points = json.loads((deliver.MODELS_DIR / "detector" / "manifest.json").read_text())["operating_points"]
+        triggering = (detector.load_training(work_dir / "detector")[0], points)
     hours = args.hours or _HOURS["verifier"]
-    verifier_stages.run(recipe, hours, args.clips, teacher, rule, work_dir, _say, args.start)
+    sources = verifier_stages.Sources(recipe, hours, args.clips, teacher, triggering)
+    verifier_stages.run(sources, rule, work_dir, _say, args.start, committed)
 
 
 def run_quantize(args: argparse.Namespace) -> int:

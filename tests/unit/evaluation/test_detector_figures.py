@@ -245,13 +245,15 @@ def test_the_report_states_every_event_with_what_its_rate_rules_out(tmp_path: Pa
         result("co_alarm", (trigger("co_alarm", 1),), 5, is_synthesised=True),
     )
     stages_off = dict.fromkeys(("stage1", "stage2"), 0)
-    mixtures = {name: {"hours": 30.0, "false_triggers": stages_off} for name in NAMES}
+    mixtures = {name: {"hours": 30.0, "false_triggers": stages_off} for name in NAMES if name != "dog_bark"}
     evaluation = Evaluation(Request(tmp_path / "x.csv"), Selection((), 0, 0, ()), results, mixtures)
     text = detector_report.write(evaluation, tmp_path).read_text()
     assert "| door | 1 | 1.000 (0.03-1.00) |" in text
     assert "| co_alarm | 1 (all made) |" in text
-    assert "dog_bark (15.0)" in text
-    assert "| smoke_alarm | 30.0 | 0 (under 0.10) | 0 (under 0.10) |" in text
+    assert "together: dog_bark 15.00 (3.09-43.84; 3)" in text
+    assert "| smoke_alarm | 30.0 | 0 (under 0.10) | 0 (under 0.10) | - |" in text
+    assert "0 of 3 (0.00-0.71)" in text
+    assert "## Events of few originals, by folds" in text
     assert (tmp_path / "pictures" / pictures.DET_FILE).is_file()
 
 

@@ -17,7 +17,7 @@ from tests import made_recordings
 
 pytest.importorskip("tensorflow")
 
-from edge.training import clip_shards, verifier, verifier_network, verifier_stages
+from edge.training import clip_mining, clip_shards, verifier, verifier_network, verifier_recovery, verifier_stages
 from edge.training.clip_augmentation import AugmentationRule, augmented, together
 from edge.training.clip_shards import Clips, ClipSet
 
@@ -179,3 +179,48 @@ def test_what_is_shipped_is_the_calibrated_network_in_built_in_operators(tmp_pat
     score = TfliteClipScorer(tmp_path / "verifier.tflite")
     given = np.stack([score(one) for one in features])
     assert np.abs(given - expected).max() < 0.02
+    # and a training may go on from it, though the converter has folded its normalisation away
+    calibration = {"slopes": list(slopes), "offsets": list(offsets)}
+    (tmp_path / "manifest.json").write_text(json.dumps({"calibration": calibration}))
+    some = clip_shards.empty(3)
+    some.features[:] = features
+    again = verifier.Verifier(4)
+    model = tmp_path / "verifier.tflite"
+    verifier_recovery.take_over(again.backbone, again.last, again.events, model, some)
+    assert np.abs(1 / (1 + np.exp(-(slopes * again.logits(features) + offsets))) - given).max() < 0.01
+    with pytest.raises(HarkenError, match="committed verifier"):
+        verifier_recovery.take_over(again.backbone, again.last, again.events, tmp_path / "none.tflite", some)
+
+
+def test_the_teachers_head_is_fitted_where_it_was_not_kept(clips: Clips) -> None:
+    network = verifier.Verifier(5)
+    mean, spread = np.zeros(521, np.float32), np.ones(521, np.float32)
+
+    def distance() -> float:
+        said = network.teacher(network.last(network.backbone(clips.features[..., None] / np.float32(32)))).numpy()
+        return float(np.mean((said - clips.teacher_logits / np.float32(8)) ** 2))
+
+    before = distance()
+    verifier_recovery.fit_teacher_head(network.backbone, network.last, network.teacher, clips, mean, spread)
+    assert distance() < 0.5 * before
+
+
+def test_what_a_detector_triggers_on_is_cut_out_once_however_many_events_it_suspects(tmp_path: Path) -> None:
+    from edge.dataset.labels import IGNORED, SOUNDING, TARGET
+    from edge.dataset.shards import Recipe, Shards
+
+    steps = 1000
+    labels = np.zeros((2, steps, EVENTS), np.uint8)
+    labels[1, 400:450, DOG] = TARGET | SOUNDING
+    labels[1, 800:850, DOG] = IGNORED
+    scores = np.zeros((2, steps, EVENTS))
+    scores[0, 300:360, [DOG, DOG - 1]] = 250  # wrong, twice
+    scores[1, 400:460, DOG] = 250  # right
+    scores[1, 810:850, DOG] = 250  # open: nothing can be said of it
+    scenes = Shards(np.zeros((2, 2 * steps, 40), np.int8), labels, [[], []], [[], []])
+    points = {name: {"normal": 200, "high": 150} for name in catalogue.load().names}
+    recipe = Recipe(made_recordings.make_folder(tmp_path))
+    mined = clip_mining.mine(scenes, scores, points, recipe, splits.TRAIN, np.random.default_rng(1))
+    assert len(mined) == 2 + 2 * 3
+    assert list(mined.target[:2, DOG]) == [False, True]
+    assert list(mined.asked[:2, DOG]) == [True, True]
