@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,16 @@ class Stretch:
     labels: np.ndarray
 
 
-def stretches(make: Callable[[int], Scene], hours: float, scene_s: int) -> Iterator[Stretch]:
-    """Yield at least `hours` of scenes, joined; `make` is given the number of each."""
-    count = int(np.ceil(hours * 3600 / scene_s / SCENES_PER_STRETCH))
-    for first in range(0, count * SCENES_PER_STRETCH, SCENES_PER_STRETCH):
-        scenes = [make(index) for index in range(first, first + SCENES_PER_STRETCH)]
-        yield Stretch(np.concatenate([one.pcm for one in scenes]), np.concatenate([one.labels for one in scenes]))
+def stretch_count(hours: float, scene_s: int) -> int:
+    """Return how many stretches hold at least `hours`."""
+    return int(np.ceil(hours * 3600 / scene_s / SCENES_PER_STRETCH))
+
+
+def stretch(make: Callable[[int], Scene], index: int) -> Stretch:
+    """Return the stretch of that number; `make` is given the number of each of its scenes."""
+    first = index * SCENES_PER_STRETCH
+    scenes = [make(number) for number in range(first, first + SCENES_PER_STRETCH)]
+    return Stretch(np.concatenate([one.pcm for one in scenes]), np.concatenate([one.labels for one in scenes]))
 
 
 @dataclass(frozen=True)
@@ -45,23 +49,21 @@ class Watched:
     false_triggers: dict[str, dict[str, int]]
 
 
-def watch(stretch: Stretch, scorers: Scorers) -> Watched:
+def watch(heard: Stretch, scorers: Scorers) -> Watched:
     """Let the device hear a stretch; count what it reports where the event is not.
 
     Where the label leaves it open (an onset, a reverberant tail) a trigger is neither; an alarm's head has no such
     excuse, since no alarm sounds.
     """
     clear = {
-        name: np.ones(len(stretch.labels), bool)
-        if name in ALARMS
-        else (stretch.labels[:, index] & (TARGET | IGNORED)) == 0
+        name: np.ones(len(heard.labels), bool) if name in ALARMS else (heard.labels[:, index] & (TARGET | IGNORED)) == 0
         for index, name in enumerate(catalogue.load().names)
     }
     false = {name: dict.fromkeys(STAGES, 0) for name in clear}
     last = {name: dict.fromkeys(STAGES, -FALSE_TRIGGER_GAP_S) for name in clear}
-    sent = SentClips(stretch.pcm)
-    for event in scorers.device.hear(stretch.pcm).events:
-        step = min(event.trigger_sample // STEP_SAMPLES, len(stretch.labels)) - 1
+    sent = SentClips(heard.pcm)
+    for event in scorers.device.hear(heard.pcm).events:
+        step = min(event.trigger_sample // STEP_SAMPLES, len(heard.labels)) - 1
         if not clear[event.name][step]:
             continue
         trigger = judge_trigger(event, sent, scorers.verifier, 0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from edge import catalogue
 from edge.dataset import heard, rooms
+from edge.dataset.manifest import Recording
 from edge.dataset.mixtures import MixtureRule, SceneMaker
 from edge.dataset.rooms import Room
 from edge.dataset.sounds import SoundLibrary
@@ -44,7 +47,7 @@ class Request:
         is_co_synthesised: whether to make CO alarms where the manifest has none.
         mixtures_hours: of scenes without alarms to watch as well.
         skip_bad: whether to go on without rows that are wrong.
-        threads: clips judged at a time.
+        threads: clips judged at a time, and processes that watch mixtures.
     """
 
     manifest: Path
@@ -127,18 +130,41 @@ def _rooms(count: int) -> list[Room]:
 
 
 def _watch_mixtures(request: Request, chosen: Selection, say: Callable[[str], None]) -> dict[str, Any]:
+    """Watch the mixtures in as many processes as clips are judged at a time: making a scene is Python's own work."""
     rule = MixtureRule().without(*ALARMS)
-    maker = SceneMaker(SoundLibrary(chosen.recordings), _rooms(_MIXTURE_ROOMS), rule)
-    judges = scorers(replace(request, baseline=None))
+    count = mixture_watch.stretch_count(request.mixtures_hours, rule.scene_s)
     watched: list[mixture_watch.Watched] = []
     hours = 0.0
-    scenes = mixture_watch.stretches(lambda index: maker.make((SEED, index)), request.mixtures_hours, rule.scene_s)
-    for stretch in scenes:
-        watched.append(mixture_watch.watch(stretch, judges))
-        before, hours = hours, hours + len(stretch.labels) * mixture_watch.STEP_HOURS
-        if int(hours) != int(before):
-            say(f"{int(hours)} h of mixtures heard")
+    start_afresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(request.threads, count), start_afresh, _MixtureWatcher.begin, (request, chosen.recordings, rule)
+    ) as pool:
+        for one in pool.map(_MixtureWatcher.watch, range(count)):
+            watched.append(one)
+            before, hours = hours, hours + mixture_watch.SCENES_PER_STRETCH * rule.scene_s / 3600
+            if int(hours) != int(before):
+                say(f"{int(hours)} h of mixtures heard")
     return mixture_watch.total(watched, request.stages)
+
+
+class _MixtureWatcher:
+    """What one process makes and judges mixtures with."""
+
+    _maker: SceneMaker
+    _judges: Scorers
+
+    @classmethod
+    def begin(cls, request: Request, recordings: Sequence[Recording], rule: MixtureRule) -> None:
+        """Prepare this process."""
+        cls._maker = SceneMaker(SoundLibrary(recordings), _rooms(_MIXTURE_ROOMS), rule)
+        cls._judges = scorers(replace(request, baseline=None))
+
+    @classmethod
+    def watch(cls, index: int) -> mixture_watch.Watched:
+        """Judge the stretch of that number."""
+        return mixture_watch.watch(
+            mixture_watch.stretch(lambda scene: cls._maker.make((SEED, scene)), index), cls._judges
+        )
 
 
 def _say_what_judges(request: Request, chosen: Selection, say: Callable[[str], None]) -> None:
