@@ -15,8 +15,9 @@ from edge.errors import HarkenError
 WordArray = npt.NDArray[np.uint32]
 ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
+HalvesArray = npt.NDArray[np.uint16]
 
-KEY_LAYOUT = 2
+KEY_LAYOUT = 3
 """Version of the keys: a directory built with another one cannot be searched."""
 STEPS_PER_WORD = 4
 """A recording's words are kept every so many steps: 80 ms."""
@@ -30,7 +31,8 @@ MAX_WORDS = 2**28
 KEY_EVERY_WORDS = 6
 """Of so many words of each row, 480 ms of sound, one gets a key: the one whose bits are surest."""
 BUCKET_BITS_MAX = 26
-TAG_BITS = 4
+TAG_BITS = 20
+_POSTING_HALVES = 3
 _KEY_BITS = np.uint32((1 << 22) - 1)  # of a word: the key's first bits
 
 
@@ -51,7 +53,7 @@ class _CQuery(ctypes.Structure):
 
 
 class _CBudget(ctypes.Structure):
-    _fields_ = tuple((name, c_uint32) for name in ("probes", "bucket_max", "candidates"))
+    _fields_ = tuple((name, c_uint32) for name in ("probes", "candidates"))
 
 
 class _CPlace(ctypes.Structure):
@@ -62,7 +64,7 @@ class _CPlace(ctypes.Structure):
 
 
 class _CProbe(ctypes.Structure):
-    _fields_ = (("bucket", c_uint32), ("position", c_uint32), ("tag", c_uint8), ("tag_reliable", c_uint8))
+    _fields_ = tuple((name, c_uint32) for name in ("bucket", "position", "tag", "tag_reliable", "errors_max"))
 
 
 _PROBE = np.dtype(_CProbe)
@@ -74,20 +76,20 @@ class _CEffort(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a search may look at: buckets, postings in one of them, places compared word by word."""
+    """How much a search may look at: buckets, and places compared word by word."""
 
-    probes: int = 20_000
-    bucket_max: int = 32
-    candidates: int = 40_000
+    probes: int = 24_000
+    candidates: int = 12_000
+    """What bounds the time of a search among a million clips; among ten thousand hardly any query finds so many."""
 
     def share(self, part: float) -> "Budget":
         """What a segment that holds this part (0 to 1) of all words may take; never less than a twentieth."""
         part = max(0.05, part)
-        return Budget(int(self.probes * part), self.bucket_max, int(self.candidates * part))
+        return Budget(int(self.probes * part), int(self.candidates * part))
 
     def as_c(self) -> tuple[_CBudget, npt.NDArray[np.uint64]]:
         """Return what the core takes, and the scratch memory that a search within the budget needs."""
-        limits_of_search = _CBudget(self.probes, self.bucket_max, self.candidates)
+        limits_of_search = _CBudget(self.probes, self.candidates)
         return limits_of_search, np.empty(_library().hk_media_search_bytes(byref(limits_of_search)) // 8 + 1, np.uint64)
 
 
@@ -118,7 +120,7 @@ def _library() -> ctypes.CDLL:
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "hk_media_build": (
             c_size_t,
-            [c_void_p, c_void_p, c_void_p, c_uint32, c_uint8, c_void_p, c_void_p],
+            [c_void_p, c_void_p, c_void_p, c_uint32, c_uint8, c_void_p, c_void_p, c_void_p],
         ),
         "hk_media_search_bytes": (c_size_t, [budget]),
         "hk_media_search": (
@@ -128,7 +130,8 @@ def _library() -> ctypes.CDLL:
         "hk_media_search_all": (c_int, [segment, query, POINTER(_CPlace), c_uint32]),
         "hk_media_list_probes": (c_int, [query, c_uint8, budget, c_void_p, c_void_p]),
         "hk_media_judge_lines": (None, [query, c_void_p, c_void_p, c_void_p, c_uint32, c_void_p]),
-        "hk_media_key": (c_uint32, [c_uint32, c_uint32, c_uint8]),
+        "hk_media_directory_bytes": (c_size_t, [c_uint8]),
+        "hk_media_key": (ctypes.c_uint64, [c_uint32, c_uint32, c_uint8]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -159,31 +162,39 @@ def _ones(words: WordArray) -> ByteArray:
     return np.unpackbits(words[..., None].view(np.uint8), axis=-1).sum(axis=-1, dtype=np.uint8)
 
 
-def build_keys(words: WordArray, is_key: BoolArray, starts: WordArray, bucket_bits: int) -> tuple[WordArray, WordArray]:
-    """Return a segment's directory uint32[2^bucket_bits + 1] and postings uint32[…]; both empty for `bucket_bits` 0.
+def build_keys(
+    words: WordArray, is_key: BoolArray, starts: WordArray, bucket_bits: int
+) -> tuple[ByteArray, HalvesArray]:
+    """Return a segment's directory uint8[…] and postings uint16[3 * keys].
+
+    For `bucket_bits` 0 there is no directory, and the postings only remember which words are to have a key.
 
     `words` uint32[n] are those of all rows, each filled up to whole lines; `starts` uint32[rows + 1] says where each
     begins (see `pack_starts`); only words for which `is_key` (bool[n]) get a key.
     """
     if bucket_bits == 0:
-        return np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+        keyed = np.flatnonzero(is_key).astype(np.uint32)
+        postings = np.stack([np.zeros(len(keyed)), keyed & 0xFFFF, keyed >> 16], axis=1).astype(np.uint16)
+        return np.zeros(0, np.uint8), postings.ravel()
     contiguous = np.ascontiguousarray(words, np.uint32)
     flags = np.ascontiguousarray(is_key, np.uint8)
     begins = np.ascontiguousarray(starts, np.uint32)
     if len(flags) != len(contiguous) or int(begins[-1]) != len(contiguous):
         raise HarkenError(f"{len(contiguous)} words, {len(flags)} flags, starts up to {begins[-1]}: they must agree")
-    directory = np.empty((1 << bucket_bits) + 1, np.uint32)
-    postings = np.empty(int(flags.sum()), np.uint32)
+    directory = np.empty(_library().hk_media_directory_bytes(bucket_bits), np.uint8)
+    postings = np.empty(_POSTING_HALVES * int(np.count_nonzero(flags)), np.uint16)
+    scratch = np.empty(1 << bucket_bits, np.uint32)
     count = _library().hk_media_build(
         contiguous.ctypes.data,
         flags.ctypes.data,
         begins.ctypes.data,
         len(begins) - 1,
         bucket_bits,
+        scratch.ctypes.data,
         directory.ctypes.data,
         postings.ctypes.data,
     )
-    return directory, postings[:count].copy()
+    return directory, postings[: _POSTING_HALVES * count].copy()
 
 
 def pack_starts(lengths: npt.ArrayLike) -> WordArray:
@@ -209,9 +220,11 @@ class Probes:
     buckets: WordArray
     positions: WordArray
     """Of the query's words whose keys these are."""
-    tags: ByteArray
-    tags_reliable: ByteArray
+    tags: WordArray
+    tags_reliable: WordArray
     """The bits of a tag that count."""
+    errors_max: WordArray
+    """So many of them may differ."""
 
 
 class Query:
@@ -242,9 +255,7 @@ class Query:
         )
         if count < 0:
             raise HarkenError(f"{bucket_bits} bits of a bucket are too many")
-        names = ("bucket", "position", "tag", "tag_reliable")
-        buckets, positions, tags, tags_reliable = (np.ascontiguousarray(found[name][:count]) for name in names)
-        return Probes(buckets, positions, tags, tags_reliable)
+        return Probes(*(np.ascontiguousarray(found[name][:count]) for name in _PROBE.names or ()))
 
     def judge_lines(self, lines: WordArray, places: ByteArray, positions: WordArray) -> BoolArray:
         """Return which postings found elsewhere a search would compare fully, bool[n].
@@ -276,7 +287,7 @@ class Segment:
     """Arrays of a segment, mapped or in memory, that can be searched; kept alive by this object."""
 
     def __init__(
-        self, words: WordArray, starts: WordArray, directory: WordArray, postings: WordArray, *, bucket_bits: int
+        self, words: WordArray, starts: WordArray, directory: ByteArray, postings: HalvesArray, *, bucket_bits: int
     ) -> None:
         self.postings = postings
         self._arrays = (words, starts, directory, postings)
@@ -284,9 +295,10 @@ class Segment:
         self._bucket_bits = bucket_bits
 
     def keyed_words(self) -> BoolArray:
-        """Return which words have a key, bool[words]."""
+        """Return which words have a key, bool[words]; those of buckets that were too full are not among them."""
         is_key = np.zeros(len(self._arrays[0]), bool)
-        is_key[self.postings & np.uint32(MAX_WORDS - 1)] = True
+        halves = self.postings.reshape(-1, _POSTING_HALVES).astype(np.uint32)
+        is_key[(halves[:, 2] << 16 | halves[:, 1]) & np.uint32(MAX_WORDS - 1)] = True
         return is_key
 
     def search(

@@ -7,10 +7,11 @@ by name. Little-endian throughout:
     magic, version, layout of the keys, counts and widths, then for each part its offset, length and CRC-32, and the
     CRC-32 of the header itself; the parts: words uint32[words] (of each recording two rows, a word each 80 ms, the
     second 20 ms later; each filled up to whole lines), starts uint32[2 * recordings + 1], directory
-    uint32[2^bucket_bits + 1] and postings uint32 (see hk_media_search.h), ids uint8[recordings][8], about_starts
-    uint32[recordings + 1], about (a JSON object for each recording).
+    and postings (see hk_media_search.h), ids uint8[recordings][8], about_starts uint32[recordings + 1], about (a JSON
+    object for each recording).
 
-A segment of few words has no directory (`bucket_bits` 0): it is compared word by word.
+A segment of few words has no directory (`bucket_bits` 0): it is compared word by word. Its postings tell which words
+are to have a key once it is merged into a larger one.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ class Segment:
         self.searchable = media_search.Segment(
             self.words,
             self.starts,
-            parts["directory"].view("<u4"),
-            parts["postings"].view("<u4"),
+            parts["directory"],
+            parts["postings"].view("<u2"),
             bucket_bits=self.bucket_bits,
         )
 
@@ -260,8 +261,8 @@ def write_arrays(
 
 
 def suitable_bucket_bits(words: int, keys: int) -> int:
-    """How many bits number the buckets of a segment: one to two keys in a bucket on average; 0: it needs no keys."""
-    return 0 if words <= SEARCHED_WHOLE_WORDS else min(media_search.BUCKET_BITS_MAX, max(1, keys.bit_length() - 1))
+    """How many bits number the buckets of a segment: one to two buckets for a key; 0: it needs no keys."""
+    return 0 if words <= SEARCHED_WHOLE_WORDS else min(media_search.BUCKET_BITS_MAX, max(1, keys.bit_length()))
 
 
 def sync_folder(folder: Path) -> None:

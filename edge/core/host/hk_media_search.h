@@ -5,6 +5,7 @@
  * HK_MEDIA_LINE_WORDS words, a cache line, and is filled up to whole lines. The key of a word is made of bits of it and of
  * the word two later (a bit pattern in time and frequency); its first `bucket_bits` bits number a bucket, the next ones
  * are a tag beside the word's position, so that most of what a bucket holds is passed over without a look at the words.
+ * A bucket with more than HK_MEDIA_BUCKET_MAX words says nothing and is left empty.
  *
  * A query's bits are not equally sure: hk_fingerprint's reliability mask, and whether the same bit 40 ms before and
  * after agrees, say how likely each is wrong. Keys are probed in the order of their likelihood ("multi-probe";
@@ -20,18 +21,22 @@
 #define HK_MEDIA_KEY_SPAN_WORDS 2 /* the key of word n reaches to word n + 2 */
 #define HK_MEDIA_BUCKET_BITS_MAX 26
 #define HK_MEDIA_POSITION_BITS 28
-#define HK_MEDIA_TAG_BITS 4
+#define HK_MEDIA_TAG_BITS 20
+#define HK_MEDIA_POSTING_HALVES 3 /* of 16 bits: tag, then the word's position, then the rest of the tag above the rest of it */
+#define HK_MEDIA_BUCKET_MAX 255
+#define HK_MEDIA_GROUP_BUCKETS 28 /* a group of the directory: how many postings lie before it, 4 bytes; counts, a byte each */
+#define HK_MEDIA_GROUP_BYTES 32
 #define HK_MEDIA_LINE_WORDS 16
-#define HK_MEDIA_LAYOUT_VERSION 2 /* of the keys: segments built with another one cannot be searched */
+#define HK_MEDIA_LAYOUT_VERSION 3 /* of the keys: segments built with another one cannot be searched */
 
 /* The caller owns all memory, such as mapped files. Row r begins at word starts[r] & ~15, the first of a line;
  * starts[r] & 15 words before the next row are there to fill the line. */
 typedef struct {
     const uint32_t *words;
-    const uint32_t *starts;    /* rows + 1, ascending, from 0 to the count of words */
-    const uint32_t *directory; /* 2^bucket_bits + 1: where each bucket's postings begin */
-    const uint32_t *postings;  /* tag << HK_MEDIA_POSITION_BITS | word */
-    const uint8_t *removed;    /* a byte for each row, not 0: it is to be left out; or NULL */
+    const uint32_t *starts;   /* rows + 1, ascending, from 0 to the count of words */
+    const uint8_t *directory; /* groups of buckets, HK_MEDIA_GROUP_BYTES each; aligned to 4 bytes */
+    const uint16_t *postings; /* HK_MEDIA_POSTING_HALVES each, bucket after bucket */
+    const uint8_t *removed;   /* a byte for each row, not 0: it is to be left out; or NULL */
     uint32_t rows;
     uint8_t bucket_bits; /* up to HK_MEDIA_BUCKET_BITS_MAX */
 } hk_media_segment_t;
@@ -47,7 +52,6 @@ typedef struct {
 /* How much a search may look at. */
 typedef struct {
     uint32_t probes;     /* buckets */
-    uint32_t bucket_max; /* a bucket that holds more says nothing: it is passed over */
     uint32_t candidates; /* places compared word by word */
 } hk_media_budget_t;
 
@@ -63,9 +67,10 @@ typedef struct {
 /* One bucket to look into, and what a posting there must carry. */
 typedef struct {
     uint32_t bucket;
-    uint32_t position;    /* of the query's word whose key this is */
-    uint8_t tag;
-    uint8_t tag_reliable; /* the bits of it that count: at most a quarter of HK_MEDIA_TAG_BITS may differ */
+    uint32_t position; /* of the query's word whose key this is */
+    uint32_t tag;
+    uint32_t tag_reliable; /* the bits of it that count */
+    uint32_t errors_max;   /* so many of them may differ */
 } hk_media_probe_t;
 
 /* What a search did. */
@@ -101,11 +106,14 @@ void hk_media_judge_lines(const hk_media_query_t *query, const uint32_t *lines, 
                           const uint32_t *positions, uint32_t count, uint8_t *is_promising);
 
 /* The key of a word, given the word HK_MEDIA_KEY_SPAN_WORDS later: bucket_bits of bucket, then HK_MEDIA_TAG_BITS of tag. */
-uint32_t hk_media_key(uint32_t word, uint32_t later, uint8_t bucket_bits);
+uint64_t hk_media_key(uint32_t word, uint32_t later, uint8_t bucket_bits);
 
-/* Builds directory (2^bucket_bits + 1) and postings (room for one a word) of the words for which `is_key` (a byte
- * each) is not 0. Returns how many postings were written. */
+/* Bytes of a directory of 2^bucket_bits buckets. */
+size_t hk_media_directory_bytes(uint8_t bucket_bits);
+
+/* Builds directory and postings of the words for which `is_key` (a byte each) is not 0. postings: room for one for each of
+ * those. scratch: room for 2^bucket_bits counts. Returns how many postings were written. */
 size_t hk_media_build(const uint32_t *words, const uint8_t *is_key, const uint32_t *starts, uint32_t rows,
-                      uint8_t bucket_bits, uint32_t *directory, uint32_t *postings);
+                      uint8_t bucket_bits, uint32_t *scratch, uint8_t *directory, uint16_t *postings);
 
 #endif

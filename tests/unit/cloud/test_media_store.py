@@ -327,6 +327,17 @@ def test_of_every_half_second_the_surest_word_gets_a_key_and_silence_gets_none()
     assert [tuple(map(int, each)) for each in np.argwhere(chosen)] == [(1, 4)]
 
 
+def test_recordings_of_small_segments_have_keys_once_they_are_merged_into_a_large_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "SEARCHED_WHOLE_WORDS", 500)
+    store = Store(tmp_path)
+    for number in range(MERGED_AT_ONCE):
+        assert not any(stored.segment.is_keyed for stored in store.entries())
+        store.add([recording(number)])
+    assert {stored.segment.is_keyed for stored in store.entries()} == {True}
+    for number in range(MERGED_AT_ONCE):
+        assert search(store, heard(recording(number), 20))[0] == recording(number).media_id.hex()
+
+
 def test_words_have_the_keys_that_they_were_given_after_a_merge(tmp_path):
     rng = np.random.default_rng(5)
     rows = rng.integers(0, 2**32, (2, 300), dtype=np.uint32)
@@ -343,4 +354,4 @@ def test_words_have_the_keys_that_they_were_given_after_a_merge(tmp_path):
 
 
 def test_a_share_of_a_budget_is_never_too_small_to_find_anything():
-    assert media_search.Budget(20_000, 32, 40_000).share(0.0001).probes == 1000
+    assert media_search.Budget(20_000, 40_000).share(0.0001).probes == 1000
