@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -42,6 +43,7 @@ class BrokerAddress:
     is_mqtt5: bool = True
     username: str | None = None
     password: str | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class Broker(Protocol):
@@ -58,28 +60,37 @@ class Broker(Protocol):
 
 
 class ExternalBroker:
-    """A broker that somebody else runs, for example `mqtt://user:secret@broker.example:1883`."""
+    """A broker that somebody else runs, for example `mqtts://user:secret@broker.example:8883`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, identity: Path | None = None) -> None:
         """Parse the URL.
 
+        Args:
+            url: `mqtt://…`, or `mqtts://…` for TLS.
+            identity: a folder with `ca.pem`, and `cert.pem` and `key.pem` where the broker asks for a certificate; None
+                trusts the authorities that this machine trusts. Only with `mqtts`.
+
         Raises:
-            HarkenError: it is no `mqtt://` URL with a host.
+            HarkenError: it is no such URL, or the identity cannot be used.
         """
         parts = urlsplit(url)
         try:
-            port = parts.port or 1883
+            port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
         except ValueError:
             port = 0
-        if parts.scheme != "mqtt" or not parts.hostname or not port:
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not port:
             raise HarkenError(
-                f"{url!r} is no broker address: write mqtt://host:port, or leave --broker out for a broker of its own"
+                f"{url!r} is no broker address: write mqtt://host:port, mqtts://host:port for TLS, or leave --broker "
+                "out for a broker of its own"
             )
+        if identity is not None and parts.scheme != "mqtts":
+            raise HarkenError(f"{url} would not show the certificate in {identity}: write mqtts://")
         self.address = BrokerAddress(
             parts.hostname,
             port,
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
+            tls=_tls_context(identity) if parts.scheme == "mqtts" else None,
         )
         self.name = f"broker at {parts.hostname}:{port}"
 
@@ -95,6 +106,18 @@ class ExternalBroker:
 
     def stop(self) -> None:
         """Leave the broker to its owner."""
+
+
+def _tls_context(identity: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=None if identity is None else str(identity / "ca.pem"))
+        if identity is not None and (identity / "cert.pem").exists():
+            context.load_cert_chain(identity / "cert.pem", identity / "key.pem")
+    except (OSError, ssl.SSLError) as error:
+        raise HarkenError(
+            f"the broker identity in {identity} cannot be used ({error}): give one with ca.pem, cert.pem, key.pem"
+        ) from None
+    return context
 
 
 def mosquitto_configuration(port: int, folder: Path, user: str) -> str:

@@ -174,7 +174,7 @@ class Server:
 
     def _broker(self, folder: DataFolder) -> Broker:
         if self._settings.broker != "managed":
-            return ExternalBroker(self._settings.broker)
+            return ExternalBroker(self._settings.broker, self._settings.broker_identity)
         return managed_broker(self._settings.mqtt_port, folder.broker, lambda line: self._write(f"warning: {line}"))
 
 

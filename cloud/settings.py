@@ -14,7 +14,8 @@ DEFAULT_DATA_DIR = Path("var")
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Settings of one server. Port 0 takes any free port; `broker` is `managed` or an `mqtt://` URL.
+    """Settings of one server. Port 0 takes any free port; `broker` is `managed` or an `mqtt(s)://` URL,
+    `broker_identity` a folder with `ca.pem`, `cert.pem` and `key.pem` for it.
 
     `verifier_dir` holds `verifier.tflite` and `manifest.json`. `window` is where workers share the triggers that other
     homes are compared by: empty (this server is alone), or the URL of a Redis. A home bears witness that a sound is
@@ -25,6 +26,7 @@ class ServeSettings:
     port: int = 8460
     mqtt_port: int = 1883
     broker: str = "managed"
+    broker_identity: Path | None = None
     clip_timeout_s: float = 30.0
     verifier_dir: Path = MODEL_FOLDER
     window: str = ""

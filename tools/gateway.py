@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edge.contracts import messages
@@ -35,11 +36,23 @@ class Broker:
         return f"{self.host}:{self.port}"
 
     @classmethod
-    def parse(cls, address: str, ca_file: str | None = None) -> "Broker":
-        """Return the broker of `HOST[:PORT]`, `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`; raises HarkenError."""
+    def parse(cls, address: str, ca_file: str | None = None, identity: Path | None = None) -> "Broker":
+        """Return the broker of `HOST[:PORT]`, `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`.
+
+        Args:
+            address: the broker's.
+            ca_file: the authority that it is trusted by, PEM; implies TLS.
+            identity: a device's folder of a fleet, with `ca.pem`, `cert.pem` and `key.pem`; implies TLS. A device on a
+                cable has no TLS of its own: the gateway shows its certificate for it.
+
+        Raises:
+            HarkenError: the address is not understood, or a file cannot be used.
+        """
         scheme, separator, rest = address.rpartition("://")
         host, _, port = rest.partition(":")
-        is_tls = scheme == "mqtts" or ca_file is not None
+        is_tls = scheme == "mqtts" or ca_file is not None or identity is not None
+        if identity is not None and ca_file is None:
+            ca_file = str(identity / "ca.pem")
         port = port or ("8883" if is_tls else "1883")
         if (separator and scheme not in ("mqtt", "mqtts")) or not host or not port.isdigit() or int(port) > 65535:
             raise HarkenError(f"broker {address!r} is not understood: write HOST:PORT, or mqtts://HOST:PORT for TLS")
@@ -47,6 +60,14 @@ class Broker:
             tls = ssl.create_default_context(cafile=ca_file) if is_tls else None
         except (OSError, ssl.SSLError) as error:
             raise HarkenError(f"cannot use the CA file {ca_file} ({error}): give one in PEM form") from None
+        if tls is not None and identity is not None:
+            try:
+                tls.load_cert_chain(identity / "cert.pem", identity / "key.pem")
+            except (OSError, ssl.SSLError) as error:
+                raise HarkenError(
+                    f"cannot use the certificate in {identity} ({error}): issue one with "
+                    f"`harken provision device {identity.name}`"
+                ) from None
         return cls(host, int(port), tls)
 
     def connect(self) -> socket.socket:

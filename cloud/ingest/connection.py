@@ -67,6 +67,8 @@ class Connection:
         )
         if address.username:
             client.username_pw_set(address.username, address.password)
+        if address.tls is not None:
+            client.tls_set_context(address.tls)
         client.max_inflight_messages_set(IN_FLIGHT_MESSAGES)
         client.reconnect_delay_set(min_delay=1, max_delay=5)
         client.on_connect = self._connected

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import secrets
 import threading
+from pathlib import Path
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,6 +23,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--broker", default="localhost:1883", help="HOST[:PORT]; mqtts://HOST[:PORT] for TLS")
     parser.add_argument("--ca-file", help="certificate authority of the broker, PEM; implies TLS")
+    parser.add_argument(
+        "--fleet", type=Path, help="a fleet's folder: each device shows its own certificate; implies TLS"
+    )
     parser.set_defaults(func=_gateway)
 
 
@@ -30,7 +34,7 @@ def _gateway(args: argparse.Namespace) -> int:
     from edge.errors import HarkenError
     from tools.gateway import Broker
 
-    broker = Broker.parse(args.broker, args.ca_file)
+    Broker.parse(args.broker, args.ca_file)  # a wrong address is refused before any device is opened
     devices: dict[str, str] = {}
     for text in args.device:
         device_id, separator, address = text.partition("=")
@@ -40,9 +44,10 @@ def _gateway(args: argparse.Namespace) -> int:
         if check_device_id(device_id) in devices:
             raise HarkenError(f"device id {device_id!r} is given twice: every device needs its own")
         devices[device_id] = address
+    brokers = {device_id: Broker.parse(args.broker, args.ca_file, _identity(args, device_id)) for device_id in devices}
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_serve_device, args=(device_id, address, broker, stop), daemon=True)
+        threading.Thread(target=_serve_device, args=(device_id, address, brokers[device_id], stop), daemon=True)
         for device_id, address in devices.items()
     ]
     for thread in threads:
@@ -54,6 +59,10 @@ def _gateway(args: argparse.Namespace) -> int:
     for thread in threads:
         thread.join(10)
     return 0
+
+
+def _identity(args: argparse.Namespace, device_id: str) -> Path | None:
+    return args.fleet / "devices" / device_id if args.fleet is not None else None
 
 
 def _serve_device(device_id: str, address: str, broker: "object", stop: threading.Event) -> None:
@@ -74,9 +83,7 @@ def _serve_device(device_id: str, address: str, broker: "object", stop: threadin
             with Link(open_stream(address)) as link:
                 hello = link.hello()
                 bridge = Bridge(link, broker, say)
-                link.send_control(
-                    messages.HostConfigure(device_id, secrets.token_bytes(limits.BOOT_ID_BYTES))
-                )
+                link.send_control(messages.HostConfigure(device_id, secrets.token_bytes(limits.BOOT_ID_BYTES)))
                 say(f"{hello.board} {hello.firmware} at {address}, broker {broker}")
                 said = ""
                 while not link.is_closed and not stop.is_set():

@@ -23,8 +23,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--broker",
         default="managed",
         metavar="managed|URL",
-        help="its own broker, or one at mqtt://[user:password@]host[:port]",
+        help="its own broker, or one at mqtt://[user:password@]host[:port]; mqtts:// for TLS",
     )
+    parser.add_argument(
+        "--broker-identity", type=Path, metavar="DIR",
+        help="folder with ca.pem, cert.pem and key.pem, for a broker that asks for a certificate",
+    )  # fmt: skip
     parser.add_argument(
         "--clip-timeout", type=float, default=30.0, metavar="S",
         help="seconds after which an event without a clip is told as unverified (default: %(default)s)",
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         port=args.port,
         mqtt_port=args.mqtt_port,
         broker=args.broker,
+        broker_identity=args.broker_identity,
         clip_timeout_s=args.clip_timeout,
         verifier_dir=args.verifier or MODEL_FOLDER,
         window=args.window,
