@@ -18,6 +18,7 @@ import numpy as np
 import uvicorn
 
 from cloud.accounts import homes
+from cloud.accounts.reach import Reach
 from cloud.broker import LOOPBACK, Broker, ExternalBroker, managed_broker
 from cloud.history.clips import ClipStore
 from cloud.history.store import History
@@ -26,12 +27,18 @@ from cloud.media.index import MediaIndex
 from cloud.media.unknown import UnknownMedia
 from cloud.media.window import OwnTriggers, Window
 from cloud.media.window_redis import RedisTriggers
-from cloud.notify.notifier import ConsoleNotifier, LogNotifier, Notification
+from cloud.notify.controls import Controls
+from cloud.notify.home_assistant import HomeAssistant
+from cloud.notify.outbox import Outbox
+from cloud.notify.pictures import Pictures
+from cloud.notify.services import AppriseDelivery
+from cloud.notify.telling import Telling
 from cloud.pipeline import Pipeline
 from cloud.settings import DataFolder, ServeSettings
 from cloud.steps import Steps, Timing
 from cloud.verifier.pool import VerifierPool
 from cloud.web.app import Pages, create_app
+from cloud.web.libraries import find_libraries
 from cloud.web.live import Changes
 from edge import catalogue, native
 from edge.errors import HarkenError
@@ -78,8 +85,9 @@ class Server:
         folder = DataFolder.opened(self._settings.data_dir)
         stack.enter_context(_exclusive(folder))
         native.features(np.zeros(native.HOP_SAMPLES, np.int16))  # the C core is built now, not at the first event
-        listener = stack.enter_context(_listener(self._settings.port))
-        self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        listener = stack.enter_context(_listener(self._settings.listen, self._settings.port))
+        scheme = "https" if self._settings.tls_certificate else "http"
+        self.url = self._settings.public_url or f"{scheme}://{LOOPBACK}:{listener.getsockname()[1]}"
         broker = self._broker(folder)
         broker.start()
         stack.callback(broker.stop)
@@ -103,15 +111,10 @@ class Server:
             media,
             verifier,
             Timing(self._settings.clip_timeout_s),
-            lambda event_id: f"{self.url}/events/{event_id}",
+            self._event_url,
             unknown=UnknownMedia(window, timedelta(days=self._settings.witness_age_days)),
         )
         changes = Changes()
-        notifiers = (ConsoleNotifier(self._write), LogNotifier())
-
-        def notify(notification: Notification) -> None:
-            for notifier in notifiers:
-                notifier.notify(notification)
 
         def on_tick() -> None:
             with history.reading() as session:
@@ -119,14 +122,22 @@ class Server:
             for step in overdue:
                 pipeline.submit(step)
 
+        def repeat() -> None:
+            pipeline.submit(steps.repeated_requests())
+            controls.repeat_configs()
+
         connection = Connection(
             broker.address,
             on_message=lambda topic, payload, ack: pipeline.submit(steps.message(topic, payload, ack)),
-            on_session_lost=lambda: pipeline.submit(steps.repeated_requests()),
+            on_session_lost=repeat,
         )
+        controls = Controls(history, catalogue.load(), connection.publish)
+        outbox = Outbox(history, catalogue.load(), AppriseDelivery(Pictures(history, clips).of), self._event_url)
+        telling = Telling(self._write, outbox, controls, self._home_assistant(broker, history, controls))
         pipeline = Pipeline(
-            history, publish=connection.publish, notify=notify, on_tick=on_tick, on_change=changes.announce
+            history, publish=connection.publish, notify=telling.notify, on_tick=on_tick, on_change=changes.announce
         )
+        stack.enter_context(telling)
         steps.attach(pipeline)
         pipeline.submit(steps.sweep())
         pipeline.submit(steps.resumption())
@@ -147,8 +158,10 @@ class Server:
             pictures=folder.pictures,
             changes=changes,
             started_at=datetime.now(UTC),
+            public_url=self._settings.public_url,
+            libraries=find_libraries(),
         )
-        stack.enter_context(_web_server(create_app(pages), listener, changes))
+        stack.enter_context(_web_server(create_app(pages), listener, changes, self._settings))
         self._write(f"history  {self.url}")
         if first is not None:
             self._write(f"sign in  as {first.user} with the one-time password {first.password}")
@@ -172,6 +185,22 @@ class Server:
             token = homes.make_entry_link(session, admin, datetime.now(UTC))
         return f"{self.url}/enter?token={token}&next={quote(place)}"
 
+    def _event_url(self, event_id: str) -> str:
+        return f"{self.url}/events/{event_id}"
+
+    def _home_assistant(self, broker: Broker, history: History, controls: Controls) -> HomeAssistant | None:
+        """The bridge to Home Assistant, over our own broker (`own`) or another, for the home that was named."""
+        wanted = self._settings.home_assistant
+        if not wanted:
+            return None
+        address = broker.address if wanted == "own" else ExternalBroker(wanted).address
+        with history.reading() as session:
+            name = self._settings.home_assistant_home
+            home_id = homes.find_home(session, name).id if name else homes.sole_home(session)
+        if home_id is None:
+            raise HarkenError("there are several homes: say with --home-assistant-home whose devices appear there")
+        return HomeAssistant(address, history, catalogue.load(), controls, Reach(home_id), self._event_url)
+
     def _broker(self, folder: DataFolder) -> Broker:
         if self._settings.broker != "managed":
             return ExternalBroker(self._settings.broker, self._settings.broker_identity)
@@ -193,11 +222,12 @@ def _exclusive(folder: DataFolder) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _listener(port: int) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+def _listener(address: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((LOOPBACK, port))
+            listener.bind((address, port))
             listener.listen(128)
         except OSError as error:
             raise HarkenError(
@@ -208,8 +238,20 @@ def _listener(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _web_server(app: object, listener: socket.socket, changes: Changes) -> Iterator[None]:
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2)  # type: ignore[arg-type]
+def _web_server(app: object, listener: socket.socket, changes: Changes, settings: ServeSettings) -> Iterator[None]:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        server_header=False,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+    )
+    try:
+        config.load()
+    except OSError as error:
+        raise HarkenError(f"TLS cannot be served ({error}): check --tls-cert and --tls-key") from error
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()

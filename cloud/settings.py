@@ -19,7 +19,9 @@ class ServeSettings:
 
     `verifier_dir` holds `verifier.tflite` and `manifest.json`. `window` is where workers share the triggers that other
     homes are compared by: empty (this server is alone), or the URL of a Redis. A home bears witness that a sound is
-    media once its account is `witness_age_days` old.
+    media once its account is `witness_age_days` old. Pages are served at `listen`, which people reach as `public_url`
+    (empty: on this machine only), with TLS where there is a certificate with its key. `home_assistant` is the broker of
+    Home Assistant, `own` for ours, empty for none; the devices of `home_assistant_home` appear there.
     """
 
     data_dir: Path = DEFAULT_DATA_DIR
@@ -31,6 +33,12 @@ class ServeSettings:
     verifier_dir: Path = MODEL_FOLDER
     window: str = ""
     witness_age_days: float = 14.0
+    listen: str = "127.0.0.1"
+    public_url: str = ""
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    home_assistant: str = ""
+    home_assistant_home: str = ""
 
 
 @dataclass(frozen=True)

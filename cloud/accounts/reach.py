@@ -51,6 +51,12 @@ class Reach:
 
     account_id: int
 
+    @staticmethod
+    def of_event(session: Session, event_id: str) -> Reach | None:
+        """The reach of the home that an event belongs to, for what the server does on its behalf."""
+        row = session.get(Event, event_id)
+        return Reach(row.account_id) if row is not None and row.account_id is not None else None
+
     def event(self, session: Session, event_id: str) -> Event | None:
         """One event, or None: there is none, or it is another's."""
         row = session.get(Event, event_id) if _EVENT_ID.fullmatch(event_id) else None

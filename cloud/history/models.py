@@ -86,6 +86,8 @@ class Event(Base):
 
     account_id: Mapped[int | None]
     """The home that the device belonged to when the trigger came. None while nobody had claimed it."""
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When somebody of the home first looked at it: reminders end."""
 
 
 class Clip(Base):

@@ -13,14 +13,16 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, event, func, select, text
+from sqlalchemy import Connection, create_engine, delete, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 import cloud.accounts.models  # noqa: F401 - its tables belong to the same database
+from cloud.accounts.choices import Feedback
 from cloud.history.batch import FINAL_ACTIONS, BatchSession
 from cloud.history.models import AuditLine, Clip, Device, Event, Fingerprint, Rejection, VerifierJob
+from cloud.notify.models import Notice
 from edge.errors import HarkenError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -205,6 +207,8 @@ def delete_event(session: Session, event_id: str, at: datetime) -> bool:
         part = session.get(table, event_id)
         if part is not None:
             session.delete(part)
+    for lines in (Notice, Feedback):
+        session.execute(delete(lines).where(lines.event_id == event_id))
     return True
 
 

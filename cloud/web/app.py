@@ -7,12 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from cloud.web import device_pages, history_pages, operations, settings_pages, sign_in
+from cloud.web import api, device_pages, history_pages, notify_pages, operations, settings_pages, sign_in
+from cloud.web.libraries import SERVED
 from cloud.web.site import Pages, SignInNeededError, Site, viewer_or_none
 
 __all__ = ["Pages", "create_app"]
@@ -30,16 +31,27 @@ _HEADERS = {
 
 def create_app(pages: Pages) -> FastAPI:
     """Build the application over its parts."""
-    app = FastAPI(title="Harken", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Harken", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     site = Site(pages)
     app.state.site = site
     app.mount("/static", StaticFiles(directory=_FOLDER / "static"), name="static")
+    if pages.libraries is not None:
+        folder = pages.libraries
+
+        @app.get("/lib/{name}", include_in_schema=False)
+        def library(name: str) -> Response:
+            if name not in SERVED:
+                raise StarletteHTTPException(404, "There is no such library.")
+            return FileResponse(
+                folder / SERVED[name], media_type="text/javascript", headers={"Cache-Control": "max-age=86400"}
+            )
+
     # A page on another name that resolves to this machine is not served: that is how a foreign site would read it.
     own_name = urlsplit(pages.public_url).hostname
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", *([own_name] if own_name else [])]
     )
-    for part in (sign_in, history_pages, device_pages, settings_pages, operations):
+    for part in (sign_in, history_pages, device_pages, settings_pages, notify_pages, operations, api):
         app.include_router(part.router)
 
     @app.middleware("http")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,10 +12,12 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
+from cloud.accounts.choices import Feedback
 from cloud.accounts.login import Viewer
 from cloud.accounts.reach import Filter, Place
 from cloud.history.clips import to_pcm_wav
 from cloud.history.models import Clip, Event
+from cloud.notify.outbox import mark_seen
 from cloud.verifier.pool import decode
 from cloud.web import deletion, spectrogram, views
 from cloud.web.site import OurSite, Pages, SignedForm, SignedIn, Site
@@ -75,7 +77,7 @@ def place_from(text: str) -> Place | None:
     match = _PLACE.fullmatch(text)
     if match is None:
         return None
-    at = datetime.fromtimestamp(0, tz=views.UTC) + timedelta(microseconds=int(match.group(1)))
+    at = datetime.fromtimestamp(0, tz=UTC) + timedelta(microseconds=int(match.group(1)))
     return Place(at, match.group(2))
 
 
@@ -138,6 +140,9 @@ def one_event(event_id: str, site: OurSite, viewer: SignedIn) -> Response:
     with pages.history.reading() as session:
         row = found(viewer, session, event_id)
         clip = viewer.reach.clip(session, event_id)
+        feedback = session.get(Feedback, event_id)
+    if row.seen_at is None and row.verdict is not None:
+        see(pages, viewer, event_id)
     return site.page(
         "event.html",
         viewer,
@@ -148,7 +153,39 @@ def one_event(event_id: str, site: OurSite, viewer: SignedIn) -> Response:
         scores=views.score_lines(row, pages.catalogue),
         cadence=views.cadence_picture(row),
         timeline=views.timeline(row, clip),
+        feedback=feedback,
     )
+
+
+def see(pages: Pages, viewer: Viewer, event_id: str) -> None:
+    """The viewer looks at an event, so that nobody of the home need be reminded of it."""
+    with pages.history.transaction() as session:
+        row = viewer.reach.event(session, event_id)
+        if row is not None:
+            mark_seen(session, row, pages.now())
+
+
+def judge(pages: Pages, viewer: Viewer, event_id: str, *, is_right: bool, label: str) -> None:
+    """Keep what an owner says of a verdict; saying it again replaces it.
+
+    Raises:
+        HTTPException: there is no such event that they reach.
+    """
+    if is_right or (label not in pages.catalogue and label != "other"):
+        label = ""
+    with pages.history.transaction() as session:
+        row = found(viewer, session, event_id)
+        said = session.get(Feedback, event_id) or Feedback(event_id=event_id, account_id=viewer.reach.account_id)
+        said.user_id, said.is_right, said.label, said.at = viewer.user_id, is_right, label, pages.now()
+        session.add(said)
+        mark_seen(session, row, pages.now())
+
+
+@router.post("/events/{event_id}/feedback")
+def feedback(event_id: str, site: OurSite, viewer: SignedIn, form: SignedForm) -> Response:
+    """Right or wrong."""
+    judge(site.pages, viewer, event_id, is_right=form.one("is_right") == "yes", label=form.one("label"))
+    return RedirectResponse(f"/events/{event_id}#feedback", 303)
 
 
 @router.get("/events/{event_id}/sound.wav")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import RedirectResponse, Response
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from cloud.accounts import homes, login
 from cloud.accounts.models import ROLES, Account, ApiToken, User
 from cloud.accounts.reach import unclaimed_devices
+from cloud.notify.models import NotifyTarget
 from cloud.web.site import Admin, OurSite, SignedForm, SignedIn, Site
 from edge.errors import HarkenError
 
@@ -19,6 +20,8 @@ def _settings(site: Site, viewer: SignedIn, *, status: int = 200, told: str = ""
     with site.pages.history.reading() as session:
         home = session.get(Account, viewer.reach.account_id)
         tokens = list(session.scalars(select(ApiToken).where(ApiToken.user_id == viewer.user_id)))
+        of_home = NotifyTarget.account_id == viewer.reach.account_id
+        targets = session.scalar(select(func.count()).select_from(NotifyTarget).where(of_home))
         people, every_home, waiting = [], [], []
         if viewer.is_admin:
             every_home = list(session.scalars(select(Account).order_by(Account.name)))
@@ -32,6 +35,7 @@ def _settings(site: Site, viewer: SignedIn, *, status: int = 200, told: str = ""
         here="settings",
         home=home,
         tokens=tokens,
+        targets=targets,
         people=people,
         homes=every_home,
         waiting=waiting,

@@ -20,6 +20,7 @@ from cloud.history.clips import ClipStore
 from cloud.history.store import History
 from cloud.ingest.connection import Connection
 from cloud.media.index import MediaIndex
+from cloud.notify.controls import Controls
 from cloud.pipeline import Pipeline
 from cloud.verifier.pool import VerifierPool
 from cloud.web import spectrogram, views
@@ -88,6 +89,7 @@ class Site:
 
     def __init__(self, pages: Pages) -> None:
         self.pages = pages
+        self.controls = Controls(pages.history, pages.catalogue, pages.connection.publish, pages.now)
         self.tries = TryLimit()
         self.drawing = threading.Semaphore(2)  # a picture takes a core; a page has fifty
         self._templates = Environment(

@@ -177,6 +177,7 @@ def timeline(row: Event, clip: Clip | None) -> list[Moment]:
         (f"Verdict: {VERDICT_WORDS[row.verdict].lower()}" if row.verdict else "", row.verdict_at),
         ("Somebody notified", row.notified_at),
         ("Device told", row.verdict_sent_at),
+        ("Looked at", row.seen_at),
     ]
     happened = sorted(((at, what) for what, at in moments if at is not None), key=lambda moment: moment[0])
     return [Moment(what, at, (at - row.received_at).total_seconds()) for at, what in happened]

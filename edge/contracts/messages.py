@@ -311,7 +311,7 @@ class Config(_Message):
 
 @dataclass(frozen=True)
 class Command(_Message):
-    """Send or discard the clip of an event: `command` is send_clip or discard_clip."""
+    """What a device is to do: send_clip or discard_clip (of this event), siren_on, siren_off, clip_now."""
 
     event_id: Annotated[bytes, _EVENT_ID]
     command: Annotated[str, _choice("command")]

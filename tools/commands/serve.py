@@ -42,6 +42,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--witness-age", type=float, default=14.0, metavar="DAYS",
         help="how old a home's account must be to bear witness that others hear the same (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--listen", default="127.0.0.1", metavar="ADDRESS",
+        help="where the pages are served; 0.0.0.0 for every network of this machine (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--public-url", default="", metavar="URL",
+        help="how people reach the pages from elsewhere, for links in notifications: https://harken.example",
+    )  # fmt: skip
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve the pages with TLS: the certificate, PEM")
+    parser.add_argument("--tls-key", metavar="FILE", help="… and its key")
+    parser.add_argument(
+        "--home-assistant", default="", metavar="own|URL",
+        help="show the devices in Home Assistant, over this server's own broker or one at mqtt://…",
+    )  # fmt: skip
+    parser.add_argument("--home-assistant-home", default="", metavar="HOME", help="whose (default: the only home)")
     parser.add_argument("--verifier", type=Path, metavar="DIR", help="another verifier model with its manifest")
     parser.add_argument("--verbose", action="store_true", help="log every verdict")
     parser.set_defaults(func=run)
@@ -70,5 +85,27 @@ def run(args: argparse.Namespace) -> int:
         verifier_dir=args.verifier or MODEL_FOLDER,
         window=args.window,
         witness_age_days=args.witness_age,
+        listen=args.listen,
+        public_url=_own_url(args.public_url),
+        tls_certificate=args.tls_cert,
+        tls_key=args.tls_key,
+        home_assistant=args.home_assistant,
+        home_assistant_home=args.home_assistant_home,
     )
     return serve(settings, lambda line: print(line, flush=True))
+
+
+def _own_url(text: str) -> str:
+    """The address of the pages without a slash at its end.
+
+    Raises:
+        HarkenError: it is none.
+    """
+    from urllib.parse import urlsplit
+
+    from edge.errors import HarkenError
+
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query):
+        raise HarkenError(f"{text!r} is no address of pages: write https://harken.example, without a path")
+    return text.rstrip("/")

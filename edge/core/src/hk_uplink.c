@@ -139,10 +139,10 @@ static int handle_command(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
 {
     hk_command_t command;
     const int status = hk_message_decode_command(payload, n, &command);
-    /* A command for a clip that is gone is stale, not wrong. */
+    /* A command for a clip that is gone is stale, not wrong; one for what a device lacks is not acted on. */
     if (status == 0 && command.command == HK_COMMAND_SEND_CLIP) {
         (void)hk_clip_slot_request(&uplink->slot, command.event_id);
-    } else if (status == 0) {
+    } else if (status == 0 && command.command == HK_COMMAND_DISCARD_CLIP) {
         (void)hk_clip_slot_discard(&uplink->slot, command.event_id);
     }
     return status;

@@ -163,7 +163,19 @@ def kitchen():
 
 
 class Connected:
+    """The broker's client: what is published must fit the schema, and is kept."""
+
     is_connected = True
+
+    def __init__(self) -> None:
+        self.published: list[Publication] = []
+
+    def publish(self, publication: Publication) -> None:
+        messages.decode(publication.kind, messages.encode(publication.message))
+        self.published.append(publication)
+
+    def of(self, kind: str) -> list[Any]:
+        return [(each.device_id, each.message) for each in self.published if each.kind == kind]
 
 
 @pytest.fixture
