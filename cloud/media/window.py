@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from cloud.media import crowd
 from cloud.verdict import DISCOVERED_PREFIX
@@ -35,6 +34,8 @@ FULL_RATE_PER_S = 1000.0
 WORD_S = limits.TRIGGER_FINGERPRINT_WORD_STEPS / limits.STEPS_PER_SECOND
 _SELF_MATCH_LAG_WORDS = math.ceil(native.SELF_MATCH_LAG_WORDS / limits.TRIGGER_FINGERPRINT_WORD_STEPS)
 _SELF_MATCH_BITS = 100
+_TONE_EDGE_WORDS = 2
+"""So far apart two homes may say that a tone begins or ends: their words' grids, rooms and noise differ."""
 _NEWS_MOST = 32
 """Earlier triggers that one trigger can bring news to; the next one brings it to the others."""
 
@@ -325,13 +326,13 @@ def _doubt(own: _Entry, other: _Entry, agreement: Agreement) -> str | None:
 
 
 def _own_tone_words(one: native.Words, two: native.Words, offset: int) -> int:
-    """Words in which a steady tone dominates in one sound and not in the other; silence is no tone."""
+    """Words in which a steady tone dominates in one sound and nowhere near in the other; silence is no tone."""
     first, end = max(0, -offset), min(len(one.bits), len(two.bits) - offset)
     if end <= first:
         return 0
     has_tone = ~one.is_usable[first:end] & (one.reliable[first:end] != 0)
-    has_none: npt.NDArray[np.bool_] = two.is_usable[first + offset : end + offset]
-    return int(np.count_nonzero(has_tone & has_none))
+    near = np.convolve(~two.is_usable, np.ones(2 * _TONE_EDGE_WORDS + 1), "same") > 0
+    return int(np.count_nonzero(has_tone & ~near[first + offset : end + offset]))
 
 
 def _witnesses(own: _Entry, agreeing: list[tuple[_Entry, Agreement]]) -> set[str]:
