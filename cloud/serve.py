@@ -23,10 +23,11 @@ from cloud.broker import LOOPBACK, Broker, ExternalBroker, managed_broker
 from cloud.history.clips import ClipStore
 from cloud.history.store import History
 from cloud.ingest.connection import Connection
+from cloud.media.discovered import DiscoveredCache, DiscoveredFolder
 from cloud.media.index import MediaIndex
 from cloud.media.unknown import UnknownMedia
 from cloud.media.window import OwnTriggers, Window
-from cloud.media.window_redis import RedisTriggers
+from cloud.media.window_redis import DiscoveredRedis, RedisTriggers
 from cloud.notify.controls import Controls
 from cloud.notify.home_assistant import HomeAssistant
 from cloud.notify.outbox import Outbox
@@ -103,7 +104,11 @@ class Server:
         media = MediaIndex(folder.media)
         verifier = VerifierPool(self._settings.verifier_dir)
         stack.callback(verifier.close)
-        window = Window(RedisTriggers(self._settings.window) if self._settings.window else OwnTriggers())
+        shared = self._settings.window
+        window = Window(
+            RedisTriggers(shared) if shared else OwnTriggers(),
+            discovered=DiscoveredCache(DiscoveredRedis(shared) if shared else DiscoveredFolder(folder.discovered)),
+        )
         stack.callback(window.close)
         steps = Steps(
             catalogue.load(),

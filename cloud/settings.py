@@ -68,6 +68,11 @@ class DataFolder:
         return self.root / "media"
 
     @property
+    def discovered(self) -> Path:
+        """Broadcasts that several homes heard at once."""
+        return self.root / "discovered"
+
+    @property
     def broker(self) -> Path:
         """The managed broker's configuration, state and log."""
         return self.root / "broker"

@@ -14,6 +14,7 @@ from cloud.media.window import WORD_S, Heard, Told, Window, WindowUnavailableErr
 from cloud.verdict import CadenceEvidence, MediaFinding
 from edge import native
 from edge.catalogue import EventSpec
+from edge.media_window import WORDS_MAX
 from edge.native import SAMPLE_RATE_HZ
 
 ALARMS = "alarm"
@@ -60,7 +61,7 @@ class UnknownMedia:
             has_cadence=measured.names_alarm(spec),
             at_s=now.timestamp(),
             start_word=(row.event_start_sample - first_sample) / _WORD_SAMPLES,
-            words=words,
+            words=words.between(0, WORDS_MAX),
         )
         try:
             outcome = self._window.hear(heard)

@@ -8,6 +8,9 @@ Where the triggers of other workers come from is the port `TriggerLog`: in one p
 with several each reads what all have written (`cloud.media.window_redis`). Every worker keeps the whole window, which
 is small, and searches it for its own triggers only; so the decisions of both adapters are the same code on the same
 data.
+
+What was found out is kept (`cloud.media.discovered`): the bits of its triggers are averaged, and later triggers are
+compared with the average first. It needs no company, bears more noise, and costs less than a search.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Protocol
 import numpy as np
 
 from cloud.media import crowd
+from cloud.media.discovered import Discovered, DiscoveredCache
 from cloud.verdict import DISCOVERED_PREFIX
 from edge import native
 from edge.contracts import limits
@@ -34,6 +38,17 @@ FULL_RATE_PER_S = 1000.0
 WORD_S = limits.TRIGGER_FINGERPRINT_WORD_STEPS / limits.STEPS_PER_SECOND
 _SELF_MATCH_LAG_WORDS = math.ceil(native.SELF_MATCH_LAG_WORDS / limits.TRIGGER_FINGERPRINT_WORD_STEPS)
 _SELF_MATCH_BITS = 100
+_TOLD_MOST = 512
+_RECENT_MOST = 4
+"""Discovered broadcasts, the ones heard last, that every trigger is compared with at every place."""
+_LEAST_OVERLAP_WORDS = 25
+_LEARN_ALL = 64
+_LEARN_EACH = 8
+"""An average learns from its first triggers, and then from each eighth."""
+_RECALL_AT = (5, 10, 20, 40)
+"""Triggers in an average at which earlier ones that found no company are compared with it once more."""
+_RECALL_MOST = 512
+_REFRESH_S = 10.0
 _TONE_EDGE_WORDS = 2
 """So far apart two homes may say that a tone begins or ends: their words' grids, rooms and noise differ."""
 _NEWS_MOST = 32
@@ -123,8 +138,7 @@ class _Entry:
     sound: Sound
     self_z: float
     media_id: str | None = None
-    is_settled: bool = False
-    """Whether that it is media has reached the history."""
+    """Of the broadcast that it belongs to, once it was told so."""
 
 
 @dataclass
@@ -144,9 +158,20 @@ class _Load:
 class Window:
     """All triggers of the last seconds. From any thread; one search at a time."""
 
-    def __init__(self, log: TriggerLog, *, slots: int = SLOTS, budget: Budget | None = None) -> None:
-        """Begin with an empty window of `slots` triggers over a log."""
+    def __init__(
+        self,
+        log: TriggerLog,
+        *,
+        discovered: DiscoveredCache | None = None,
+        slots: int = SLOTS,
+        budget: Budget | None = None,
+    ) -> None:
+        """Begin with an empty window of `slots` triggers over a log, and with what was discovered earlier."""
         self._log = log
+        self._discovered = discovered or DiscoveredCache()
+        self._averages: dict[str, tuple[int, _Entry]] = {}
+        self._standing: dict[int, _Entry] = {}
+        self._standing_of = (-1, -math.inf)
         self._budget = budget or Budget()
         self._slots = slots
         self._table = Table(slots)
@@ -154,6 +179,7 @@ class Window:
         self._number_of: dict[str, int] = {}
         self._next_number = 1
         self._newest_s = -math.inf
+        self._unsettled: dict[str, Told] = {}
         self._load = _Load()
         self._lock = threading.Lock()
 
@@ -162,8 +188,10 @@ class Window:
         return len(self._entries)
 
     def close(self) -> None:
-        """Let go of what the log holds."""
-        self._log.close()
+        """Save what was discovered, and let go of what the log holds."""
+        with self._lock:
+            self._discovered.close()
+            self._log.close()
 
     def hear(self, heard: Heard) -> Outcome:
         """Put a trigger into the window and say whom it concerns; once more with more words replaces it.
@@ -175,19 +203,20 @@ class Window:
             for each in self._log.exchange(heard):
                 shift = self._load.shift(each.at_s)
                 self._keep(each, shift)
+            self._discovered.refresh()
             number = self._number_of.get(heard.event_id)
             if number is None:
                 return Outcome(note="Nothing in its sound can be compared with other homes.")
             if heard.account is None:
                 return Outcome(note="Its device belongs to no home, so that others cannot account for it.")
-            return self._judge(self._entries[number], shift)
+            outcome = self._judge(self._entries[number], shift)
+            self._unsettled.update({told.event_id: told for told in outcome.told})
+            return Outcome(tuple(self._unsettled.values())[-_TOLD_MOST:], outcome.note)
 
     def settle(self, event_id: str) -> None:
-        """Say that the history knows an event to be media: until then, every trigger that agrees tells it again."""
+        """Say that the history knows an event to be media: until then, every trigger tells it again."""
         with self._lock:
-            number = self._number_of.get(event_id)
-            if number is not None:
-                self._entries[number].is_settled = True
+            self._unsettled.pop(event_id, None)
 
     # ---- what is kept ----
 
@@ -208,14 +237,27 @@ class Window:
                 break
             del self._entries[oldest]
             self._number_of.pop(entry.heard.event_id, None)
+            self._unsettled.pop(entry.heard.event_id, None)
 
     # ---- what it means ----
 
     def _judge(self, own: _Entry, shift: int) -> Outcome:
-        oldest = next(iter(self._entries))
+        for entry in self._discovered.recent(own.heard.family, _RECENT_MOST):
+            average = self._average(entry)
+            first, last = _LEAST_OVERLAP_WORDS - len(own.sound.words), len(average.sound.words) - _LEAST_OVERLAP_WORDS
+            agreement = compare(own.sound, average.sound, first=first, last=last, min_bits=self._budget.min_bits)
+            if _doubt(own, average, agreement, is_concurrent=False) is None:
+                return Outcome(self._tell_again(own, entry, agreement))
+        self._put_up_discovered(own.heard.at_s)
+        oldest = min([next(iter(self._entries)), *self._standing])
         found = self._table.find(
             own.sound, own=own.number, oldest=oldest, sample_shift=shift, budget=self._budget
         )
+        for agreement in found:
+            standing = self._standing.get(agreement.number)
+            known = self._discovered.entries.get(standing.media_id or "") if standing is not None else None
+            if standing is not None and known is not None and not _doubt(own, standing, agreement, is_concurrent=False):
+                return Outcome(self._tell_again(own, known, agreement))
         others = [
             (self._entries[agreement.number], agreement)
             for agreement in found
@@ -232,6 +274,7 @@ class Window:
         own_witnesses = _witnesses(own, agreeing)
         if crowd.is_media(own_witnesses):
             told.append(self._tell(own, agreeing))
+            self._learn(own, agreeing)
         told += self._news(own, others)
         note = ""
         if not any(each.event_id == own.heard.event_id for each in told):
@@ -241,7 +284,7 @@ class Window:
     def _news(self, own: _Entry, others: list[tuple[_Entry, Agreement]]) -> list[Told]:
         """Earlier triggers for which this one makes the crowd large enough."""
         told = []
-        waiting = [(other, agreement) for other, agreement in others if not other.is_settled][:_NEWS_MOST]
+        waiting = [(other, agreement) for other, agreement in others if other.media_id is None][:_NEWS_MOST]
         for other, agreement in waiting:
             agreeing = []
             if _doubt(other, own, _reversed(agreement, own.number)) is None:
@@ -277,6 +320,105 @@ class Window:
         )
 
 
+    # ---- what was discovered ----
+
+    def _learn(self, own: _Entry, agreeing: list[tuple[_Entry, Agreement]]) -> None:
+        """Make an average of a trigger and those who agree with it, or add it to theirs."""
+        assert own.media_id is not None
+        if own.media_id in self._discovered.entries:
+            return  # it agrees with triggers of that broadcast, but not with their average: it would spoil it
+        heard = own.heard
+        entry = Discovered(own.media_id, heard.family, heard.is_safety, heard.start_word, heard.at_s, heard.at_s)
+        entry.learn(heard.words, 0, heard.start_word, heard.account or "", heard.at_s)
+        for other, agreement in agreeing:
+            if other.heard.is_witness:
+                words, at = other.heard.words, -agreement.offset
+                origin = entry.start_word - heard.start_word  # words that the average has grown to the left
+                start_word = other.heard.start_word
+                entry.learn(words, at + round(origin), start_word, other.heard.account or "", other.heard.at_s)
+        self._discovered.put(entry, heard.at_s)
+
+    def _average(self, entry: Discovered) -> _Entry:
+        """The average as a trigger that can be compared with; made again as it learns."""
+        made_of, average = self._averages.get(entry.media_id, (0, None))
+        if average is None or (made_of != entry.triggers and (entry.triggers <= 8 or entry.triggers % 8 == 0)):
+            words = entry.words()
+            heard = Heard(
+                event_id=entry.media_id,
+                account="",
+                is_witness=False,
+                family=entry.family,
+                is_safety=entry.is_safety,
+                has_cadence=False,
+                at_s=entry.last_at_s,
+                start_word=entry.start_word,
+                words=words,
+            )
+            sound = Sound.of(words.bits, words.reliable)
+            average = _Entry(heard, 0, sound, _self_z(sound), entry.media_id)
+            self._averages[entry.media_id] = entry.triggers, average
+        return average
+
+    def _put_up_discovered(self, at_s: float) -> None:
+        """Post the averages in the table, again from time to time: newer triggers push them out of their buckets."""
+        version, since_s = self._standing_of
+        if version == self._discovered.version and at_s < since_s + _REFRESH_S:
+            return
+        self._standing_of = self._discovered.version, at_s
+        self._standing.clear()
+        self._averages = {name: made for name, made in self._averages.items() if name in self._discovered.entries}
+        for entry in self._discovered.entries.values():
+            average = self._average(entry)
+            self._table.add(self._next_number, average.sound)
+            self._standing[self._next_number] = average
+            self._next_number += 1
+
+    def _tell_again(self, own: _Entry, entry: Discovered, agreement: Agreement) -> tuple[Told, ...]:
+        """Tell a trigger that agrees with a discovered broadcast, which learns from it."""
+        own.media_id = entry.media_id
+        heard = own.heard
+        if heard.is_witness and (entry.triggers < _LEARN_ALL or own.number % _LEARN_EACH == 0):
+            entry.learn(heard.words, agreement.offset, heard.start_word, heard.account or "", heard.at_s)
+        entry.last_at_s = max(entry.last_at_s, heard.at_s)
+        self._discovered.put(entry, heard.at_s)
+        told = Told(
+            heard.event_id,
+            entry.media_id,
+            len(entry.accounts - {heard.account}),
+            agreement.bit_error_rate,
+            f"It agrees with what {len(entry.accounts)} homes heard before, with a bit error rate of "
+            f"{agreement.bit_error_rate:.2f} over {agreement.words * WORD_S:.1f} s of usable sound, "
+            f"{agreement.z:.0f} deviations from chance.",
+        )
+        return (told, *self._recall(entry))
+
+    def _recall(self, entry: Discovered) -> list[Told]:
+        """Earlier triggers that agree with an average, now that it is clearer."""
+        if entry.triggers not in _RECALL_AT:
+            return []
+        average, told = self._average(entry), []
+        everyone = Budget(self._budget.probes, _RECALL_MOST, self._budget.min_bits)
+        oldest = next(iter(self._entries))
+        for agreement in self._table.find(average.sound, oldest=oldest, budget=everyone):
+            waiting = self._entries.get(agreement.number)
+            if waiting is None or waiting.media_id is not None or waiting.heard.account is None:
+                continue
+            agreed = _reversed(agreement, 0)
+            if _doubt(waiting, average, agreed, is_concurrent=False) is None:
+                waiting.media_id = entry.media_id
+                told.append(
+                    Told(
+                        waiting.heard.event_id,
+                        entry.media_id,
+                        len(entry.accounts - {waiting.heard.account}),
+                        agreed.bit_error_rate,
+                        f"{len(entry.accounts)} homes heard the same; their average agrees with a bit error rate of "
+                        f"{agreed.bit_error_rate:.2f}.",
+                    )
+                )
+        return told
+
+
 def _evidence(heard: Heard) -> Sound | None:
     """The words with the bits that count, None without any: for a safety event only where no steady tone dominates."""
     words = heard.words
@@ -303,8 +445,8 @@ def _reversed(agreement: Agreement, number: int) -> Agreement:
     )
 
 
-def _doubt(own: _Entry, other: _Entry, agreement: Agreement) -> str | None:
-    """Why another trigger does not account for this one."""
+def _doubt(own: _Entry, other: _Entry, agreement: Agreement, *, is_concurrent: bool = True) -> str | None:
+    """Why another trigger does not account for this one; what was discovered may have been heard at any time."""
     if own.heard.is_safety and own.heard.has_cadence:
         return "the device measured the cadence of an alarm"
     one, two = own.heard, other.heard
@@ -319,7 +461,7 @@ def _doubt(own: _Entry, other: _Entry, agreement: Agreement) -> str | None:
             self_z=max(own.self_z, other.self_z),
             is_same_suspicion=one.family == two.family,
             start_lag_s=(two.start_word - agreement.offset - one.start_word) * WORD_S,
-            clock_lag_s=two.at_s - one.at_s - last_apart,
+            clock_lag_s=two.at_s - one.at_s - last_apart if is_concurrent else 0.0,
             own_tone_s=_own_tone_words(one.words, two.words, agreement.offset) * WORD_S,
         ),
     )

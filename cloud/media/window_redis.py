@@ -34,6 +34,31 @@ _FIELD = b"t"
 _FIELDS = tuple(each.name for each in fields(Heard) if each.name != "words")
 
 
+def _redis_for(url: str) -> Any:
+    """Return the package; see `RedisTriggers` for the errors."""
+    try:
+        import redis
+    except ImportError as error:
+        raise HarkenError("a window in Redis needs the package redis: pip install 'harken[scale]'") from error
+    if urlsplit(url).scheme not in ("redis", "rediss", "redis-cluster"):
+        raise HarkenError(f"{url!r} is no Redis: write redis://HOST:PORT, or redis-cluster://HOST:PORT")
+    return redis
+
+
+def _client(redis: Any, url: str) -> Any:
+    options = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    parts = urlsplit(url)
+    if parts.scheme != "redis-cluster":
+        return redis.Redis.from_url(url, **options)
+    return redis.RedisCluster(
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or 6379,
+        username=parts.username,
+        password=parts.password,
+        **options,
+    )
+
+
 class RedisTriggers:
     """A `TriggerLog` that workers share. `prefix` keeps installations apart that share a Redis."""
 
@@ -45,13 +70,7 @@ class RedisTriggers:
         Raises:
             HarkenError: the URL is not understood, or the package `redis` is missing.
         """
-        try:
-            import redis
-        except ImportError as error:
-            raise HarkenError("a window in Redis needs the package redis: pip install 'harken[scale]'") from error
-        if urlsplit(url).scheme not in ("redis", "rediss", "redis-cluster"):
-            raise HarkenError(f"{url!r} is no Redis: write redis://HOST:PORT, or redis-cluster://HOST:PORT")
-        self._redis = redis
+        self._redis = _redis_for(url)
         self._url = url
         self._now = now
         self._keys = [f"{prefix}:window:{{{number}}}".encode() for number in range(PARTITIONS)]
@@ -84,18 +103,7 @@ class RedisTriggers:
             client.close()
 
     def _connect(self) -> None:
-        redis, parts = self._redis, urlsplit(self._url)
-        options = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
-        if parts.scheme == "redis-cluster":
-            self._client = redis.RedisCluster(
-                host=parts.hostname or "127.0.0.1",
-                port=parts.port or 6379,
-                username=parts.username,
-                password=parts.password,
-                **options,
-            )
-        else:
-            self._client = redis.Redis.from_url(self._url, **options)
+        self._client = _client(self._redis, self._url)
         since_ms = int((time.time() - WINDOW_S) * 1000)
         self._read_to = {key: f"{since_ms}-0".encode() for key in self._keys}
 
@@ -120,6 +128,55 @@ class RedisTriggers:
                     written_ms, _, serial = entry_id.partition(b"-")
                     entries.append((int(written_ms), int(serial), heard))
         return [heard for _, _, heard in sorted(entries, key=lambda entry: entry[:2])]
+
+
+class DiscoveredRedis:
+    """A `DiscoveredStore` that workers share: one hash, and a number that changes with it."""
+
+    def __init__(self, url: str, *, prefix: str = "harken") -> None:
+        """Name the Redis as for `RedisTriggers`; connects when it is first asked.
+
+        Raises:
+            HarkenError: as there.
+        """
+        self._redis = _redis_for(url)
+        self._url = url
+        self._entries, self._version = f"{prefix}:{{discovered}}:entries", f"{prefix}:{{discovered}}:version"
+        self._client: Any = None
+        self._seen: bytes | None = None
+        self._has_looked = False
+
+    def load(self) -> dict[str, bytes] | None:
+        """See `DiscoveredStore`."""
+        return self._asked(self._load)
+
+    def save(self, media_id: str, content: bytes) -> None:
+        """See `DiscoveredStore`."""
+        self._asked(lambda client: self._change(client, lambda to: to.hset(self._entries, media_id, content)))
+
+    def forget(self, media_id: str) -> None:
+        """See `DiscoveredStore`."""
+        self._asked(lambda client: self._change(client, lambda to: to.hdel(self._entries, media_id)))
+
+    def _load(self, client: Any) -> dict[str, bytes] | None:
+        version = client.get(self._version)
+        if self._has_looked and version == self._seen:
+            return None
+        self._seen, self._has_looked = version, True
+        return {name.decode(): content for name, content in client.hgetall(self._entries).items()}
+
+    def _change(self, client: Any, write: Callable[[Any], Any]) -> None:
+        write(client)
+        client.incr(self._version)
+
+    def _asked(self, ask: Callable[[Any], Any]) -> Any:
+        try:
+            if self._client is None:
+                self._client = _client(self._redis, self._url)
+            return ask(self._client)
+        except self._redis.RedisError as error:
+            self._client = None
+            raise OSError(str(error) or type(error).__name__) from error
 
 
 def encoded(heard: Heard) -> bytes:

@@ -8,8 +8,10 @@ import pytest
 
 from cloud.media import crowd
 from cloud.media.crowd import Agreement, doubt
+from cloud.media.discovered import KEPT_DAYS, KEPT_MOST, Discovered, DiscoveredCache, DiscoveredFolder, entries_of
 from cloud.media.window import Heard, OwnTriggers, Window
 from edge import native
+from edge.media_window import WORDS_MAX
 from tests.cloud_doubles import RATE, music, noise, tone
 
 SPOT = music(12, seed=3)
@@ -248,3 +250,83 @@ def test_every_rule_can_refuse(changes, reason, safety_only):
     changed = dataclasses.replace(AGREEMENT, **changes)
     assert reason in doubt(True, changed)
     assert (doubt(False, changed) is None) == safety_only
+
+
+def test_a_home_that_hears_it_alone_a_day_later_is_told(tmp_path):
+    store = DiscoveredFolder(tmp_path)
+    window = Window(OwnTriggers(), slots=256, discovered=DiscoveredCache(store))
+    for home in range(6):
+        told(window, of_spot(home, family="alarm"))
+    window.close()
+    later = Window(OwnTriggers(), slots=256, discovered=DiscoveredCache(DiscoveredFolder(tmp_path)))
+    (entry,) = entries_of(DiscoveredFolder(tmp_path))
+    assert entry.triggers >= 5
+    alone = of_spot(77, family="alarm", at_s=1000.0 + 86400)
+    assert told(later, alone) == {alone.event_id}
+    assert told(later, of_spot(78, family="glass_break", at_s=1000.0 + 86400)) == set()
+    assert told(later, of_spot(79, family="alarm", start_s=3.0, at_s=1000.0 + 86400)) == set()
+    own = in_a_home(SPOT[RATE : 7 * RATE], seed=4) * 0.5 + beeping(2.5)
+    genuine = heard(np.clip(own, -32767, 32767).astype(np.int16), "home 80", family="alarm", at_s=1000.0 + 86400)
+    assert told(later, genuine) == set()
+
+
+def test_what_is_forgotten_by_another_process_is_forgotten(tmp_path):
+    clock = [0.0]
+    window = Window(OwnTriggers(), slots=256, discovered=DiscoveredCache(DiscoveredFolder(tmp_path), lambda: clock[0]))
+    for home in range(4):
+        told(window, of_spot(home))
+        clock[0] += 2
+    other = DiscoveredFolder(tmp_path)
+    (entry,) = entries_of(other)
+    other.forget(entry.media_id)
+    clock[0] += 2
+    assert told(window, of_spot(9, at_s=5000.0)) == set()
+
+
+def test_an_average_puts_right_what_noise_turns_over():
+    template = of_spot(1)
+    rng = np.random.default_rng(3)
+    entry = Discovered("d:1", "dog_bark", False, 50.0, 0.0, 0.0)
+    truth = template.words._replace(reliable=np.full(100, 2**32 - 1, np.uint32), is_usable=np.ones(100, bool))
+    for home in range(15):
+        wrong = rng.random((100, 32)) < 0.3
+        noisy = truth._replace(bits=truth.bits ^ (wrong * (1 << np.arange(32))).sum(axis=1).astype(np.uint32))
+        entry.learn(noisy.between(home, 100), home, 50.0 - home, f"home {home}", float(home))
+    assert len(entry.votes) == 100
+    assert entry.start_word == pytest.approx(50.0)
+    average = entry.words()
+    known = np.unpackbits(average.reliable.view(np.uint8)).sum()
+    errors = np.unpackbits(((average.bits ^ truth.bits) & average.reliable).view(np.uint8)).sum()
+    assert known > 1000
+    assert errors / known < 0.03
+    assert Discovered.from_bytes(entry.to_bytes()).accounts == entry.accounts
+
+
+def test_it_grows_to_both_sides_and_never_beyond_its_room():
+    entry = Discovered("d:1", "dog_bark", False, 0.0, 0.0, 0.0)
+    words = of_spot(1).words
+    entry.learn(words, 0, 10.0, "a", 0.0)
+    entry.learn(words, -30, 40.0, "b", 1.0)
+    assert (len(entry.votes), entry.start_word) == (130, 40.0)
+    for at in (100, 200, 300, -200):
+        entry.learn(words, at, 0.0, "c", 2.0)
+    assert len(entry.votes) == WORDS_MAX
+
+
+def test_a_cache_forgets_the_oldest_and_those_unheard_for_long():
+    cache = DiscoveredCache()
+    for number in range(KEPT_MOST + 3):
+        cache.put(Discovered(f"d:{number}", "dog_bark", False, 0.0, 0.0, float(number)), float(number))
+    assert "d:2" not in cache.entries
+    assert len(cache.entries) == KEPT_MOST
+    later = KEPT_DAYS * 86400 + 10.0
+    cache.put(Discovered("d:new", "dog_bark", False, 0.0, later, later), later)
+    assert "d:9" not in cache.entries
+    assert "d:20" in cache.entries
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"nonsense" * 20])
+def test_a_damaged_entry_is_left_out(tmp_path, content, caplog):
+    (tmp_path / "d_1.npz").write_bytes(content)
+    assert entries_of(DiscoveredFolder(tmp_path)) == []
+    assert "damaged" in caplog.text

@@ -9,8 +9,9 @@ import uuid
 
 import pytest
 
+from cloud.media.discovered import DiscoveredCache, entries_of
 from cloud.media.window import OwnTriggers, Window, WindowUnavailableError
-from cloud.media.window_redis import PARTITIONS, PAUSE_S, RedisTriggers, decoded, encoded
+from cloud.media.window_redis import PARTITIONS, PAUSE_S, DiscoveredRedis, RedisTriggers, decoded, encoded
 from edge.errors import HarkenError
 from tests.cloud_doubles import music, tone
 from tests.unit.cloud.test_window import heard, in_a_home, of_spot, told
@@ -101,12 +102,8 @@ def crowd_of_triggers(at_s: float):
 
 
 def decisions(windows, triggers):
-    """What each trigger tells whom, the windows taking turns as workers do."""
-    answers = []
-    for number, trigger in enumerate(triggers):
-        outcome = windows[number % len(windows)].hear(trigger)
-        answers.append((trigger.event_id, frozenset((each.event_id, each.homes) for each in outcome.told)))
-    return answers
+    """The triggers that are told, the windows taking turns as workers do."""
+    return {each for number, trigger in enumerate(triggers) for each in told(windows[number % len(windows)], trigger)}
 
 
 @needs_server
@@ -118,7 +115,7 @@ def test_two_workers_decide_as_one_process_does(kind, request):
     workers = [Window(RedisTriggers(url, prefix=prefix), slots=256) for _ in range(2)]
     expected = decisions([alone], triggers)
     assert decisions(workers, triggers) == expected
-    assert sum(len(found) for _, found in expected) >= 7
+    assert len(expected) == 10  # seven homes and three devices of one more
     late = Window(RedisTriggers(url, prefix=prefix), slots=256)  # a worker that is started later knows the window too
     assert told(late, of_spot(40, at_s=time.time())) != set()
     for window in (*workers, late):
@@ -150,6 +147,32 @@ def test_a_redis_that_goes_away_is_an_error_and_comes_back(tmp_path):
     with pytest.raises(WindowUnavailableError):
         window.hear(of_spot(3, at_s=time.time()))
     window.close()
+
+
+@needs_server
+@pytest.mark.parametrize("kind", ["single", "cluster"])
+def test_what_one_worker_discovers_all_know_and_one_command_forgets(kind, request):
+    url, prefix = request.getfixturevalue(kind), uuid.uuid4().hex
+    clock = [0.0]
+
+    def worker():
+        cache = DiscoveredCache(DiscoveredRedis(url, prefix=prefix), lambda: clock[0])
+        return Window(RedisTriggers(url, prefix=prefix), slots=256, discovered=cache)
+
+    one, other = worker(), worker()
+    for home in range(4):
+        told(one, of_spot(home, at_s=time.time()))
+        clock[0] += 2
+    alone = of_spot(7, at_s=time.time() + 86400)
+    assert told(other, alone) == {alone.event_id}
+    store = DiscoveredRedis(url, prefix=prefix)
+    (entry,) = entries_of(store)
+    store.forget(entry.media_id)
+    clock[0] += 2
+    assert told(other, of_spot(8, at_s=time.time() + 2 * 86400)) == set()
+    assert entries_of(DiscoveredRedis(url, prefix=prefix)) == []
+    for window in (one, other):
+        window.close()
 
 
 def test_triggers_pass_unchanged():

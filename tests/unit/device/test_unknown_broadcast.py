@@ -42,7 +42,9 @@ HOMES = {"north": "host", "south": "host", "kitchen": "mps2-an386", "bedroom": "
 ONLY_SMOKE = Config(
     is_armed=False,
     events={
-        spec.name: EventSetting(is_enabled=False, sensitivity="normal") for spec in catalogue.load() if spec.name != "smoke_alarm"
+        name: EventSetting(is_enabled=False, sensitivity="normal")
+        for name in catalogue.load().names
+        if name != "smoke_alarm"
     },
 )
 """Notes of the music are other events to the hand-set model."""
