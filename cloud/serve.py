@@ -105,10 +105,8 @@ class Server:
         verifier = VerifierPool(self._settings.verifier_dir)
         stack.callback(verifier.close)
         shared = self._settings.window
-        window = Window(
-            RedisTriggers(shared) if shared else OwnTriggers(),
-            discovered=DiscoveredCache(DiscoveredRedis(shared) if shared else DiscoveredFolder(folder.discovered)),
-        )
+        found = DiscoveredRedis(shared) if shared else DiscoveredFolder(folder.discovered)
+        window = Window(RedisTriggers(shared) if shared else OwnTriggers(), discovered=DiscoveredCache(found))
         stack.callback(window.close)
         steps = Steps(
             catalogue.load(),
@@ -165,6 +163,7 @@ class Server:
             started_at=datetime.now(UTC),
             public_url=self._settings.public_url,
             libraries=find_libraries(),
+            discovered=found,
         )
         stack.enter_context(_web_server(create_app(pages), listener, changes, self._settings))
         self._write(f"history  {self.url}")

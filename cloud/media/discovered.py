@@ -156,8 +156,8 @@ class Discovered:
 class DiscoveredStore(Protocol):
     """Where entries outlive a server and are shared by several."""
 
-    def load(self) -> dict[str, bytes] | None:
-        """All entries by id; None: nothing has changed since the last call. Raises OSError."""
+    def load(self, *, only_if_changed: bool = False) -> dict[str, bytes] | None:
+        """All entries by id; None, where that was asked: nothing has changed since the last call. Raises OSError."""
         ...
 
     def save(self, media_id: str, content: bytes) -> None:
@@ -177,11 +177,11 @@ class DiscoveredFolder:
         self._folder = folder
         self._seen: frozenset[tuple[str, int]] | None = None
 
-    def load(self) -> dict[str, bytes] | None:
+    def load(self, *, only_if_changed: bool = False) -> dict[str, bytes] | None:
         """See `DiscoveredStore`."""
         files = {path: path.stat().st_mtime_ns for path in self._folder.glob("*.npz")}
         seen = frozenset((path.name, changed) for path, changed in files.items())
-        if seen == self._seen:
+        if only_if_changed and seen == self._seen:
             return None
         self._seen = seen
         return {_id_of(path): path.read_bytes() for path in files}
@@ -243,7 +243,7 @@ class DiscoveredCache:
             return
         self._looked_at = now
         try:
-            stored = self._store.load()
+            stored = self._store.load(only_if_changed=True)
             if stored is not None:
                 self._take(stored)
             for media_id in self._unsaved & self.entries.keys():

@@ -146,9 +146,9 @@ class DiscoveredRedis:
         self._seen: bytes | None = None
         self._has_looked = False
 
-    def load(self) -> dict[str, bytes] | None:
+    def load(self, *, only_if_changed: bool = False) -> dict[str, bytes] | None:
         """See `DiscoveredStore`."""
-        return self._asked(self._load)
+        return self._asked(lambda client: self._load(client, only_if_changed))
 
     def save(self, media_id: str, content: bytes) -> None:
         """See `DiscoveredStore`."""
@@ -158,9 +158,9 @@ class DiscoveredRedis:
         """See `DiscoveredStore`."""
         self._asked(lambda client: self._change(client, lambda to: to.hdel(self._entries, media_id)))
 
-    def _load(self, client: Any) -> dict[str, bytes] | None:
+    def _load(self, client: Any, only_if_changed: bool) -> dict[str, bytes] | None:
         version = client.get(self._version)
-        if self._has_looked and version == self._seen:
+        if only_if_changed and self._has_looked and version == self._seen:
             return None
         self._seen, self._has_looked = version, True
         return {name.decode(): content for name, content in client.hgetall(self._entries).items()}

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sqlalchemy import select
 
 from cloud.history.models import Rejection
+from cloud.media.discovered import entries_of
 from cloud.web.site import Operator, OurSite, Pages, SignedIn
+
+log = logging.getLogger("harken.web")
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/media")
 def media(site: OurSite, viewer: SignedIn) -> Response:
-    """The known recordings."""
-    return site.page("media.html", viewer, here="media", references=site.pages.media.references())
+    """The known recordings; for operators also the broadcasts that several homes heard at once."""
+    pages = site.pages
+    try:
+        discovered = [] if pages.discovered is None or not viewer.is_operator else entries_of(pages.discovered)
+    except OSError as error:
+        log.warning("the discovered broadcasts cannot be read (%s)", error)
+        discovered = []
+    heard_at = {entry.media_id: datetime.fromtimestamp(entry.last_at_s, UTC) for entry in discovered}
+    return site.page(
+        "media.html",
+        viewer,
+        here="media",
+        references=pages.media.references(),
+        discovered=discovered,
+        heard_at=heard_at,
+    )
 
 
 @router.get("/operations")

@@ -19,6 +19,7 @@ from cloud.accounts.secrets import is_same
 from cloud.history.clips import ClipStore
 from cloud.history.store import History
 from cloud.ingest.connection import Connection
+from cloud.media.discovered import DiscoveredStore
 from cloud.media.index import MediaIndex
 from cloud.notify.controls import Controls
 from cloud.pipeline import Pipeline
@@ -49,6 +50,7 @@ class Pages:
     started_at: datetime
     public_url: str = ""
     libraries: Path | None = None
+    discovered: DiscoveredStore | None = None
     catalogue: Catalogue = field(default_factory=catalogue_file.load)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 

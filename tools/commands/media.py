@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cloud.media.discovered import Discovered, DiscoveredStore
     from cloud.verifier.model import VerifierModel
 
 _TOLD_EVERY_S = 5.0
@@ -55,7 +56,22 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     remove = actions.add_parser("remove", help="forget a recording")
     remove.add_argument("media_id", help="its id or the beginning of it")
     remove.set_defaults(func=run_remove)
-    for action in (add, bulk, show, remove):
+
+    found = actions.add_parser(
+        "discovered",
+        help="broadcasts that several homes heard at once",
+        description="Show or forget the broadcasts that nobody has added: several homes heard them at once, and their "
+        "average explains events away until it is forgotten.",
+    )
+    found_actions = found.add_subparsers(dest="discovered_action", required=True)
+    show_found = found_actions.add_parser("list", help="show them, the one heard last first")
+    show_found.set_defaults(func=run_discovered_list)
+    forget = found_actions.add_parser("forget", help="forget one; a server that runs does within seconds")
+    forget.add_argument("media_id", help="its id or the beginning of it")
+    forget.set_defaults(func=run_discovered_forget)
+    for action in (show_found, forget):
+        action.add_argument("--window", default="", metavar="URL", help="the Redis that servers share (default: none)")
+    for action in (add, bulk, show, remove, show_found, forget):
         action.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
 
 
@@ -156,6 +172,56 @@ def run_import(args: argparse.Namespace) -> int:
             )
         )
     return 1 if refused else 0
+
+
+def _discovered(args: argparse.Namespace) -> DiscoveredStore:
+    from cloud.media.discovered import DiscoveredFolder
+    from cloud.media.window_redis import DiscoveredRedis
+    from cloud.settings import DataFolder, data_dir_from_environment
+
+    if args.window:
+        return DiscoveredRedis(args.window)
+    return DiscoveredFolder(DataFolder.opened(args.data_dir or data_dir_from_environment()).discovered)
+
+
+def _entries(store: DiscoveredStore) -> list[Discovered]:
+    from cloud.media.discovered import entries_of
+    from edge.errors import HarkenError
+
+    try:
+        return entries_of(store)
+    except OSError as error:
+        raise HarkenError(
+            f"the discovered broadcasts cannot be read ({error}): check --window or the data folder"
+        ) from error
+
+
+def run_discovered_list(args: argparse.Namespace) -> int:
+    """Show what was discovered."""
+    from datetime import UTC, datetime
+
+    for entry in _entries(_discovered(args)):
+        last = datetime.fromtimestamp(entry.last_at_s, UTC).isoformat(sep=" ", timespec="seconds")
+        print(
+            f"{entry.media_id}  {entry.family:12}  {entry.seconds:4.1f} s  {len(entry.accounts)} homes, "
+            f"{entry.triggers} triggers, last {last}"
+        )
+    return 0
+
+
+def run_discovered_forget(args: argparse.Namespace) -> int:
+    """Forget a broadcast."""
+    from edge.errors import HarkenError
+
+    store = _discovered(args)
+    meant = [entry.media_id for entry in _entries(store) if entry.media_id.startswith(args.media_id)]
+    if len(meant) != 1 or not args.media_id:
+        raise HarkenError(
+            f"{len(meant)} broadcasts are called {args.media_id!r}: `harken media discovered list` shows their ids"
+        )
+    store.forget(meant[0])
+    print(f"forgotten: {meant[0]}")
+    return 0
 
 
 def run_list(args: argparse.Namespace) -> int:

@@ -59,7 +59,7 @@ int hk_window_add(hk_window_t *window, uint32_t number, const hk_window_sound_t 
         if (sound->masks[n] == 0) {
             continue;
         }
-        const uint32_t bucket = hk_media_key(sound->words[n], 0, window->bucket_bits) >> HK_MEDIA_TAG_BITS;
+        const uint32_t bucket = (uint32_t)(hk_media_key(sound->words[n], 0, window->bucket_bits) >> HK_MEDIA_TAG_BITS);
         if (!is_sampled(bucket, sample_shift)) {
             continue;
         }

@@ -12,6 +12,7 @@ from cloud.accounts import homes, login, secrets
 from cloud.history.clips import ClipStore
 from cloud.history.models import Event
 from cloud.history.store import History
+from cloud.media.discovered import DiscoveredFolder
 from cloud.media.index import MediaIndex
 from cloud.media.unknown import UnknownMedia
 from cloud.media.window import OwnTriggers, Window
@@ -183,7 +184,7 @@ def pages(cloud, tmp_path):
     (tmp_path / "pictures").mkdir()
     return Pages(
         cloud.history, cloud.clips, cloud.media, cloud.pipeline, Connected(), cloud.verifier, "Mosquitto",
-        tmp_path / "pictures", Changes(), NOW,
+        tmp_path / "pictures", Changes(), NOW, discovered=DiscoveredFolder(tmp_path / "discovered"),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@ import html
 import io
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from cloud.history.models import Event
 from cloud.history.store import count_rejection
+from cloud.media.discovered import Discovered
 from cloud.web import views
 from cloud.web.spectrogram import NARROW, THUMBNAIL, WIDE, draw, power_db
 from tests.cloud_doubles import RATE, Sounds, music, tone
@@ -215,6 +217,16 @@ def test_the_media_page_says_what_a_recording_can_explain_away(browser, cloud):
     assert "Blaze spot" in page
     assert "Smoke alarm" in page
     assert "Dog bark" not in page
+
+
+def test_an_operator_sees_the_broadcasts_that_homes_discovered(browser, pages):
+    assert "Discovered" not in browser.get("/media").text
+    entry = Discovered("d:0011", "glass_break", True, 0.0, 0.0, time.time(), {"1", "2", "3"}, 5)
+    pages.discovered.save(entry.media_id, entry.to_bytes())
+    page = browser.get("/media").text
+    assert "Discovered broadcasts" in page
+    assert "d:0011" in page
+    assert "glass break" in page
 
 
 def test_trouble_is_on_every_page_and_in_the_health_check(browser, cloud):

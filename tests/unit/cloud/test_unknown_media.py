@@ -7,9 +7,12 @@ import pytest
 
 from cloud.accounts.models import Account
 from cloud.history.models import Device
+from cloud.media.discovered import Discovered, DiscoveredFolder, entries_of
 from cloud.media.window import Window, WindowUnavailableError
+from cloud.settings import DataFolder
 from tests.cloud_doubles import RATE, Sounds, music, noise, tone
 from tests.unit.cloud.conftest import WITNESS_AGE
+from tools.cli import main
 
 SPOT = music(8, seed=21)
 START_OF_EVENT = 112000 + 2 * RATE
@@ -134,3 +137,19 @@ def test_a_window_that_fails_notifies(cloud, homes, monkeypatch, error):
     assert row.verdict == "unverified"
     assert str(error) in row.reason
     assert len(cloud.notified) == 1
+
+
+def test_the_command_lists_and_forgets_what_was_discovered(tmp_path, capsys):
+    folder = ["--data-dir", str(tmp_path)]
+    store = DiscoveredFolder(DataFolder.opened(tmp_path).discovered)
+    for number in (1, 2):
+        entry = Discovered(f"d:{number}0", "smoke_alarm", True, 0.0, 0.0, 1e9 + number, {"1", "2", "3"}, 4)
+        store.save(entry.media_id, entry.to_bytes())
+    assert main(["media", "discovered", "list", *folder]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("d:20  smoke_alarm")
+    assert "3 homes, 4 triggers, last 2001-09-09" in second
+    assert main(["media", "discovered", "forget", "d:", *folder]) == 1
+    assert "2 broadcasts are called" in capsys.readouterr().err
+    assert main(["media", "discovered", "forget", "d:1", *folder]) == 0
+    assert [entry.media_id for entry in entries_of(store)] == ["d:20"]
