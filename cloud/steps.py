@@ -4,6 +4,9 @@
                                             └─ clip asked for, or on its way ─▶ clip row, receipt ─▶ verifier ─▶ verdict
                                                              └─ none came in time ─────────────────▶ unverified
 
+While an event is not judged, further words of what sounds after its trigger come in, and each has the media check run
+again over all words so far: it may still find media, never unfind it.
+
 Messages arrive twice, late and out of order: a clip may come before its trigger or long after its event was judged,
 and any of them after its owner has deleted the event. What an event still lacks is read from its row, so that a
 server that was killed takes every event up again where it stood.
@@ -20,16 +23,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from cloud.accounts.homes import sole_home
 from cloud.history.clips import ClipStore, StoredClip
-from cloud.history.models import AWAITING_CLIP, DONE, RECEIVED, VERIFYING, Clip, Device, Event, Fingerprint
+from cloud.history.models import (
+    AWAITING_CLIP,
+    DONE,
+    RECEIVED,
+    VERIFYING,
+    Clip,
+    Device,
+    Event,
+    Fingerprint,
+    FurtherWords,
+)
 from cloud.history.quarantine import BadMessage, quarantine
-from cloud.history.store import count_rejection, is_deleted
+from cloud.history.store import count_rejection, further_words, is_deleted
 from cloud.media.decision import explaining_events
-from cloud.media.index import QUERY_STEP_SAMPLES, MediaIndex
+from cloud.media.evidence import Evidence, words_so_far
+from cloud.media.index import MediaIndex
 from cloud.media.unknown import UnknownMedia
 from cloud.notify.notifier import Notification
 from cloud.pipeline import STEP_TRIES, Effects, Pipeline, Publication, Step
@@ -40,7 +54,7 @@ from edge.catalogue import Catalogue, EventSpec
 from edge.contracts import limits, messages, topics
 from edge.contracts.messages import MessageError
 from edge.errors import HarkenError
-from edge.native import SAMPLE_RATE_HZ, Words
+from edge.native import SAMPLE_RATE_HZ
 
 CODEC = "ima-adpcm"
 _NO_CLIP_KEPT = "no clip could be kept: the disk is full"
@@ -117,6 +131,7 @@ class Steps:
             return self._rejection(BadMessage(topic, payload, refusal.cause, str(refusal)), acknowledge)
         handlers: dict[type, Callable[[Session, Effects, str, Any], None]] = {
             messages.Trigger: self._take_trigger,
+            messages.FurtherWords: self._take_further_words,
             messages.Clip: self._take_clip,
             messages.Status: self._take_status,
         }
@@ -140,7 +155,11 @@ class Steps:
             if isinstance(content, messages.Trigger):
                 self._tell_without_row(parsed.device_id, content, f"the server failed on it: {error}")
 
-        event_id = "" if isinstance(content, messages.Status) else content.event_id.hex()
+        if isinstance(content, messages.Status):
+            event_id = ""
+        else:
+            named = content.event_ids[0] if isinstance(content, messages.FurtherWords) else content.event_id
+            event_id = named.hex()
         return Step(parsed.kind, run, acknowledge, on_unstored, on_error, parsed.device_id, event_id)
 
     def _rejection(self, bad: BadMessage, acknowledge: Callable[[], None] | None) -> Step:
@@ -187,6 +206,8 @@ class Steps:
                 head_version=trigger.head_version,
                 clip_policy=trigger.clip,
                 received_at=now,
+                hinted_media_id=trigger.media.media_id if trigger.media else None,
+                hinted_z=trigger.media.z_q4 / 16 if trigger.media else None,
                 stage=RECEIVED,
             )
         )
@@ -205,6 +226,36 @@ class Steps:
     def _named_scores(self, scores: Mapping[int, int]) -> dict[str, int]:
         names = {spec.id: spec.name for spec in self._catalogue}
         return {names.get(number, f"event {number}"): score for number, score in scores.items()}
+
+    def _take_further_words(
+        self, session: Session, effects: Effects, device_id: str, further: messages.FurtherWords
+    ) -> None:
+        sent = further.fingerprint
+        for raw_id in further.event_ids:
+            event_id = raw_id.hex()
+            _check_owner("fingerprint", raw_id, device_id)
+            row = session.get(Event, event_id)
+            is_judged = row is not None and row.stage == DONE
+            if is_judged or is_deleted(session, event_id):
+                continue
+            if any(kept.first_sample == sent.first_sample for kept in further_words(session, event_id)):
+                continue
+            session.add(
+                FurtherWords(
+                    event_id=event_id,
+                    first_sample=sent.first_sample,
+                    device_id=device_id,
+                    step_samples=sent.step_samples,
+                    words=sent.words,
+                    usable=sent.usable,
+                    masks=sent.masks,
+                    received_at=self._now(),
+                )
+            )
+            if row is not None:
+                if further.media is not None and row.hinted_media_id is None:
+                    row.hinted_media_id, row.hinted_z = further.media.media_id, further.media.z_q4 / 16
+                effects.next_steps.append(self.media_check(event_id, device_id))
 
     def _take_clip(self, session: Session, effects: Effects, device_id: str, clip: messages.Clip) -> None:
         event_id = clip.event_id.hex()
@@ -258,11 +309,13 @@ class Steps:
         device.firmware = status.firmware
         device.model_hash = status.model_hash.hex()
         device.armed = status.is_armed
+        device.set_version, device.set_code = status.set_version, status.set_code
         if status.is_online:  # a last will was written before it all happened
             device.samples_heard = status.samples_heard
             device.triggers_dropped = status.triggers_dropped
             device.clips_dropped = status.clips_dropped
             device.outbox_depth = status.outbox_depth
+            device.dismissed = status.dismissed
 
     @staticmethod
     def _see_device(session: Session, device_id: str, now: datetime) -> Device:
@@ -278,34 +331,42 @@ class Steps:
     # ---- media ----
 
     def media_check(self, event_id: str, device_id: str) -> Step:
-        """Compare an event's fingerprint with the known recordings, and see what it needs next."""
+        """Compare all words so far with the known recordings, and see what the event needs next.
+
+        It runs when a trigger has come, and again with each further words until the event is judged.
+        """
 
         def run(session: Session, effects: Effects) -> None:
             row = session.get(Event, event_id)
-            if row is None or row.stage != RECEIVED:
+            if row is None or row.stage == DONE:
                 return
             spec = self._catalogue.by_name(row.name)
             explaining = explaining_events(spec, str((row.cadence or {}).get("kind", "none")), self._catalogue)
-            stored = session.get(Fingerprint, event_id)
-            finding = self._check_media(spec, stored, explaining)
-            if stored is not None and not finding.is_media and finding.error is None:
-                finding = self._ask_other_homes(session, effects, row, stored, finding)
+            evidence = words_so_far(session, event_id)
+            finding = self._check_media(spec, evidence, explaining)
+            if evidence is not None and not finding.is_media and finding.error is None:
+                finding = self._ask_other_homes(session, effects, row, evidence, finding)
             self._keep_finding(row, finding)
-            clip = session.get(Clip, event_id)
             if finding.is_media:
                 self._dismiss(effects, row)
-            elif clip is not None:
-                row.stage = VERIFYING
-                self._ask_verifier(session, effects, row, lambda: self._read_clip(clip))
-            elif row.clip_policy == "none":
-                self._conclude(effects, row, VerifierFinding.failed("the device had no room for a clip"))
-            else:
-                row.stage = AWAITING_CLIP
-                row.clip_deadline_at = self._now() + timedelta(seconds=self._timing.clip_timeout_s)
-                if row.clip_policy == "on_request":
-                    effects.publications.append(_command(row, "send_clip"))
+            elif row.stage == RECEIVED:
+                self._ask_for_clip(session, effects, row)
 
         return Step("media check", run, device_id=device_id, event_id=event_id)
+
+    def _ask_for_clip(self, session: Session, effects: Effects, row: Event) -> None:
+        """No recording explains it: the verifier is to hear it, as soon as its clip is there."""
+        clip = session.get(Clip, row.event_id)
+        if clip is not None:
+            row.stage = VERIFYING
+            self._ask_verifier(session, effects, row, lambda: self._read_clip(clip))
+        elif row.clip_policy == "none":
+            self._conclude(effects, row, VerifierFinding.failed("the device had no room for a clip"))
+        else:
+            row.stage = AWAITING_CLIP
+            row.clip_deadline_at = self._now() + timedelta(seconds=self._timing.clip_timeout_s)
+            if row.clip_policy == "on_request":
+                effects.publications.append(_command(row, "send_clip"))
 
     def _keep_finding(self, row: Event, finding: MediaFinding) -> None:
         row.media_checked_at = self._now()
@@ -321,13 +382,13 @@ class Steps:
         self._conclude(effects, row, VerifierFinding.failed("not asked"))
 
     def _ask_other_homes(
-        self, session: Session, effects: Effects, row: Event, stored: Fingerprint, known: MediaFinding
+        self, session: Session, effects: Effects, row: Event, evidence: Evidence, known: MediaFinding
     ) -> MediaFinding:
         """Put the event into the window of concurrent triggers; what that says of earlier events becomes steps."""
         if self._unknown is None:
             return known
         spec = self._catalogue.by_name(row.name)
-        found = self._unknown.check(session, row, spec, _words_of(stored), stored.first_sample, self._now())
+        found = self._unknown.check(session, row, spec, evidence.words, evidence.first_sample, self._now())
         effects.next_steps += [self.told_media(event_id, finding) for event_id, finding in found.others]
         if found.own.is_media:
             unknown, event_id = self._unknown, row.event_id
@@ -356,13 +417,13 @@ class Steps:
 
         return Step("told media", run, event_id=event_id)
 
-    def _check_media(self, spec: EventSpec, stored: Fingerprint | None, explaining: frozenset[str]) -> MediaFinding:
+    def _check_media(self, spec: EventSpec, evidence: Evidence | None, explaining: frozenset[str]) -> MediaFinding:
         try:
-            if stored is None:
+            if evidence is None:
                 return MediaFinding(note="The trigger came without a fingerprint.")
-            if stored.step_samples != QUERY_STEP_SAMPLES or len(stored.masks) != len(stored.words):
-                return MediaFinding(error="the device's fingerprint is of another version: update its firmware")
-            return self._media.check(spec, _words_of(stored), explaining)
+            if evidence.error is not None:
+                return MediaFinding(error=evidence.error)
+            return self._media.check(spec, evidence.words, explaining)
         except Exception as error:  # whatever it is, the event goes on and the person is told
             log.exception("the media check failed")
             return MediaFinding(error=str(error) or type(error).__name__)
@@ -585,7 +646,7 @@ class Steps:
         )
 
     def sweep(self) -> Step:
-        """Remove files without a row (a server was killed between the two) and clips whose trigger never came."""
+        """Remove files without a row (a server was killed between the two), clips and words without a trigger."""
 
         def run(session: Session, effects: Effects) -> None:
             known = set(session.scalars(select(Clip.event_id)))
@@ -599,6 +660,12 @@ class Steps:
                 count_rejection(session, "clip: no trigger", "", refused, self._now())
                 session.delete(clip)
                 effects.actions.append(lambda event_id=clip.event_id: self._clips.delete(event_id))  # type: ignore[misc]
+            session.execute(
+                delete(FurtherWords).where(
+                    FurtherWords.event_id.not_in(select(Event.event_id)),
+                    FurtherWords.received_at < self._now() - _ORPHAN_AGE,
+                )
+            )
 
         return Step("sweep", run)
 
@@ -614,11 +681,6 @@ def _decode(topic: str, payload: bytes) -> tuple[topics.Topic, Any]:
         return parsed, messages.decode(parsed.kind, payload)
     except MessageError as error:
         raise RefusedError(f"{parsed.kind}: malformed", str(error)) from error
-
-
-def _words_of(stored: Fingerprint) -> Words:
-    sent = messages.Fingerprint(stored.first_sample, stored.step_samples, stored.words, stored.usable, stored.masks)
-    return Words(sent.word_array, sent.mask_array, sent.usable_array)
 
 
 def _check_owner(kind: str, event_id: bytes, device_id: str) -> None:

@@ -30,6 +30,8 @@ LIBRARY_SOURCES = (
     SOURCE_DIR / "hk_fingerprint.c",
     SOURCE_DIR / "hk_adpcm.c",
     SOURCE_DIR / "hk_clip_ring.c",
+    SOURCE_DIR / "hk_sha256.c",
+    SOURCE_DIR / "hk_media_set.c",
     HOST_DIR / "hk_host.c",
     HOST_DIR / "hk_media_search.c",
     HOST_DIR / "hk_media_window.c",

@@ -27,12 +27,14 @@ class Said:
         topic: whose it is and of which kind.
         payload: its bytes.
         message: the same, decoded.
+        is_retained: it was said before the watch began.
     """
 
     at_s: float
     topic: topics.Topic
     payload: bytes
     message: Any
+    is_retained: bool = False
 
 
 class Watch:
@@ -86,11 +88,11 @@ class Watch:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def publish(self, device_id: str, kind: topics.Kind, message: Any) -> None:
-        """Send a message to a device at QoS 1 and wait until the broker has it."""
-        info = self._client.publish(
-            topics.build(device_id, kind), messages.encode(message), qos=1, retain=kind in topics.RETAINED
-        )
+    def publish(self, device_id: str, kind: topics.Kind, message: Any, piece: int | None = None) -> None:
+        """Send a message to a device at QoS 1 and wait until the broker has it; None takes back a retained one."""
+        payload = b"" if message is None else messages.encode(message)
+        topic = topics.build(device_id, kind, piece)
+        info = self._client.publish(topic, payload, qos=1, retain=kind in topics.RETAINED)
         info.wait_for_publish(CONNECT_TIMEOUT_S)
 
     def of_kind(self, *kinds: topics.Kind) -> list[Said]:
@@ -113,13 +115,15 @@ class Watch:
         client.subscribe(self._filter, qos=1)
 
     def _received(self, _client: mqtt.Client, _data: Any, raw: mqtt.MQTTMessage) -> None:
+        if not raw.payload:
+            return  # a retained message was taken back
         try:
             topic = topics.parse(raw.topic)
             message = messages.decode(topic.kind, bytes(raw.payload))
         except HarkenError:
             self.undecodable += 1
             return
-        said = Said(time.monotonic(), topic, bytes(raw.payload), message)
+        said = Said(time.monotonic(), topic, bytes(raw.payload), message, raw.retain)
         if self._on_said is not None:
             self._on_said(said)
         with self._changed:

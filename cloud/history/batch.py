@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cloud.history.models import AuditLine, Base, Clip, Device, Event, Fingerprint
+from cloud.history.models import AuditLine, Base, Clip, Device, Event, Fingerprint, FurtherWords
 
 FINAL_ACTIONS = ("deleted", "expired")
 """After one of these in the audit an event is gone for good: a late copy of it must not bring it back."""
@@ -26,6 +26,7 @@ class BatchSession(Session):
         super().__init__(*args, **options)
         self._rows: dict[tuple[type[Base], str], Base | None] = {}
         self._gone: dict[str, bool] = {}
+        self._further: dict[str, list[FurtherWords]] = {}
 
     def preload(self, event_ids: Collection[str], device_ids: Collection[str]) -> None:
         """Read the rows of these events and devices; those that are not there are known to be absent."""
@@ -42,6 +43,9 @@ class BatchSession(Session):
                 AuditLine.event_id.in_(event_ids), AuditLine.action.in_(FINAL_ACTIONS)
             )
             self._gone.update(dict.fromkeys(self.scalars(final), True))
+            self._further.update((event_id, []) for event_id in event_ids)
+            for words in self.scalars(select(FurtherWords).where(FurtherWords.event_id.in_(event_ids))):
+                self._further[words.event_id].append(words)
 
     def get(self, entity: Any, ident: Any, **options: Any) -> Any:
         """The row with this key, or None."""
@@ -55,6 +59,9 @@ class BatchSession(Session):
         if isinstance(instance, AuditLine):
             if instance.action in FINAL_ACTIONS:
                 self._gone[instance.event_id] = True
+        elif isinstance(instance, FurtherWords):
+            if instance.event_id in self._further:
+                self._further[instance.event_id].append(instance)
         elif isinstance(instance, Base) and (key := _identity(instance)) in self._rows:
             self._rows[key] = instance
 
@@ -63,6 +70,13 @@ class BatchSession(Session):
         super().delete(instance)
         if isinstance(instance, Base) and (key := _identity(instance)) in self._rows:
             self._rows[key] = None
+
+    def further_words(self, event_id: str) -> list[FurtherWords]:
+        """All words that came after an event's trigger, in the order of their time."""
+        rows = self._further.get(event_id)
+        if rows is None:
+            rows = list(self.scalars(select(FurtherWords).where(FurtherWords.event_id == event_id)))
+        return sorted(rows, key=lambda row: row.first_sample)
 
     def is_gone(self, event_id: str) -> bool | None:
         """Whether the event was deleted for good; None when it was not preloaded."""

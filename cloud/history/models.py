@@ -74,6 +74,8 @@ class Event(Base):
     media_offset_s: Mapped[float | None]
     media_note: Mapped[str] = mapped_column(Text, default="")
     media_has_failed: Mapped[bool] = mapped_column(default=False)
+    hinted_media_id: Mapped[str | None] = mapped_column(String(64))
+    hinted_z: Mapped[float | None]
     verifier_scores: Mapped[dict[str, float] | None] = mapped_column(JSON)
     verifier_version: Mapped[str | None] = mapped_column(String(64))
     verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -123,6 +125,21 @@ class Fingerprint(Base):
     masks: Mapped[bytes] = mapped_column(LargeBinary, default=b"", server_default=text("''"))
 
 
+class FurtherWords(Base):
+    """Sub-fingerprints of what sounded after a trigger, as they came. No foreign key: a trigger may come after them."""
+
+    __tablename__ = "further_words"
+
+    event_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    first_sample: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(32))
+    step_samples: Mapped[int]
+    words: Mapped[bytes] = mapped_column(LargeBinary)
+    usable: Mapped[bytes] = mapped_column(LargeBinary)
+    masks: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class Device(Base):
     """What a device last said of itself, and the home that it belongs to now (None: not claimed)."""
 
@@ -139,6 +156,9 @@ class Device(Base):
     triggers_dropped: Mapped[int] = mapped_column(default=0)
     clips_dropped: Mapped[int] = mapped_column(default=0)
     outbox_depth: Mapped[int] = mapped_column(default=0)
+    set_version: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    set_code: Mapped[int] = mapped_column(default=0, server_default="0")
+    dismissed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     account_id: Mapped[int | None]

@@ -21,7 +21,16 @@ from sqlalchemy.orm import Session
 import cloud.accounts.models  # noqa: F401 - its tables belong to the same database
 from cloud.accounts.choices import Feedback
 from cloud.history.batch import FINAL_ACTIONS, BatchSession
-from cloud.history.models import AuditLine, Clip, Device, Event, Fingerprint, Rejection, VerifierJob
+from cloud.history.models import (
+    AuditLine,
+    Clip,
+    Device,
+    Event,
+    Fingerprint,
+    FurtherWords,
+    Rejection,
+    VerifierJob,
+)
 from cloud.notify.models import Notice
 from edge.errors import HarkenError
 
@@ -184,8 +193,16 @@ def is_deleted(session: Session, event_id: str) -> bool:
     return session.scalars(query.limit(1)).first() is not None
 
 
+def further_words(session: Session, event_id: str) -> list[FurtherWords]:
+    """All words that came after an event's trigger, in the order of their time."""
+    if isinstance(session, BatchSession):
+        return session.further_words(event_id)
+    query = select(FurtherWords).where(FurtherWords.event_id == event_id).order_by(FurtherWords.first_sample)
+    return list(session.scalars(query))
+
+
 def delete_event(session: Session, event_id: str, at: datetime) -> bool:
-    """Remove an event, its fingerprint and its clip's row; leave an audit line. False if there is none.
+    """Remove an event, its fingerprints and its clip's row; leave an audit line. False if there is none.
 
     Files (clip and picture) are the caller's to remove after the commit.
     """
@@ -207,7 +224,7 @@ def delete_event(session: Session, event_id: str, at: datetime) -> bool:
         part = session.get(table, event_id)
         if part is not None:
             session.delete(part)
-    for lines in (Notice, Feedback):
+    for lines in (FurtherWords, Notice, Feedback):
         session.execute(delete(lines).where(lines.event_id == event_id))
     return True
 

@@ -24,11 +24,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.catalogue import Catalogue, EventSpec
+from edge.contracts import limits
 
-MIN_Z = 9.0
+MIN_Z = float(limits.MEDIA_MIN_Z)
 """Anything unrelated in the development half reaches 8.39 at most, in 309 million comparisons."""
 MIN_Z_SAFETY = 9.5
-MIN_SECONDS = 1.0
+MIN_SECONDS = limits.MEDIA_MIN_WORDS * limits.TRIGGER_FINGERPRINT_WORD_STEPS / limits.STEPS_PER_SECOND
 MIN_SECONDS_SAFETY = 1.5
 ABOVE_SELF_MATCH = 1.5
 """Alarms with energy in the fingerprint's band match one another about as well as they match themselves."""

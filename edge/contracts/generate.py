@@ -29,6 +29,8 @@ _WIRE_TYPES = (
     "verdict",
     "config",
     "command",
+    "further_words",
+    "media_piece",
     "host_control",
     "device_control",
 )

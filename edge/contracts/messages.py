@@ -134,11 +134,23 @@ def _mapping(key: _Codec, value: _Codec, least: int, greatest: int) -> _Codec:
     return _Codec(to_wire, lambda entries: convert(entries, key.from_wire, value.from_wire))
 
 
+def _array(item: _Codec, least: int, greatest: int) -> _Codec:
+    """Return a codec for tuples of `item`."""
+
+    def check(values: Any, convert: Callable[[Any], Any]) -> list[Any]:
+        if not isinstance(values, list | tuple) or not least <= len(values) <= greatest:
+            raise ValueError(f"a list of {least} to {greatest} entries")
+        return [convert(value) for value in values]
+
+    return _Codec(lambda values: check(values, item.to_wire), lambda values: tuple(check(values, item.from_wire)))
+
+
 _EVENT_ID: Final = _bytes(limits.EVENT_ID_BYTES, limits.EVENT_ID_BYTES)
 _MODEL_HASH: Final = _bytes(limits.MODEL_HASH_BYTES, limits.MODEL_HASH_BYTES)
 _NAME: Final = _text(1, limits.NAME_MAX_CHARS)
 _VERSION: Final = _integer(limits.MESSAGE_VERSION, limits.MESSAGE_VERSION)
 _MEDIA: Final = _text(1, limits.MEDIA_MAX_CHARS)
+_CODE: Final = _integer(-(2**15), 2**15 - 1)
 _U8, _U16, _U32, _U64 = (_unsigned(bits) for bits in _NUMBER_BITS.values())
 
 
@@ -214,8 +226,17 @@ class Fingerprint(_Message):
         return np.unpackbits(bits, count=len(self.words) // 4, bitorder="little").astype(bool)
 
 
+@dataclass(frozen=True)
+class MediaHint(_Message):
+    """What a device finds among its own known media: the recording's id, and `z_q4`, its z in sixteenths."""
+
+    media_id: Annotated[str, _MEDIA]
+    z_q4: Annotated[int, _U16]
+
+
 _CADENCE: Final = _nested(Cadence)
 _FINGERPRINT: Final = _nested(Fingerprint)
+_HINT: Final = _nested(MediaHint)
 
 
 @dataclass(frozen=True)
@@ -240,6 +261,16 @@ class Trigger(_Message):
     head_version: Annotated[int, _U32]
     clip: Annotated[str, _choice("clip")]
     version: Annotated[int, _VERSION] = limits.MESSAGE_VERSION
+    media: Annotated[MediaHint | None, _HINT] = None
+
+
+@dataclass(frozen=True)
+class FurtherWords(_Message):
+    """What sounds after a trigger, on topic `fingerprint`: for each event that the cloud has not judged yet."""
+
+    fingerprint: Annotated[Fingerprint, _FINGERPRINT]
+    event_ids: Annotated[tuple[bytes, ...], _array(_EVENT_ID, 1, limits.FURTHER_EVENTS_MAX)]
+    media: Annotated[MediaHint | None, _HINT] = None
 
 
 @dataclass(frozen=True)
@@ -258,7 +289,11 @@ class Clip(_Message):
 
 @dataclass(frozen=True)
 class Status(_Message):
-    """How a device is (retained); its last will is the same with `is_online` false."""
+    """How a device is (retained); its last will is the same with `is_online` false.
+
+    `set_version` is that of the known media that it holds (0: none), `set_code` 0 or why it refused the last set,
+    `dismissed` how many triggers known media explained.
+    """
 
     is_online: Annotated[bool, _boolean()]
     is_armed: Annotated[bool, _boolean()]
@@ -269,6 +304,9 @@ class Status(_Message):
     triggers_dropped: Annotated[int, _U32]
     clips_dropped: Annotated[int, _U32]
     outbox_depth: Annotated[int, _U8]
+    set_version: Annotated[int, _U32] = 0
+    set_code: Annotated[int, _CODE] = 0
+    dismissed: Annotated[int, _U32] = 0
 
 
 @dataclass(frozen=True)
@@ -315,6 +353,17 @@ class Command(_Message):
 
     event_id: Annotated[bytes, _EVENT_ID]
     command: Annotated[str, _choice("command")]
+
+
+@dataclass(frozen=True)
+class MediaPiece(_Message):
+    """A piece of a device's set of known media, on topic `media/<set_offset // MEDIA_PIECE_BYTES>` (retained)."""
+
+    data: Annotated[bytes, _bytes(1, limits.MEDIA_PIECE_BYTES)]
+    set_version: Annotated[int, _U32]
+    set_hash: Annotated[bytes, _bytes(8, 8)]
+    set_offset: Annotated[int, _U16]
+    set_bytes: Annotated[int, _U16]
 
 
 @dataclass(frozen=True)
@@ -381,6 +430,13 @@ class HostHead(_Message):
     data: Annotated[bytes, _bytes(1, HEAD_PIECE_BYTES)]
     head_offset: Annotated[int, _U16]
     head_bytes: Annotated[int, _U16]
+
+
+@dataclass(frozen=True)
+class HostMedia(MediaPiece):
+    """The same over the link."""
+
+    control: ClassVar[int | None] = schema.values("host")["media"]
 
 
 @dataclass(frozen=True)
@@ -457,7 +513,7 @@ class DeviceError(_Message):
     """The device refuses or reports a fault; `code` is a negative number of errors.toml."""
 
     control: ClassVar[int | None] = schema.values("device")["error"]
-    code: Annotated[int, _integer(-(2**15), 2**15 - 1)]
+    code: Annotated[int, _CODE]
     text: Annotated[str, _text(0, limits.REASON_MAX_CHARS)]
 
 
@@ -468,26 +524,54 @@ class DeviceHead(_Message):
     control: ClassVar[int | None] = schema.values("device")["head"]
     event: Annotated[str, _text(0, limits.NAME_MAX_CHARS)]
     head_version: Annotated[int, _U32]
-    code: Annotated[int, _integer(-(2**15), 2**15 - 1)]
+    code: Annotated[int, _CODE]
 
 
-MqttMessage = Trigger | Clip | Status | Receipt | Verdict | Config | Command
+@dataclass(frozen=True)
+class DeviceMedia(_Message):
+    """A set of known media is in use or refused (`set_code` as in the status), or a trigger was dismissed."""
+
+    control: ClassVar[int | None] = schema.values("device")["media"]
+    set_version: Annotated[int, _U32]
+    set_code: Annotated[int, _CODE]
+    dismissed: Annotated[int, _U32]
+
+
+MqttMessage = Trigger | FurtherWords | Clip | Status | Receipt | Verdict | Config | Command | MediaPiece
 HostControl = (
-    HostHello | HostConfigure | HostMicrophone | HostNetwork | HostScores | HostStats | HostShutdown | HostHead
+    HostHello
+    | HostConfigure
+    | HostMicrophone
+    | HostNetwork
+    | HostScores
+    | HostStats
+    | HostShutdown
+    | HostHead
+    | HostMedia
 )
 DeviceControl = (
-    DeviceHello | DeviceCredit | DeviceHeard | DeviceNetwork | DeviceEvent | DeviceStats | DeviceError | DeviceHead
+    DeviceHello
+    | DeviceCredit
+    | DeviceHeard
+    | DeviceNetwork
+    | DeviceEvent
+    | DeviceStats
+    | DeviceError
+    | DeviceHead
+    | DeviceMedia
 )
 Message = MqttMessage | HostControl | DeviceControl
 
 _MQTT_TYPES: Final[dict[str, type[_Message]]] = {
     "trigger": Trigger,
+    "fingerprint": FurtherWords,
     "clip": Clip,
     "status": Status,
     "receipt": Receipt,
     "verdict": Verdict,
     "config": Config,
     "command": Command,
+    "media": MediaPiece,
 }
 _CONTROL_TYPES: Final[dict[str, dict[int, type[_Message]]]] = {
     "host_control": {t.control: t for t in get_args(HostControl)},

@@ -1,22 +1,29 @@
-"""MQTT topics: `harken/v1/<device_id>/<kind>`, built and parsed with validation."""
+"""MQTT topics: `harken/v1/<device_id>/<kind>`, built and parsed with validation.
+
+Messages of kind `media` come in pieces, each on a topic of its own, `…/media/<piece>`, so that a broker retains all.
+"""
 
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from edge.contracts.limits import DEVICE_ID_MAX_CHARS
+from edge.contracts.limits import DEVICE_ID_MAX_CHARS, MEDIA_PIECE_BYTES, MEDIA_SET_MAX_BYTES
 from edge.errors import HarkenError
 
 PREFIX = "harken/v1"
 
-FromDevice = Literal["trigger", "clip", "status"]
-ToDevice = Literal["receipt", "verdict", "config", "command"]
+FromDevice = Literal["trigger", "clip", "status", "fingerprint"]
+ToDevice = Literal["receipt", "verdict", "config", "command", "media"]
 Kind = FromDevice | ToDevice
 
 FROM_DEVICE: tuple[FromDevice, ...] = get_args(FromDevice)
 TO_DEVICE: tuple[ToDevice, ...] = get_args(ToDevice)
-RETAINED: frozenset[Kind] = frozenset({"status", "config"})
+IN_PIECES: frozenset[Kind] = frozenset({"media"})
+RETAINED: frozenset[Kind] = frozenset({"status", "config", "media"})
 
+MEDIA_PIECES_MAX = -(-MEDIA_SET_MAX_BYTES // MEDIA_PIECE_BYTES)
+
+_PIECE = re.compile(r"0|[1-9][0-9]?")
 _DEVICE_ID = re.compile(rf"[a-z0-9-]{{1,{DEVICE_ID_MAX_CHARS}}}")
 
 
@@ -30,9 +37,10 @@ class Topic:
 
     device_id: str
     kind: Kind
+    piece: int | None = None
 
     def __str__(self) -> str:
-        return build(self.device_id, self.kind)
+        return build(self.device_id, self.kind, self.piece)
 
 
 def check_device_id(device_id: str) -> str:
@@ -49,9 +57,14 @@ def _check_kind(kind: str) -> Kind:
     raise TopicError(f"message kind {kind!r} is unknown: use one of {', '.join((*FROM_DEVICE, *TO_DEVICE))}")
 
 
-def build(device_id: str, kind: str) -> str:
-    """Return the topic for a message of `kind` from or to `device_id`; raises TopicError."""
-    return f"{PREFIX}/{check_device_id(device_id)}/{_check_kind(kind)}"
+def build(device_id: str, kind: str, piece: int | None = None) -> str:
+    """Return the topic for a message of `kind` from or to `device_id`, of media with its `piece`; raises TopicError."""
+    topic = f"{PREFIX}/{check_device_id(device_id)}/{_check_kind(kind)}"
+    if piece is None:
+        return topic
+    if kind != "media" or not 0 <= piece < MEDIA_PIECES_MAX:
+        raise TopicError(f"{topic} has no piece {piece}: only media is cut, into at most {MEDIA_PIECES_MAX}")
+    return f"{topic}/{piece}"
 
 
 def subscription(kind: str) -> str:
@@ -63,9 +76,13 @@ def parse(topic: str) -> Topic:
     """Take a received topic apart; raises TopicError.
 
     A broker's access rule for `harken/v1/d1/#` also admits `harken/v1/d1/../d2/trigger`: exactly four levels
-    are accepted, and the device id only in its own alphabet, so what comes back is safe in file names.
+    are accepted (five where a piece of media is numbered), and the device id only in its own alphabet, so what comes
+    back is safe in file names.
     """
     levels = topic.split("/")
+    piece = None
+    if len(levels) == 5 and levels[3] == "media" and _PIECE.fullmatch(levels[4]):
+        piece = int(levels.pop())
     if len(levels) != 4 or "/".join(levels[:2]) != PREFIX:
         raise TopicError(f"topic {topic[:80]!r} is not ours: publish to {PREFIX}/<device_id>/<kind>")
-    return Topic(check_device_id(levels[2]), _check_kind(levels[3]))
+    return Topic(check_device_id(levels[2]), _check_kind(levels[3]), piece)

@@ -6,7 +6,7 @@ from pathlib import Path
 from edge import build_core
 from edge.contracts import generate
 
-_MODULES = ("crc32", "cobs", "link", "messages", "outbox", "mqtt")
+_MODULES = ("crc32", "cobs", "link", "messages", "outbox", "mqtt", "sha256", "media_set", "media_slot")
 _DRIVER = Path(__file__).with_name("driver.c")
 _FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -77,7 +77,7 @@ def unhex(value: str) -> bytes:
 def build(folder: Path) -> Path:
     """Compile the driver with the core's contracts into `folder`; our own sources with every warning an error."""
     gen_dir = folder / "gen"
-    generated = [path for path in generate.generate(gen_dir) if path.suffix == ".c"]
+    generated = [path for path in build_core.generate(gen_dir) if path.suffix == ".c"]
     sources = [build_core.SOURCE_DIR / f"hk_{name}.c" for name in _MODULES]
     program = folder / "driver"
     command = [build_core.find_compiler(), *build_core.WARNING_FLAGS, *_FLAGS]

@@ -13,7 +13,9 @@
 #include "hk_link.h"
 #include "hk_messages.h"
 #include "hk_mqtt.h"
+#include "hk_media_slot.h"
 #include "hk_outbox.h"
+#include "hk_sha256.h"
 
 #define LINE_BYTES (1u << 20)
 #define WORDS_MAX 64
@@ -229,6 +231,43 @@ static void read_cadence(hk_wire_cadence_t *cadence)
         free(out);                                                                 \
     } while (0)
 
+static void read_hint(hk_media_hint_t *hint)
+{
+    hint->is_set = number() != 0;
+    exactly(hint->media_id, sizeof hint->media_id);
+    hint->z_q4 = (uint16_t)number();
+}
+
+static void do_encode_further_words(void)
+{
+    hk_further_words_t further;
+    size_t n_ids = 0;
+    size_t n_words = 0;
+    size_t n_usable = 0;
+    size_t n_masks = 0;
+    memset(&further, 0, sizeof further);
+    uint8_t *ids = bytes(&n_ids);
+    further.event_count = (uint8_t)(n_ids / HK_EVENT_ID_BYTES);
+    for (size_t i = 0; i < further.event_count; i++) {
+        further.event_ids[i] = ids + i * HK_EVENT_ID_BYTES;
+    }
+    further.fingerprint.first_sample = number();
+    further.fingerprint.step_samples = (uint16_t)number();
+    uint8_t *fingerprint = bytes(&n_words);
+    uint8_t *usable = bytes(&n_usable);
+    uint8_t *masks = bytes(&n_masks);
+    further.fingerprint.words = (const uint32_t *)(const void *)fingerprint;
+    further.fingerprint.word_count = (uint16_t)(n_words / 4);
+    further.fingerprint.usable = usable;
+    further.fingerprint.reliable = (const uint32_t *)(const void *)masks;
+    read_hint(&further.media);
+    ENCODE(hk_message_encode_further_words, &further);
+    free(ids);
+    free(fingerprint);
+    free(usable);
+    free(masks);
+}
+
 static void do_encode_trigger(void)
 {
     hk_trigger_t trigger;
@@ -258,6 +297,7 @@ static void do_encode_trigger(void)
     exactly(trigger.model_hash, sizeof trigger.model_hash);
     trigger.head_version = (uint32_t)number();
     trigger.clip = (uint8_t)number();
+    read_hint(&trigger.media);
     ENCODE(hk_message_encode_trigger, &trigger);
     free(fingerprint);
     free(usable);
@@ -293,6 +333,9 @@ static void do_encode_status(void)
     status_message.triggers_dropped = (uint32_t)number();
     status_message.clips_dropped = (uint32_t)number();
     status_message.outbox_depth = (uint8_t)number();
+    status_message.set_version = (uint32_t)number();
+    status_message.set_code = (int16_t)strtol(word(), NULL, 10);
+    status_message.dismissed = (uint32_t)number();
     ENCODE(hk_message_encode_status, &status_message);
     free(board);
     free(firmware);
@@ -354,6 +397,11 @@ static void do_encode_device_control(void)
         control.u.head.head_version = (uint32_t)number();
         control.u.head.code = (int16_t)strtol(word(), NULL, 10);
         break;
+    case HK_DEVICE_MEDIA:
+        control.u.media.set_version = (uint32_t)number();
+        control.u.media.set_code = (int16_t)strtol(word(), NULL, 10);
+        control.u.media.dismissed = (uint32_t)number();
+        break;
     default:
         break;
     }
@@ -411,6 +459,24 @@ static void do_decode_command(const uint8_t *data, size_t n)
     }
 }
 
+static void print_piece(const hk_media_piece_t *piece)
+{
+    print_hex(piece->data, piece->data_bytes);
+    (void)printf(" %" PRIu32, piece->version);
+    print_hex(piece->hash, HK_MEDIA_HASH_BYTES);
+    (void)printf(" %u %u", piece->offset, piece->total);
+}
+
+static void do_decode_media(const uint8_t *data, size_t n)
+{
+    hk_media_piece_t piece;
+    const int status = hk_message_decode_media(data, n, &piece);
+    answer(status, NULL, 0);
+    if (status == HK_OK) {
+        print_piece(&piece);
+    }
+}
+
 static void do_decode_host_control(const uint8_t *data, size_t n)
 {
     hk_host_control_t control;
@@ -442,6 +508,9 @@ static void do_decode_host_control(const uint8_t *data, size_t n)
         print_hex(control.u.head.data, control.u.head.data_bytes);
         (void)printf(" %u %u", control.u.head.offset, control.u.head.total);
         break;
+    case HK_HOST_MEDIA:
+        print_piece(&control.u.media);
+        break;
     default:
         break;
     }
@@ -455,6 +524,7 @@ static void do_decode(void)
     } decoders[] = {
         {"receipt", do_decode_receipt}, {"verdict", do_decode_verdict},           {"config", do_decode_config},
         {"command", do_decode_command}, {"host_control", do_decode_host_control},
+        {"media", do_decode_media},
     };
     char *kind = text();
     size_t n = 0;
@@ -503,6 +573,82 @@ static void do_topic_kind(void)
     }
     free(topic);
     free(device_id);
+}
+
+/* ---- known media: flash that loses power after so many bytes ---- */
+
+static _Alignas(4) uint8_t media_areas[HK_PORT_MEDIA_AREAS * HK_MEDIA_SET_MAX_BYTES];
+static uint64_t media_power; /* bytes that the flash still erases or writes */
+static hk_media_slot_t media_slot;
+
+static int media_erase(void *context, unsigned area)
+{
+    (void)context;
+    uint8_t *at = media_areas + area * (size_t)HK_MEDIA_SET_MAX_BYTES;
+    for (size_t i = 0; i < HK_MEDIA_SET_MAX_BYTES; i++, media_power--) {
+        if (media_power == 0) {
+            return -1;
+        }
+        at[i] = 0xff;
+    }
+    return 0;
+}
+
+static int media_write(void *context, size_t at, const uint8_t *data, size_t n)
+{
+    (void)context;
+    for (size_t i = 0; i < n; i++, media_power--) {
+        if (media_power == 0) {
+            return -1;
+        }
+        media_areas[at + i] &= data[i];
+    }
+    return 0;
+}
+
+static const hk_port_t media_port = {.media_areas = media_areas, .media_erase = media_erase, .media_write = media_write};
+
+/* media_start IS_FLASH_NEW POWER: the device starts; says the version of the set in use. */
+static void do_media_start(void)
+{
+    if (number() != 0) {
+        memset(media_areas, 0xff, sizeof media_areas);
+    }
+    media_power = number();
+    hk_media_slot_init(&media_slot, &media_port);
+    (void)printf("ok %" PRIu32, media_slot.set.version);
+}
+
+/* media_take MESSAGE: says whether the set is whole, and the version in use. */
+static void do_media_take(void)
+{
+    size_t n = 0;
+    uint8_t *data = bytes(&n);
+    hk_media_piece_t piece;
+    bool is_whole = false;
+    int status = hk_message_decode_media(data, n, &piece);
+    status = status == HK_OK ? hk_media_slot_take(&media_slot, &piece, &is_whole) : status;
+    answer(status, NULL, 0);
+    if (status == HK_OK) {
+        (void)printf(" %d %" PRIu32, is_whole, media_slot.set.version);
+    }
+    free(data);
+}
+
+static void do_sha256(void)
+{
+    size_t n = 0;
+    uint8_t *data = bytes(&n);
+    const size_t piece = (size_t)number();
+    hk_sha256_t sha;
+    uint8_t digest[HK_SHA256_BYTES];
+    hk_sha256_init(&sha);
+    for (size_t at = 0; at < n; at += piece) {
+        hk_sha256_update(&sha, data + at, n - at < piece ? n - at : piece);
+    }
+    hk_sha256_finish(&sha, digest);
+    answer(HK_OK, digest, sizeof digest);
+    free(data);
 }
 
 /* ---- outbox ---- */
@@ -662,6 +808,8 @@ static void obey(const char *command)
         do_encode_trigger();
     } else if (strcmp(command, "encode_clip") == 0) {
         do_encode_clip();
+    } else if (strcmp(command, "encode_further_words") == 0) {
+        do_encode_further_words();
     } else if (strcmp(command, "encode_status") == 0) {
         do_encode_status();
     } else if (strcmp(command, "encode_device_control") == 0) {
@@ -677,6 +825,12 @@ static void obey(const char *command)
     } else if (strcmp(command, "error_text") == 0) {
         const char *value = hk_error_text((int)strtol(word(), NULL, 10));
         answer(HK_OK, (const uint8_t *)value, strlen(value));
+    } else if (strcmp(command, "media_start") == 0) {
+        do_media_start();
+    } else if (strcmp(command, "media_take") == 0) {
+        do_media_take();
+    } else if (strcmp(command, "sha256") == 0) {
+        do_sha256();
     } else if (strcmp(command, "outbox_init") == 0) {
         hk_outbox_init(&outbox);
         (void)printf("ok");

@@ -28,7 +28,7 @@ SENT = _table("frames.json")["sent"]
 STREAMS = _table("frames.json")["streams"]
 MESSAGES = _table("messages.json")["cases"]
 INVALID = _table("messages.json")["invalid"]
-DECODED_IN_C = ("receipt", "verdict", "config", "command", "host_control")
+DECODED_IN_C = ("receipt", "verdict", "config", "command", "media", "host_control")
 
 
 def _name(case: dict[str, Any]) -> str:
@@ -115,6 +115,10 @@ def _message(case: dict[str, Any]) -> Any:
     if "fingerprint" in fields:
         values = {name: _value(value) for name, value in fields["fingerprint"].items()}
         fields["fingerprint"] = messages.Fingerprint(**values)
+    if "media" in fields:
+        fields["media"] = messages.MediaHint(**fields["media"])
+    if "event_ids" in fields:
+        fields["event_ids"] = tuple(map(_value, fields["event_ids"]))
     if "scores" in fields:
         fields["scores"] = {int(number): score for number, score in fields["scores"].items()}
     if "events" in fields:
@@ -144,7 +148,18 @@ def trigger_words(t: messages.Trigger) -> list[object]:
         *(fingerprint.first_sample, fingerprint.step_samples, fingerprint.words),
         *(fingerprint.usable, fingerprint.masks),
         *(t.model_hash, t.head_version, schema.values("clip")[t.clip]),
+        *_hint_words(t.media),
     ]
+
+
+def _hint_words(hint: messages.MediaHint | None) -> list[object]:
+    return [False, bytes(8), 0] if hint is None else [True, bytes.fromhex(hint.media_id), hint.z_q4]
+
+
+def _further_words(m: messages.FurtherWords) -> list[object]:
+    """Return the words of the driver's `encode_further_words` up to the capacity."""
+    f = m.fingerprint
+    return [b"".join(m.event_ids), f.first_sample, f.step_samples, f.words, f.usable, f.masks, *_hint_words(m.media)]
 
 
 def _device_control_words(m: Any) -> list[object]:
@@ -160,6 +175,7 @@ def _device_control_words(m: Any) -> list[object]:
         messages.DeviceStats: lambda: list(vars(m).values()),
         messages.DeviceError: lambda: [m.code, m.text],
         messages.DeviceHead: lambda: [m.event, m.head_version, m.code],
+        messages.DeviceMedia: lambda: [m.set_version, m.set_code, m.dismissed],
     }
     return [m.control, *words[type(m)]()]
 
@@ -176,7 +192,10 @@ def _encoding(case: dict[str, Any]) -> tuple[str, list[object], bytes, bytes]:
     if isinstance(message, messages.Status):
         s = message
         words = [s.is_online, s.is_armed, s.board, s.firmware, s.model_hash, s.samples_heard]
-        return "encode_status", [*words, s.triggers_dropped, s.clips_dropped, s.outbox_depth], expected, b""
+        words += [s.triggers_dropped, s.clips_dropped, s.outbox_depth, s.set_version, s.set_code, s.dismissed]
+        return "encode_status", words, expected, b""
+    if isinstance(message, messages.FurtherWords):
+        return "encode_further_words", _further_words(message), expected, b""
     return "encode_device_control", _device_control_words(message), expected, b""
 
 
@@ -218,8 +237,10 @@ def _decoded_words(case: dict[str, Any]) -> list[str]:
                 words += [load().index(name), setting.is_enabled, sensitivity]
     elif isinstance(m, messages.HostConfigure):
         words = [m.control, m.device_id, m.boot_id, m.utc_ms is not None, m.utc_ms or 0]
-    else:
+    elif isinstance(m, messages.HostControl):
         words = [m.control, *vars(m).values()]
+    else:
+        words = ["", *vars(m).values()]
     return [word(value) for value in words]
 
 

@@ -71,7 +71,24 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     forget.set_defaults(func=run_discovered_forget)
     for action in (show_found, forget):
         action.add_argument("--window", default="", metavar="URL", help="the Redis that servers share (default: none)")
-    for action in (add, bulk, show, remove, show_found, forget):
+
+    push = actions.add_parser(
+        "push",
+        help="give devices known media of their own",
+        description="Devices look among these before anything of a trigger leaves them: at most 32 stretches of 3 s. "
+        "The broker keeps the set, so that a device that is away takes it later; it replaces the one before whole.",
+    )
+    push.add_argument(
+        "clips", nargs="*", metavar="ID[@SECONDS]", help="recordings, or places in them (default: what matched of late)"
+    )
+    whom = push.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--device", action="append", metavar="ID", help="a device; may be repeated")
+    whom.add_argument("--all", action="store_true", help="every device in the history")
+    push.add_argument("--none", action="store_true", help="an empty set: take away what the devices hold")
+    push.add_argument("--broker", default="localhost:1883", metavar="HOST[:PORT]", help="default: %(default)s")
+    push.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long devices may take (%(default)s s)")
+    push.set_defaults(func=run_push)
+    for action in (add, bulk, show, push, remove, show_found, forget):
         action.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
 
 
@@ -241,3 +258,50 @@ def run_remove(args: argparse.Namespace) -> int:
     reference = MediaIndex(_folder(args)).remove(args.media_id)
     print(f"forgotten: {reference.title}")
     return 0
+
+
+def run_push(args: argparse.Namespace) -> int:
+    """Give devices a set of known media; 1 where one refuses it."""
+    import time
+
+    from cloud.history.store import History, device_rows
+    from cloud.media import device_set
+    from cloud.media.index import MediaIndex
+    from cloud.settings import DataFolder, data_dir_from_environment
+    from edge import media_set
+    from edge.errors import HarkenError
+    from tools import media_push
+    from tools.gateway import Broker
+    from tools.watch import Watch
+
+    folder = DataFolder.opened(args.data_dir or data_dir_from_environment())
+    history, index = History(folder.history_url), MediaIndex(folder.media)
+    with history.reading() as session:
+        device_ids = [row.device_id for row in device_rows(session)] if args.all else args.device
+        if args.none:
+            clips = []
+        else:
+            clips = device_set.named(index, args.clips) if args.clips else device_set.recently_matched(index, session)
+    history.close()
+    if not device_ids:
+        raise HarkenError("the history knows no device yet: name one with --device")
+    if not clips and not args.none:
+        raise HarkenError("no recording has explained an event yet: name recordings, or --none to take them all away")
+    chosen = media_set.make(clips, int(time.time()))
+    titles = {reference.media_id: reference.title for reference in index.references()}
+    for clip in clips:
+        print(f"{clip.media_id}  {len(clip.words[0]) * 0.08:4.1f} s  {titles.get(clip.media_id, '')}")
+    broker = Broker.parse(args.broker)
+    with Watch(broker.host, broker.port) as watch:
+        for device_id in device_ids:
+            media_push.push(watch, device_id, chosen)
+        outcomes = media_push.wait(watch, device_ids, chosen, args.wait)
+    for outcome in outcomes:
+        answer = outcome.refusal and f"refuses it: {outcome.refusal}"
+        said = (
+            f"holds set {chosen.version}"
+            if outcome.is_held
+            else answer or "has not answered: it takes it when it is back"
+        )
+        print(f"{outcome.device_id}: {said}")
+    return 1 if any(outcome.refusal for outcome in outcomes) else 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import struct
 import subprocess
 import threading
 import time
@@ -15,7 +16,7 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Int16Array
 from edge.contracts import limits, messages
 from edge.contracts.error_texts import error_text
-from edge.contracts.messages import DeviceError, DeviceEvent, DeviceHead, DeviceHeard, DeviceStats
+from edge.contracts.messages import DeviceError, DeviceEvent, DeviceHead, DeviceHeard, DeviceMedia, DeviceStats
 from edge.errors import HarkenError
 from firmware_gen.board import Board, load_board
 from firmware_gen.build import Image
@@ -43,6 +44,7 @@ class Device:
         on_log: called with each line of its console likewise.
         log: those lines.
         errors: the faults it has reported.
+        media: what it last said of its known media and of the triggers that they explained.
         console: after its end, the last lines that the program or QEMU printed itself.
     """
 
@@ -74,6 +76,7 @@ class Device:
         self.boot_id = secrets.token_bytes(limits.BOOT_ID_BYTES) if boot_id is None else boot_id
         self.events: list[DeviceEvent] = []
         self.errors: list[DeviceError] = []
+        self.media: DeviceMedia | None = None
         self.log: list[str] = []
         self.console = ""
         self.on_event = on_event
@@ -189,6 +192,25 @@ class Device:
             )
         return answer
 
+    def load_media(self, blob: bytes, timeout_s: float = 10.0) -> DeviceMedia:
+        """Send it a set of known media over the link; return what it holds now.
+
+        Raises:
+            HarkenError: it refuses the set, and goes on with the one it has.
+        """
+        after = self.link.position
+        version, total, seal = struct.unpack_from("<II8s", blob, 8)
+        for offset in range(0, len(blob), limits.MEDIA_PIECE_BYTES):
+            piece = blob[offset : offset + limits.MEDIA_PIECE_BYTES]
+            self.link.send_control(messages.HostMedia(piece, version, seal, offset, total))
+        answer = self.link.wait_for(DeviceMedia, timeout_s, after=after)
+        if answer.set_code != 0:
+            raise HarkenError(
+                f"the {self.board.name} device refuses the known media ({error_text(answer.set_code)}) and goes on "
+                f"with its set {answer.set_version}: make one of a later version"
+            )
+        return answer
+
     def _take_control(self, message: object) -> None:
         with self._changed:
             if isinstance(message, DeviceHeard):
@@ -198,6 +220,8 @@ class Device:
                 self._last_trigger_sample = message.trigger_sample
             elif isinstance(message, DeviceError):
                 self.errors.append(message)
+            elif isinstance(message, DeviceMedia):
+                self.media = message
             self._changed.notify_all()
         if isinstance(message, DeviceEvent) and self.on_event is not None:
             self.on_event(message)

@@ -15,6 +15,8 @@
 #include "hk_head_slot.h"
 #include "hk_limits.h"
 #include "hk_link.h"
+#include "hk_media_guard.h"
+#include "hk_media_slot.h"
 #include "hk_listener.h"
 #include "hk_messages.h"
 #include "hk_port.h"
@@ -40,6 +42,8 @@ typedef struct {
     hk_uplink_t uplink;
 
     hk_head_slot_t head_slot;
+    hk_media_slot_t media_slot;
+    hk_media_guard_t media_guard;
 
     hk_link_receiver_t receiver;
     hk_link_sender_t sender;
@@ -70,6 +74,8 @@ typedef struct {
     bool is_stats_due;
     bool is_head_due; /* a head has come whole, or wrong */
     int16_t head_status;
+    bool is_media_due; /* a set has come whole, or wrong, or a trigger was dismissed */
+    int16_t media_status; /* of the last set that was offered */
     uint8_t said_pending; /* in the last `heard` */
     uint32_t steps_since_heard;
     bool is_up_said;      /* that the MQTT session is up */

@@ -29,7 +29,7 @@ bool hk_device_id_is_valid(const char *device_id);
  * Returns 0, HK_ERROR_ARGUMENT or HK_ERROR_CAPACITY (HK_MQTT_TOPIC_MAX_CHARS + 1 bytes always suffice). */
 int hk_topic_build(char *out, size_t capacity, const char *device_id, uint8_t kind);
 
-/* Finds the kind of a received topic (not zero-terminated) of this device.
+/* Finds the kind of a received topic (not zero-terminated) of this device; HK_KIND_MEDIA has a further level.
  * Returns 0 and sets *kind, or HK_ERROR_UNKNOWN for another device's or an unknown topic. */
 int hk_topic_kind(const char *topic, size_t length, const char *device_id, uint8_t *kind);
 
@@ -53,6 +53,15 @@ typedef struct {
     const uint8_t *usable;    /* (word_count + 7) / 8 bytes: bit i%8 of byte i/8 for word i, caller's */
 } hk_wire_fingerprint_t;
 
+#define HK_MEDIA_ID_BYTES 8u
+
+/* What the device finds among its own known media: a hint for the cloud. */
+typedef struct {
+    bool is_set;
+    uint8_t media_id[HK_MEDIA_ID_BYTES]; /* sent as 16 hexadecimal digits */
+    uint16_t z_q4;
+} hk_media_hint_t;
+
 typedef struct {
     uint8_t event_id[HK_EVENT_ID_BYTES];
     uint32_t device_seq; /* triggers made since boot, from 0 */
@@ -68,7 +77,16 @@ typedef struct {
     uint8_t model_hash[HK_MODEL_HASH_BYTES];
     uint32_t head_version;
     uint8_t clip; /* HK_CLIP_… */
+    hk_media_hint_t media;
 } hk_trigger_t;
+
+/* What sounds after a trigger, for each event that is not judged yet. */
+typedef struct {
+    const uint8_t *event_ids[HK_FURTHER_EVENTS_MAX]; /* caller's */
+    uint8_t event_count;                             /* 1 to HK_FURTHER_EVENTS_MAX */
+    hk_wire_fingerprint_t fingerprint;               /* up to HK_FURTHER_WORDS_MAX words */
+    hk_media_hint_t media;
+} hk_further_words_t;
 
 typedef struct {
     uint8_t event_id[HK_EVENT_ID_BYTES];
@@ -90,16 +108,22 @@ typedef struct {
     uint32_t clips_dropped;
     const char *board;    /* 1 to HK_NAME_MAX_CHARS, caller's */
     const char *firmware; /* 1 to HK_VERSION_MAX_CHARS, caller's */
+    uint32_t set_version; /* of the known media in use; 0: none */
+    int16_t set_code;     /* of the last set that was offered: 0 or HK_ERROR_… */
+    uint32_t dismissed;   /* triggers that known media explained */
 } hk_status_t;
 
 #define HK_CLIP_PREFIX_MAX_BYTES 96u
 #define HK_STATUS_MAX_BYTES 128u
+#define HK_FURTHER_WORDS_MAX_BYTES 352u
 #define HK_CONTROL_MAX_BYTES 192u /* any link control message */
 
 /* All encoders return 0 and set *length; HK_ERROR_CAPACITY (HK_TRIGGER_MAX_BYTES and the sizes above always suffice);
  * HK_ERROR_ARGUMENT for a value out of the schema's range. */
 int hk_message_encode_trigger(const hk_trigger_t *trigger, uint8_t *out, size_t capacity, size_t *length);
 int hk_message_encode_status(const hk_status_t *status, uint8_t *out, size_t capacity, size_t *length);
+
+int hk_message_encode_further_words(const hk_further_words_t *further, uint8_t *out, size_t capacity, size_t *length);
 
 /* Writes everything of a clip up to its data: append clip->data_bytes bytes of ADPCM and the message is whole. */
 int hk_message_encode_clip_prefix(const hk_clip_t *clip, uint8_t *out, size_t capacity, size_t *length);
@@ -136,11 +160,24 @@ typedef struct {
     uint8_t command; /* HK_COMMAND_… */
 } hk_command_t;
 
+/* A piece of a set of known media. */
+typedef struct {
+    const uint8_t *data; /* in the bytes that were decoded */
+    uint16_t data_bytes; /* 1 to HK_MEDIA_PIECE_BYTES */
+    uint16_t offset;
+    uint16_t total;
+    uint32_t version;
+    const uint8_t *hash; /* HK_MEDIA_HASH_BYTES, in the bytes that were decoded */
+} hk_media_piece_t;
+
+#define HK_MEDIA_HASH_BYTES 8u
+
 /* All decoders return 0, or HK_ERROR_FORMAT for bytes that are not of the schema (the struct is then undefined). */
 int hk_message_decode_receipt(const uint8_t *bytes, size_t n, hk_receipt_t *receipt);
 int hk_message_decode_verdict(const uint8_t *bytes, size_t n, hk_verdict_t *verdict);
 int hk_message_decode_config(const uint8_t *bytes, size_t n, hk_config_t *config);
 int hk_message_decode_command(const uint8_t *bytes, size_t n, hk_command_t *command);
+int hk_message_decode_media(const uint8_t *bytes, size_t n, hk_media_piece_t *piece);
 
 /* ---- link control ---- */
 
@@ -171,6 +208,7 @@ typedef struct {
             uint16_t offset;
             uint16_t total;
         } head;
+        hk_media_piece_t media;
     } u;
 } hk_host_control_t;
 
@@ -229,6 +267,11 @@ typedef struct {
             uint32_t head_version;
             int16_t code; /* 0 or HK_ERROR_… */
         } head;
+        struct {
+            uint32_t set_version;
+            int16_t set_code;
+            uint32_t dismissed;
+        } media;
     } u;
 } hk_device_control_t;
 

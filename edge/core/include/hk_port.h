@@ -8,8 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hk_limits.h"
+
 #define HK_PORT_HEAD_AREAS 2u
 #define HK_PORT_HEAD_AREA_BYTES 2048u
+#define HK_PORT_MEDIA_AREAS 2u
 
 typedef struct {
     /* The board's name as in its folder, sent in `hello` and in the status. Zero-terminated. */
@@ -31,6 +34,12 @@ typedef struct {
     const uint8_t *head_areas;
     /* Writes `n` bytes at `at` from head_areas on, erasing as need be; 0, or -1 where they do not read back. */
     int (*head_write)(void *context, size_t at, const uint8_t *bytes, size_t n);
+    /* Flash for known media: HK_PORT_MEDIA_AREAS areas of HK_MEDIA_SET_MAX_BYTES one after the other, aligned to 4, read in
+     * place, kept over a restart where the board can. NULL: the board takes none. */
+    const uint8_t *media_areas;
+    /* Erases an area, or writes `n` bytes at `at` from media_areas on to what is erased; 0, or -1 where that failed. */
+    int (*media_erase)(void *context, unsigned area);
+    int (*media_write)(void *context, size_t at, const uint8_t *bytes, size_t n);
     void *context;
 } hk_port_t;
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "hk_clip_slot.h"
+#include "hk_further.h"
 #include "hk_limits.h"
 #include "hk_messages.h"
 #include "hk_mqtt.h"
@@ -23,13 +24,21 @@
 #define HK_UPLINK_FIRST_PATIENCE_MS 5000u
 #define HK_UPLINK_LONGEST_PATIENCE_MS 80000u
 
-/* The user's choices arrived: a config message as received, valid during the call. */
-typedef void (*hk_uplink_on_config_t)(void *context, const uint8_t *payload, size_t length);
+/* What the uplink tells its owner of. */
+typedef struct {
+    /* The user's choices arrived: a config message as received, valid during the call. */
+    void (*on_config)(void *context, const uint8_t *payload, size_t length);
+    /* A piece of a set of known media, valid during the call. */
+    void (*on_media)(void *context, const hk_media_piece_t *piece);
+    /* The cloud says that a recording explains the latest trigger of this event of the catalogue. */
+    void (*on_explained)(void *context, uint8_t event);
+    void *context;
+} hk_uplink_listener_t;
 
 typedef struct {
     const char *device_id;
-    hk_uplink_on_config_t on_config;
-    void *context;
+    hk_uplink_listener_t told;
+    hk_further_t further;
     hk_outbox_t outbox;
     hk_clip_slot_t slot;
     hk_mqtt_t mqtt;
@@ -38,6 +47,7 @@ typedef struct {
     bool is_status_due;
     bool is_status_under_way;
     bool is_trigger_under_way;
+    bool is_further_under_way;
     uint32_t sent_ms;      /* when the last trigger or clip had gone out */
     uint32_t patience_ms;  /* how long to wait for receipts; doubles each time it was in vain */
     bool is_stopping;
@@ -49,12 +59,13 @@ typedef struct {
     uint8_t status_payload[HK_STATUS_MAX_BYTES];
     uint8_t clip_prefix[HK_CLIP_PREFIX_MAX_BYTES];
     uint8_t trigger_payload[HK_TRIGGER_MAX_BYTES]; /* the one under way */
+    uint8_t further_payload[HK_FURTHER_WORDS_MAX_BYTES];
 } hk_uplink_t;
 
 /* Sets the uplink up, not connected. `device_id`, `board` and `firmware` outlive it.
  * Returns 0, or HK_ERROR_ARGUMENT for a device id that topics do not admit. */
 int hk_uplink_init(hk_uplink_t *uplink, const char *device_id, const char *board, const char *firmware,
-                   const uint8_t model_hash[HK_MODEL_HASH_BYTES], hk_uplink_on_config_t on_config, void *context);
+                   const uint8_t model_hash[HK_MODEL_HASH_BYTES], const hk_uplink_listener_t *told);
 
 /* Takes a trigger on: decides about its clip (sets trigger->clip), and keeps it until the cloud's receipt.
  * Returns 0, HK_ERROR_FULL when it was dropped (counted), or an encoder's error. */
@@ -63,7 +74,17 @@ int hk_uplink_put(hk_uplink_t *uplink, hk_trigger_t *trigger);
 /* Says after each step what has been heard, so that clips are cut when they are due. */
 void hk_uplink_heard(hk_uplink_t *uplink, const hk_clip_ring_t *ring, uint64_t samples_heard);
 
+/* Offers the latest words where further ones are due (hk_uplink_wants_words): what sounds after a trigger. */
+bool hk_uplink_wants_words(const hk_uplink_t *uplink, uint64_t samples_heard);
+void hk_uplink_offer_words(hk_uplink_t *uplink, const hk_listener_words_t *words, uint64_t samples_heard);
+
+/* Takes a trigger back that was not handed to the broker, with its clip; whether it could be. */
+bool hk_uplink_withdraw(hk_uplink_t *uplink, const uint8_t event_id[HK_EVENT_ID_BYTES]);
+
 void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed);
+
+/* What the status says of known media from now on. */
+void hk_uplink_set_media(hk_uplink_t *uplink, uint32_t set_version, int set_code, uint32_t dismissed);
 
 /* The broker's socket was opened or closed. */
 void hk_uplink_open(hk_uplink_t *uplink, uint32_t now_ms);

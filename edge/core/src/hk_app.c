@@ -57,6 +57,33 @@ static void load_settings(hk_app_t *app)
     }
 }
 
+/* --- Known media --- */
+
+static void tell_media(hk_app_t *app)
+{
+    app->is_media_due = true;
+    if (app->is_configured) {
+        hk_uplink_set_media(&app->uplink, app->media_slot.set.version, app->media_status, app->media_guard.dismissed);
+    }
+}
+
+static void take_media(void *context, const hk_media_piece_t *piece)
+{
+    hk_app_t *app = context;
+    bool is_whole;
+    const int status = hk_media_slot_take(&app->media_slot, piece, &is_whole);
+    if (is_whole || (status != 0 && status != app->media_status)) {
+        app->media_status = (int16_t)status;
+        tell_media(app);
+    }
+}
+
+static void take_explanation(void *context, uint8_t event)
+{
+    hk_app_t *app = context;
+    hk_media_guard_hush(&app->media_guard, event, app->listener.samples_heard);
+}
+
 static void report_error(hk_app_t *app, int code, const char *text)
 {
     app->error_due = code;
@@ -75,8 +102,14 @@ static void configure(hk_app_t *app, const hk_host_control_t *control)
     }
     memcpy(app->device_id, control->u.configure.device_id, sizeof app->device_id);
     memcpy(app->boot_id, control->u.configure.boot_id, HK_BOOT_ID_BYTES);
+    const hk_uplink_listener_t told = {
+        .on_config = take_config,
+        .on_media = take_media,
+        .on_explained = take_explanation,
+        .context = app,
+    };
     const int status = hk_uplink_init(&app->uplink, app->device_id, app->port->board, HK_FIRMWARE_VERSION,
-                                      hk_model_hash, take_config, app);
+                                      hk_model_hash, &told);
     if (status != 0) {
         report_error(app, status, "the device cannot use this identity");
         return;
@@ -85,6 +118,7 @@ static void configure(hk_app_t *app, const hk_host_control_t *control)
     app->is_configured = true;
     app->has_cloud = true;
     app->is_network_due = true;
+    hk_uplink_set_media(&app->uplink, app->media_slot.set.version, app->media_status, app->media_guard.dismissed);
 }
 
 /* --- Sound --- */
@@ -147,6 +181,12 @@ static void trigger(hk_app_t *app, const hk_event_t *event)
         return;
     }
     const hk_listener_words_t latest = hk_listener_fingerprint(&app->listener);
+    hk_media_hint_t hint;
+    if (hk_media_guard_dismisses(&app->media_guard, &app->media_slot.set, event->event, &latest,
+                                 event->trigger_sample, &hint)) {
+        tell_media(app);
+        return;
+    }
     hk_trigger_t message = {
         .device_seq = app->triggers_made,
         .event = event->event,
@@ -165,6 +205,7 @@ static void trigger(hk_app_t *app, const hk_event_t *event)
             .usable = latest.usable,
         },
         .head_version = hk_listener_head_version(&app->listener, event->event),
+        .media = hint,
     };
     hk_event_id_make(message.event_id, app->boot_id, app->triggers_made, app->device_id);
     memcpy(message.scores, event->scores, sizeof message.scores);
@@ -187,6 +228,54 @@ static void send_scores(hk_app_t *app)
     (void)hk_link_send(&app->sender, HK_CHANNEL_SCORES, payload, sizeof payload); /* a live view may skip a step */
 }
 
+/* An open event that is no safety event sounds like known media by now: take its trigger back where it has not left, and
+ * let it be quiet. The cloud gets the hint with the next words. */
+static void recognise(hk_app_t *app, uint64_t samples_heard)
+{
+    hk_further_t *further = &app->uplink.further;
+    for (uint8_t i = 0; i < HK_FURTHER_EVENTS_MAX; i++) {
+        const uint8_t event = further->events[i].event;
+        if (!hk_further_is_open(further, i, samples_heard) || hk_catalogue[event].is_safety) {
+            continue;
+        }
+        hk_media_guard_hush(&app->media_guard, event, samples_heard);
+        uint8_t event_id[HK_EVENT_ID_BYTES];
+        memcpy(event_id, further->events[i].event_id, sizeof event_id);
+        if (hk_uplink_withdraw(&app->uplink, event_id)) {
+            app->media_guard.dismissed++;
+            tell_media(app);
+        }
+    }
+}
+
+/* What sounds after a trigger: the device goes on to look for it among its known media, and the cloud gets the words. */
+static void follow_triggers(hk_app_t *app)
+{
+    enum { LOOK_SAMPLES = HK_FURTHER_WORDS_MAX / 2 * HK_FINGERPRINT_WORD_SAMPLES }; /* half a second */
+    hk_further_t *further = &app->uplink.further;
+    const uint64_t samples_heard = app->listener.samples_heard;
+    if (!hk_further_has_open(further, samples_heard)) {
+        return;
+    }
+    const bool is_look_due = app->media_slot.set.blob != NULL && !further->hint.is_set
+                             && samples_heard >= further->looked_sample + LOOK_SAMPLES;
+    const bool is_offer_due = hk_uplink_wants_words(&app->uplink, samples_heard);
+    if (!is_look_due && !is_offer_due) {
+        return;
+    }
+    const hk_listener_words_t latest = hk_listener_fingerprint(&app->listener);
+    if (is_look_due) {
+        further->looked_sample = samples_heard;
+        hk_media_guard_look(&app->media_slot.set, false, &latest, &further->hint);
+        if (further->hint.is_set) {
+            recognise(app, samples_heard);
+        }
+    }
+    if (is_offer_due) {
+        hk_uplink_offer_words(&app->uplink, &latest, samples_heard);
+    }
+}
+
 static void hear_step(hk_app_t *app)
 {
     hk_event_t events[HK_TRACKER_EVENTS_MAX];
@@ -195,6 +284,7 @@ static void hear_step(hk_app_t *app)
     for (size_t i = 0; i < count; i++) {
         trigger(app, &events[i]);
     }
+    follow_triggers(app);
     hk_uplink_heard(&app->uplink, &app->listener.ring, app->listener.samples_heard);
     if (app->is_scores_on) {
         send_scores(app);
@@ -392,6 +482,9 @@ static void handle_control(hk_app_t *app, const uint8_t *payload, size_t n)
     case HK_HOST_HEAD:
         handle_head(app, &control);
         break;
+    case HK_HOST_MEDIA:
+        take_media(app, &control.u.media);
+        break;
     default:
         break;
     }
@@ -567,6 +660,22 @@ static void say_head(hk_app_t *app)
     app->is_head_due = !send_control(app, &control);
 }
 
+static void say_media(hk_app_t *app)
+{
+    if (!app->is_media_due) {
+        return;
+    }
+    const hk_device_control_t control = {
+        .kind = HK_DEVICE_MEDIA,
+        .u.media = {
+            .set_version = app->media_slot.set.version,
+            .set_code = app->media_status,
+            .dismissed = app->media_guard.dismissed,
+        },
+    };
+    app->is_media_due = !send_control(app, &control);
+}
+
 static void say_error(hk_app_t *app)
 {
     if (app->error_due == 0) {
@@ -604,6 +713,7 @@ static void say_what_is_due(hk_app_t *app)
     }
     say_stats(app);
     say_head(app);
+    say_media(app);
 }
 
 /* Moves MQTT bytes into link frames as far as there is room; whether any moved. */
@@ -659,6 +769,7 @@ int hk_app_init(hk_app_t *app, const hk_port_t *port)
     memset(app, 0, sizeof *app);
     app->port = port;
     hk_head_slot_init(&app->head_slot, port);
+    hk_media_slot_init(&app->media_slot, port);
     hk_link_receiver_init(&app->receiver);
     hk_link_sender_init(&app->sender);
     return hk_listener_init(&app->listener);

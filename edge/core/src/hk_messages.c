@@ -13,12 +13,16 @@
 _Static_assert(HK_EVENT_COUNT <= HK_SCORES_MAX, "a trigger can name every head");
 _Static_assert(HK_EVENT_ID_BYTES == HK_BOOT_ID_BYTES + 8, "an event id is boot id, sequence and CRC-32");
 _Static_assert(HK_CONTROL_MAX_BYTES <= HK_LINK_PAYLOAD_MAX_BYTES, "a control message fits into one frame");
-_Static_assert(sizeof HK_TOPIC_PREFIX + HK_DEVICE_ID_MAX_CHARS + 10 <= HK_MQTT_TOPIC_MAX_CHARS,
+_Static_assert(sizeof HK_TOPIC_PREFIX + HK_DEVICE_ID_MAX_CHARS + 13 <= HK_MQTT_TOPIC_MAX_CHARS,
                "every topic of the longest device id fits");
-/* A trigger's fingerprint, its scores (4 bytes each with their event's number), and 165 bytes of all the rest. */
-_Static_assert(8 * HK_TRIGGER_FINGERPRINT_WORDS + (HK_TRIGGER_FINGERPRINT_WORDS + 7) / 8 + 4 * HK_SCORES_MAX + 165
+/* A trigger's fingerprint, its scores (4 bytes each with their event's number), and 192 bytes of all the rest. */
+_Static_assert(8 * HK_TRIGGER_FINGERPRINT_WORDS + (HK_TRIGGER_FINGERPRINT_WORDS + 7) / 8 + 4 * HK_SCORES_MAX + 192
                    <= HK_TRIGGER_MAX_BYTES,
                "the largest trigger fits");
+_Static_assert(8 * HK_FURTHER_WORDS_MAX + (HK_FURTHER_WORDS_MAX + 7) / 8
+                       + HK_FURTHER_EVENTS_MAX * (1 + HK_EVENT_ID_BYTES) + 68
+                   <= HK_FURTHER_WORDS_MAX_BYTES,
+               "the most further words fit");
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "fingerprint words are sent from memory as they lie: this core expects a little-endian processor"
 #endif
@@ -79,8 +83,13 @@ int hk_topic_kind(const char *topic, size_t length, const char *device_id, uint8
 {
     char expected[HK_MQTT_TOPIC_MAX_CHARS + 1];
     for (uint8_t k = 0; k < HK_KIND_COUNT; k++) {
-        if (hk_topic_build(expected, sizeof expected, device_id, k) == HK_OK && strlen(expected) == length
-            && memcmp(expected, topic, length) == 0) {
+        if (hk_topic_build(expected, sizeof expected, device_id, k) != HK_OK) {
+            return HK_ERROR_UNKNOWN;
+        }
+        const size_t n = strlen(expected);
+        const bool is_kind = length >= n && memcmp(expected, topic, n) == 0;
+        const bool is_piece = k == HK_KIND_MEDIA && length > n && topic[n] == KIND_SEPARATOR[0];
+        if (is_kind && (length == n || is_piece)) {
             *kind = k;
             return HK_OK;
         }
@@ -150,6 +159,27 @@ static void fill_cadence(struct cadence *out, const hk_wire_cadence_t *cadence)
     out->cadence_k_confidence = cadence->confidence;
 }
 
+static void fill_fingerprint(struct fingerprint *out, const hk_wire_fingerprint_t *fingerprint)
+{
+    out->fingerprint_k_first_sample = fingerprint->first_sample;
+    out->fingerprint_k_step_samples = fingerprint->step_samples;
+    out->fingerprint_k_words = bytes_of(fingerprint->words, fingerprint->word_count * sizeof(uint32_t));
+    out->fingerprint_k_usable = bytes_of(fingerprint->usable, (fingerprint->word_count + 7u) / 8u);
+    out->fingerprint_k_masks = bytes_of(fingerprint->reliable, fingerprint->word_count * sizeof(uint32_t));
+}
+
+enum { MEDIA_ID_CHARS = 2 * HK_MEDIA_ID_BYTES };
+
+static void fill_hint(struct media_hint *out, const hk_media_hint_t *hint, char id[MEDIA_ID_CHARS])
+{
+    for (size_t i = 0; i < MEDIA_ID_CHARS; i++) {
+        const uint32_t pair = hint->media_id[i / 2];
+        id[i] = "0123456789abcdef"[i % 2 == 0 ? pair >> 4 : pair & 0xFu];
+    }
+    out->media_hint_k_media_id = bytes_of(id, MEDIA_ID_CHARS);
+    out->media_hint_k_z_q4 = hint->z_q4;
+}
+
 /* ---- device to cloud ---- */
 
 int hk_message_encode_trigger(const hk_trigger_t *trigger, uint8_t *out, size_t capacity, size_t *length)
@@ -175,18 +205,33 @@ int hk_message_encode_trigger(const hk_trigger_t *trigger, uint8_t *out, size_t 
     wire.trigger_k_sensitivity.sensitivity_choice = trigger->sensitivity;
     wire.trigger_k_is_armed = trigger->is_armed;
     fill_cadence(&wire.trigger_k_cadence, &trigger->cadence);
-    wire.trigger_k_fingerprint.fingerprint_k_first_sample = fingerprint->first_sample;
-    wire.trigger_k_fingerprint.fingerprint_k_step_samples = fingerprint->step_samples;
-    wire.trigger_k_fingerprint.fingerprint_k_words =
-        bytes_of(fingerprint->words, fingerprint->word_count * sizeof(uint32_t));
-    wire.trigger_k_fingerprint.fingerprint_k_usable =
-        bytes_of(fingerprint->usable, (fingerprint->word_count + 7u) / 8u);
-    wire.trigger_k_fingerprint.fingerprint_k_masks =
-        bytes_of(fingerprint->reliable, fingerprint->word_count * sizeof(uint32_t));
+    fill_fingerprint(&wire.trigger_k_fingerprint, fingerprint);
     wire.trigger_k_model_hash = bytes_of(trigger->model_hash, HK_MODEL_HASH_BYTES);
     wire.trigger_k_head_version = trigger->head_version;
     wire.trigger_k_clip.clip_policy_choice = trigger->clip;
+    char media_id[MEDIA_ID_CHARS];
+    wire.trigger_k_media_present = trigger->media.is_set;
+    fill_hint(&wire.trigger_k_media.trigger_k_media, &trigger->media, media_id);
     return encoder_status(cbor_encode_trigger(out, capacity, &wire, length));
+}
+
+int hk_message_encode_further_words(const hk_further_words_t *further, uint8_t *out, size_t capacity, size_t *length)
+{
+    if (further->event_count < 1 || further->event_count > HK_FURTHER_EVENTS_MAX
+        || further->fingerprint.word_count > HK_FURTHER_WORDS_MAX) {
+        return HK_ERROR_ARGUMENT;
+    }
+    struct further_words wire;
+    memset(&wire, 0, sizeof wire);
+    fill_fingerprint(&wire.further_words_k_fingerprint, &further->fingerprint);
+    wire.further_words_k_event_ids_event_id_m_count = further->event_count;
+    for (size_t i = 0; i < further->event_count; i++) {
+        wire.further_words_k_event_ids_event_id_m[i] = bytes_of(further->event_ids[i], HK_EVENT_ID_BYTES);
+    }
+    char media_id[MEDIA_ID_CHARS];
+    wire.further_words_k_media_present = further->media.is_set;
+    fill_hint(&wire.further_words_k_media.further_words_k_media, &further->media, media_id);
+    return encoder_status(cbor_encode_further_words(out, capacity, &wire, length));
 }
 
 int hk_message_encode_status(const hk_status_t *status, uint8_t *out, size_t capacity, size_t *length)
@@ -202,6 +247,9 @@ int hk_message_encode_status(const hk_status_t *status, uint8_t *out, size_t cap
     wire.status_k_triggers_dropped = status->triggers_dropped;
     wire.status_k_clips_dropped = status->clips_dropped;
     wire.status_k_outbox_depth = status->outbox_depth;
+    wire.status_k_set_version = status->set_version;
+    wire.status_k_set_code = status->set_code;
+    wire.status_k_dismissed = status->dismissed;
     return encoder_status(cbor_encode_status(out, capacity, &wire, length));
 }
 
@@ -334,6 +382,24 @@ int hk_message_decode_command(const uint8_t *bytes, size_t n, hk_command_t *comm
     return status;
 }
 
+int hk_message_decode_media(const uint8_t *bytes, size_t n, hk_media_piece_t *piece)
+{
+    struct media_piece wire;
+    size_t taken = 0;
+    const int status = decoder_status(cbor_decode_media_piece(bytes, n, &wire, &taken), &taken, n);
+    if (status == HK_OK) {
+        *piece = (hk_media_piece_t){
+            .data = wire.media_piece_k_data.value,
+            .data_bytes = (uint16_t)wire.media_piece_k_data.len,
+            .offset = (uint16_t)wire.media_piece_k_set_offset,
+            .total = (uint16_t)wire.media_piece_k_set_bytes,
+            .version = wire.media_piece_k_set_version,
+            .hash = wire.media_piece_k_set_hash.value,
+        };
+    }
+    return status;
+}
+
 /* ---- link control ---- */
 
 static int configure_of(hk_host_control_t *control, const struct host_configure_message *wire)
@@ -349,6 +415,20 @@ static int configure_of(hk_host_control_t *control, const struct host_configure_
     control->u.configure.utc_ms = control->u.configure.has_utc_ms
                                       ? wire->host_configure_message_k_utc_ms.host_configure_message_k_utc_ms
                                       : 0;
+    return HK_OK;
+}
+
+static int media_of(hk_host_control_t *control, const struct host_media_message *wire)
+{
+    control->kind = HK_HOST_MEDIA;
+    control->u.media = (hk_media_piece_t){
+        .data = wire->host_media_message_k_data.value,
+        .data_bytes = (uint16_t)wire->host_media_message_k_data.len,
+        .offset = (uint16_t)wire->host_media_message_k_set_offset,
+        .total = (uint16_t)wire->host_media_message_k_set_bytes,
+        .version = wire->host_media_message_k_set_version,
+        .hash = wire->host_media_message_k_set_hash.value,
+    };
     return HK_OK;
 }
 
@@ -393,6 +473,8 @@ int hk_message_decode_host_control(const uint8_t *bytes, size_t n, hk_host_contr
         control->u.head.offset = (uint16_t)wire.host_control_host_head_message_m.host_head_message_k_head_offset;
         control->u.head.total = (uint16_t)wire.host_control_host_head_message_m.host_head_message_k_head_bytes;
         return HK_OK;
+    case host_control_host_media_message_m_c:
+        return media_of(control, &wire.host_control_host_media_message_m);
     default:
         return HK_ERROR_FORMAT;
     }
@@ -485,6 +567,12 @@ int hk_message_encode_device_control(const hk_device_control_t *control, uint8_t
         wire.device_control_device_head_message_m.device_head_message_k_event = text_of(control->u.head.event);
         wire.device_control_device_head_message_m.device_head_message_k_head_version = control->u.head.head_version;
         wire.device_control_device_head_message_m.device_head_message_k_code = control->u.head.code;
+        break;
+    case HK_DEVICE_MEDIA:
+        wire.device_control_choice = device_control_device_media_message_m_c;
+        wire.device_control_device_media_message_m.device_media_message_k_set_version = control->u.media.set_version;
+        wire.device_control_device_media_message_m.device_media_message_k_set_code = control->u.media.set_code;
+        wire.device_control_device_media_message_m.device_media_message_k_dismissed = control->u.media.dismissed;
         break;
     default:
         return HK_ERROR_ARGUMENT;

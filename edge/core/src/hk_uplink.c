@@ -5,12 +5,14 @@
 #include "hk_error.h"
 #include "hk_frontend_tables.h"
 
-enum { TOKEN_TRIGGER = 1, TOKEN_CLIP = 2, TOKEN_STATUS = 3 };
+enum { TOKEN_TRIGGER = 1, TOKEN_CLIP = 2, TOKEN_STATUS = 3, TOKEN_FURTHER = 4 };
 
-_Static_assert(HK_MQTT_IN_FLIGHT >= 3, "a trigger, a clip and the status may be under way together");
+_Static_assert(HK_MQTT_IN_FLIGHT >= 4, "a trigger, a clip, further words and the status may be under way together");
 _Static_assert(HK_OUTBOX_TRIGGERS + HK_CLIP_SLOT_OWNERS <= UINT8_MAX, "pending is a byte");
 
-static const uint8_t subscribed_kinds[] = {HK_KIND_RECEIPT, HK_KIND_VERDICT, HK_KIND_CONFIG, HK_KIND_COMMAND};
+static const uint8_t subscribed_kinds[] = {HK_KIND_RECEIPT, HK_KIND_VERDICT, HK_KIND_CONFIG, HK_KIND_COMMAND,
+                                           HK_KIND_MEDIA};
+#define ALL_PIECES "/+" /* of media */
 
 static int init_session(hk_uplink_t *uplink)
 {
@@ -20,6 +22,7 @@ static int init_session(hk_uplink_t *uplink)
             return status;
         }
     }
+    strcat(uplink->topics[HK_KIND_MEDIA], ALL_PIECES); /* nothing is published there */
     for (size_t i = 0; i < sizeof subscribed_kinds; i++) {
         uplink->filters[i] = uplink->topics[subscribed_kinds[i]];
     }
@@ -42,17 +45,17 @@ static int init_session(hk_uplink_t *uplink)
 }
 
 int hk_uplink_init(hk_uplink_t *uplink, const char *device_id, const char *board, const char *firmware,
-                   const uint8_t model_hash[HK_MODEL_HASH_BYTES], hk_uplink_on_config_t on_config, void *context)
+                   const uint8_t model_hash[HK_MODEL_HASH_BYTES], const hk_uplink_listener_t *told)
 {
     memset(uplink, 0, sizeof *uplink);
     uplink->device_id = device_id;
-    uplink->on_config = on_config;
-    uplink->context = context;
+    uplink->told = *told;
     uplink->status.board = board;
     uplink->status.firmware = firmware;
     memcpy(uplink->status.model_hash, model_hash, HK_MODEL_HASH_BYTES);
     hk_outbox_init(&uplink->outbox);
     hk_clip_slot_init(&uplink->slot);
+    hk_further_init(&uplink->further);
     uplink->patience_ms = HK_UPLINK_FIRST_PATIENCE_MS;
     const int status = init_session(uplink); /* while the status still says offline: it becomes the last will */
     uplink->status.is_online = true;
@@ -87,8 +90,48 @@ int hk_uplink_put(hk_uplink_t *uplink, hk_trigger_t *trigger)
     }
     if (status != 0) {
         (void)hk_clip_slot_discard(&uplink->slot, trigger->event_id); /* audio of nothing that the cloud will know */
+    } else {
+        const hk_wire_fingerprint_t *words = &trigger->fingerprint;
+        hk_further_open(&uplink->further, trigger,
+                        words->first_sample + (uint64_t)words->word_count * words->step_samples, trigger->trigger_sample);
     }
     return status;
+}
+
+bool hk_uplink_withdraw(hk_uplink_t *uplink, const uint8_t event_id[HK_EVENT_ID_BYTES])
+{
+    const hk_outbox_entry_t *entry = hk_outbox_find(&uplink->outbox, event_id);
+    if (entry == NULL || entry->is_sent) {
+        return false;
+    }
+    (void)hk_outbox_receipt(&uplink->outbox, event_id);
+    (void)hk_clip_slot_discard(&uplink->slot, event_id);
+    (void)hk_further_close(&uplink->further, event_id);
+    return true;
+}
+
+bool hk_uplink_wants_words(const hk_uplink_t *uplink, uint64_t samples_heard)
+{
+    return hk_mqtt_state(&uplink->mqtt) == HK_MQTT_UP && !uplink->is_further_under_way && !uplink->is_stopping
+           && hk_further_is_due(&uplink->further, samples_heard);
+}
+
+void hk_uplink_offer_words(hk_uplink_t *uplink, const hk_listener_words_t *words, uint64_t samples_heard)
+{
+    uint8_t usable[(HK_FURTHER_WORDS_MAX + 7) / 8];
+    hk_further_words_t message;
+    if (!hk_further_next(&uplink->further, words, samples_heard, usable, &message)) {
+        return;
+    }
+    hk_mqtt_publish_t publish = {
+        .topic = uplink->topics[HK_KIND_FINGERPRINT],
+        .head = uplink->further_payload,
+        .qos = 1,
+        .token = TOKEN_FURTHER,
+    };
+    const int status = hk_message_encode_further_words(&message, uplink->further_payload,
+                                                       sizeof uplink->further_payload, &publish.head_length);
+    uplink->is_further_under_way = status == 0 && hk_mqtt_publish(&uplink->mqtt, &publish) == 0;
 }
 
 void hk_uplink_heard(hk_uplink_t *uplink, const hk_clip_ring_t *ring, uint64_t samples_heard)
@@ -101,6 +144,17 @@ void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed)
 {
     uplink->status.is_armed = is_armed;
     uplink->is_status_due = true;
+}
+
+void hk_uplink_set_media(hk_uplink_t *uplink, uint32_t set_version, int set_code, uint32_t dismissed)
+{
+    hk_status_t *status = &uplink->status;
+    if (status->set_version != set_version || status->set_code != set_code || status->dismissed != dismissed) {
+        status->set_version = set_version;
+        status->set_code = (int16_t)set_code;
+        status->dismissed = dismissed;
+        uplink->is_status_due = true;
+    }
 }
 
 uint8_t hk_uplink_pending(const hk_uplink_t *uplink)
@@ -131,6 +185,10 @@ static int handle_verdict(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
     const int status = hk_message_decode_verdict(payload, n, &verdict);
     if (status == 0) {
         (void)hk_clip_slot_settle(&uplink->slot, verdict.event_id);
+        const uint8_t event = hk_further_close(&uplink->further, verdict.event_id);
+        if (verdict.verdict == HK_VERDICT_MEDIA && event < HK_EVENT_COUNT) {
+            uplink->told.on_explained(uplink->told.context, event);
+        }
     }
     return status;
 }
@@ -144,6 +202,19 @@ static int handle_command(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
         (void)hk_clip_slot_request(&uplink->slot, command.event_id);
     } else if (status == 0 && command.command == HK_COMMAND_DISCARD_CLIP) {
         (void)hk_clip_slot_discard(&uplink->slot, command.event_id);
+    }
+    return status;
+}
+
+static int handle_media(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
+{
+    if (n == 0) {
+        return HK_OK; /* a retained piece was taken away */
+    }
+    hk_media_piece_t piece;
+    const int status = hk_message_decode_media(payload, n, &piece);
+    if (status == 0) {
+        uplink->told.on_media(uplink->told.context, &piece);
     }
     return status;
 }
@@ -164,7 +235,10 @@ static void handle_message(hk_uplink_t *uplink, const hk_mqtt_event_t *event)
             status = handle_command(uplink, event->payload, event->payload_length);
             break;
         case HK_KIND_CONFIG:
-            uplink->on_config(uplink->context, event->payload, event->payload_length);
+            uplink->told.on_config(uplink->told.context, event->payload, event->payload_length);
+            break;
+        case HK_KIND_MEDIA:
+            status = handle_media(uplink, event->payload, event->payload_length);
             break;
         default:
             status = HK_ERROR_UNKNOWN;
@@ -186,6 +260,9 @@ static void handle_published(hk_uplink_t *uplink, uint32_t token)
         break;
     case TOKEN_STATUS:
         uplink->is_status_under_way = false;
+        break;
+    case TOKEN_FURTHER:
+        uplink->is_further_under_way = false;
         break;
     default:
         break;
@@ -363,6 +440,7 @@ void hk_uplink_close(hk_uplink_t *uplink)
     hk_clip_slot_disconnected(&uplink->slot);
     uplink->is_trigger_under_way = false;
     uplink->is_status_under_way = false;
+    uplink->is_further_under_way = false; /* lost; the trigger is not */
 }
 
 size_t hk_uplink_output(hk_uplink_t *uplink, const uint8_t **bytes)

@@ -134,6 +134,24 @@ static int head_write(void *context, size_t at, const uint8_t *bytes, size_t n) 
     return memcmp(head_areas + at, bytes, n) == 0 ? 0 : -1;
 }
 
+/* --- Known media: flash that is erased to ones, of which writing leaves what both have --- */
+
+static _Alignas(4) uint8_t media_areas[HK_PORT_MEDIA_AREAS * HK_MEDIA_SET_MAX_BYTES];
+
+static int media_erase(void *context, unsigned area) {
+    (void)context;
+    memset(media_areas + area * (size_t)HK_MEDIA_SET_MAX_BYTES, 0xff, HK_MEDIA_SET_MAX_BYTES);
+    return 0;
+}
+
+static int media_write(void *context, size_t at, const uint8_t *bytes, size_t n) {
+    (void)context;
+    for (size_t i = 0; i < n; ++i) {
+        media_areas[at + i] &= bytes[i];
+    }
+    return memcmp(media_areas + at, bytes, n) == 0 ? 0 : -1;
+}
+
 /* --- Start, wait, end --- */
 
 static const hk_port_t port = {
@@ -146,6 +164,9 @@ static const hk_port_t port = {
     .settings_save = hk_files_settings_save,
     .head_areas = head_areas,
     .head_write = head_write,
+    .media_areas = media_areas,
+    .media_erase = media_erase,
+    .media_write = media_write,
     .context = NULL,
 };
 

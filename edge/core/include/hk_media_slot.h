@@ -1,0 +1,39 @@
+/* Where a device's set of known media is kept, and where a new one arrives: two areas of flash, of which one is in use.
+ *
+ * Pieces of a set come in any order and more than once, each saying which set it is of. They are written to the area
+ * that is not in use; only when all are there and what the flash holds opens as that very set does it take effect. So
+ * a power cut at any moment leaves a whole set: at the start the newer of those that open is in use.
+ *
+ * The caller owns the struct; the areas are the board's (hk_port_t). Not for use from an interrupt. */
+#ifndef HK_MEDIA_SLOT_H
+#define HK_MEDIA_SLOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hk_media_set.h"
+#include "hk_messages.h"
+#include "hk_port.h"
+
+typedef struct {
+    const hk_port_t *port;
+    hk_media_set_t set; /* in use; blob is NULL where there is none */
+    uint32_t received;  /* bit n: piece n of the set that is arriving */
+    uint32_t arriving_version; /* 0: none is */
+    uint16_t arriving_bytes;
+    uint8_t arriving_hash[HK_MEDIA_HASH_BYTES];
+    uint8_t refused_hash[HK_MEDIA_HASH_BYTES]; /* of the last one that came whole and was refused: not written again */
+    uint8_t area; /* in use; the other one is written to */
+} hk_media_slot_t;
+
+/* Opens what the areas hold from before. */
+void hk_media_slot_init(hk_media_slot_t *slot, const hk_port_t *port);
+
+/* Takes a piece. *is_whole: it was the last one, and its set is in use now.
+ * Returns 0, also for a piece of the set in use. HK_ERROR_REFUSED: the board has no areas. HK_ERROR_OLDER: than the set
+ * in use or the one that is arriving, or another one of the same version. HK_ERROR_TOO_LARGE, HK_ERROR_PROTOCOL: the piece
+ * is none of a set. HK_ERROR_TRANSPORT: the flash was not written. Else why the whole set was refused: an error of
+ * hk_media_set_open, or HK_ERROR_MISMATCH where it is not the set that its pieces were said to be of. */
+int hk_media_slot_take(hk_media_slot_t *slot, const hk_media_piece_t *piece, bool *is_whole);
+
+#endif
