@@ -436,7 +436,7 @@ class AlarmEvidence:
 
     proven_percent: int = 60
     sure_scores: tuple[int, int, int] = (255, 255, 255)
-    lone_duration_ms: int = 2500
+    lone_duration_ms: int = 10000
     persistent_ms: int = 30000
 
 

@@ -45,7 +45,7 @@ TRIGGER_RULES: dict[str, TriggerRule] = {
     "baby_cry": TriggerRule(3, 40, 150, 500),
 }
 # an alarm of which no cadence is found must have been above its threshold for so long (`lone_duration_ms`)
-LONE_ALARM_STEPS = 125
+LONE_ALARM_STEPS = 500
 # false triggers an hour that each sensitivity may have on the validation part; alarms keep their recall even if they
 # then exceed it, up to a second limit. That one is high because a miss is worse and because the scenes are dense: they
 # hold what is taken for an alarm every few seconds.

@@ -8,9 +8,9 @@
  *
  * Alarms and cadence. Cadence names an alarm and raises confidence in it; it never silences one.
  *  - Evidence. An alarm goes on, an appliance that beeps does not. So a head's score above its threshold is an alarm once
- *    it is borne out by one of: a burst of T3 or T4; a tone without gaps; a peak that leaves no doubt (`sure_scores`); time
- *    above the threshold, summed over the pulses, of `lone_duration_ms` (five beeps of an appliance are shorter); or simply
- *    having gone on for `persistent_ms`, gaps included: whatever its cadence, 30 s of alarm are an alarm.
+ *    it is borne out by one of: a burst of T3 or T4; a peak that leaves no doubt (`sure_scores`); time above the threshold,
+ *    summed over the pulses, of `lone_duration_ms` (an appliance's beeps, a timer or a steady tone of a few seconds are
+ *    shorter); or simply having gone on for `persistent_ms`, gaps included: whatever its cadence, 30 s of alarm are an alarm.
  *  - Raise. With two periods of T3 or T4 in the air, `proven_percent` of the threshold suffices, and the score that is
  *    reported is raised towards 255.
  *  - Name. The heads of smoke and CO fire on each other's tone, so either may be the higher one in the first second. If

@@ -359,8 +359,7 @@ static bool is_borne_out(const hk_tracker_t *tracker, size_t index)
 {
     const hk_tracker_event_state_t *state = &tracker->events[index];
     const hk_tracker_alarm_params_t *alarm = &tracker->params.alarm;
-    return names_an_alarm(&tracker->evidence) || tracker->evidence.kind == HK_CADENCE_CONTINUOUS ||
-           state->peak >= at_level(alarm->sure_scores, state->level) ||
+    return names_an_alarm(&tracker->evidence) || state->peak >= at_level(alarm->sure_scores, state->level) ||
            state->above_steps >= steps_of(alarm->lone_duration_ms) ||
            (state->is_above && state->sounding_steps >= steps_of(alarm->persistent_ms));
 }

@@ -34,7 +34,7 @@ const hk_tracker_params_t hk_tracker_default_params = {
     .alarm = {
         .proven_percent = 60,
         .sure_scores = { 255, 255, 255 },
-        .lone_duration_ms = 2500,
+        .lone_duration_ms = 10000,
         .persistent_ms = 30000,
     },
     .doubt_margin = 64,

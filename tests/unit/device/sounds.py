@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from edge.dataset.synthesis import cadences
+
 TONES_HZ = {"smoke_alarm": 3100, "co_alarm": 4200, "glass_break": 5600, "dog_bark": 750, "baby_cry": 1250}
 RATE_HZ = 16000
-# an alarm goes on: a tone of less than 2.5 s is none to the tracker
-ALARM_SECONDS = 4.0
+# an alarm is known by its cadence long before a tone has lasted long enough to be one: a burst of T3 and the silence
+# after it, two bursts of T4
+ALARMS = {"smoke_alarm": (cadences.t3(), 4.0), "co_alarm": (cadences.t4(), 7.5)}
 OTHER_SECONDS = 2.0
 
 
@@ -16,14 +19,18 @@ def quiet(seconds: float, seed: int = 0) -> np.ndarray:
 
 def seconds_of(event: str) -> float:
     """Return how long the event has to sound to be one."""
-    return ALARM_SECONDS if event.endswith("_alarm") else OTHER_SECONDS
+    return ALARMS[event][1] if event in ALARMS else OTHER_SECONDS
 
 
 def tone_of(event: str, seconds: float | None = None) -> np.ndarray:
     """Return int16[n]: what the head of `event` answers to, `seconds_of` it long where nothing else is asked."""
     seconds = seconds_of(event) if seconds is None else seconds
     time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
-    return np.rint(8000 * np.sin(2 * np.pi * TONES_HZ[event] * time_s)).astype(np.int16)
+    is_on = np.ones(len(time_s), bool)
+    if event in ALARMS:
+        pulses_s = ALARMS[event][0].intervals(seconds)
+        is_on = np.any([(start <= time_s) & (time_s < end) for start, end in pulses_s], axis=0)
+    return np.rint(8000 * np.sin(2 * np.pi * TONES_HZ[event] * time_s) * is_on).astype(np.int16)
 
 
 def scene(*events: str, pause_s: float = 4.0) -> np.ndarray:

@@ -17,6 +17,7 @@ from tests.unit.tracker.library import (
     NORMAL,
     SMOKE_ALARM,
     SOUND,
+    STEP_S,
     STEP_SAMPLES,
     T3,
     T4,
@@ -184,7 +185,7 @@ def test_a_disabled_event_is_quiet_and_the_others_go_on(core: Core) -> None:
 def test_alarms_do_not_care_whether_anyone_is_at_home(core: Core, armed: bool) -> None:
     tracker = Tracker(core, core.default_params())
     tracker.set_armed(armed)
-    scores = np.zeros((400, 8), np.uint8)
+    scores = np.zeros((600, 8), np.uint8)
     scores[:, SMOKE] = 250
     assert [e.event for _, e in tracker.run(scores)] == [SMOKE]
 
@@ -356,6 +357,16 @@ def test_thirty_seconds_of_any_cadence_are_an_alarm(core: Core, on_s: float, off
     found = Tracker(core, core.default_params()).run(beeping(beeps, on_s, off_s, 255))
     assert [e.event for _, e in found][:1] == [SMOKE]
     assert found[0][0] <= 30.0 + on_s + off_s + 5.0
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(9.0, 0), (12.0, 1)])
+def test_a_steady_tone_is_an_alarm_once_it_has_lasted_ten_seconds(core: Core, seconds: float, count: int) -> None:
+    frames, is_on = sounding(cadences.unbroken(), seconds + 2.0)
+    scores = np.zeros((len(is_on), 8), np.uint8)
+    scores[50 : 50 + round(seconds / STEP_S), SMOKE] = 250
+    found = Tracker(core, core.default_params()).run(scores, frames)
+    assert [e.event for _, e in found] == [SMOKE] * count
+    assert all(time_s <= 1.0 + 10.5 for time_s, _ in found)
 
 
 def test_a_peak_that_leaves_no_doubt_needs_no_more_evidence(core: Core) -> None:
