@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from cloud.history.store import History, first_cause, is_storage_failure
 from cloud.notify.notifier import Notification
+from cloud.observability.logs import about
 
 BATCH_STEPS = 64
 TICK_S = 0.25
@@ -233,7 +234,8 @@ class Pipeline:
         try:
             with self._history.batch(event_ids, device_ids) as session:
                 for step in batch:
-                    step.run(session, effects)
+                    with about(step.event_id, step.device_id):
+                        step.run(session, effects)
             return effects, batch
         except Exception as error:
             if is_storage_failure(error):
@@ -250,12 +252,13 @@ class Pipeline:
                     continue
                 own = Effects()
                 try:
-                    with session.begin_nested():
+                    with about(step.event_id, step.device_id), session.begin_nested():
                         step.run(session, own)
                 except Exception as fault:
                     if is_storage_failure(fault):
                         raise
                     failed.append((step, fault))
+                    session.forget()
                 else:
                     effects.extend(own)
                     done.append(step)
@@ -273,7 +276,8 @@ class Pipeline:
         """Hold a step for another try; or give it up, and return it as done with."""
         self.counters.step_errors += 1
         tries = step.tries + 1
-        log.error("step %s failed (try %d of %d)", step.name, tries, STEP_TRIES, exc_info=error)
+        with about(step.event_id, step.device_id):
+            log.error("step %s failed (try %d of %d)", step.name, tries, STEP_TRIES, exc_info=error)
         if tries < STEP_TRIES:
             key = step.device_id or f"step {id(step)}"
             with self._wake:

@@ -20,9 +20,8 @@ import uvicorn
 from cloud.accounts import homes
 from cloud.accounts.reach import Reach
 from cloud.broker import LOOPBACK, Broker, ExternalBroker, managed_broker
-from cloud.history.clips import ClipStore
 from cloud.history.store import History
-from cloud.ingest.connection import Connection
+from cloud.ingest.connection import CLIENT_ID, Connection
 from cloud.media.discovered import DiscoveredCache, DiscoveredFolder
 from cloud.media.index import MediaIndex
 from cloud.media.unknown import UnknownMedia
@@ -37,10 +36,12 @@ from cloud.notify.telling import Telling
 from cloud.pipeline import Pipeline
 from cloud.settings import DataFolder, ServeSettings
 from cloud.steps import Steps, Timing
+from cloud.verifier.jobs import JobQueue
 from cloud.verifier.pool import VerifierPool
 from cloud.web.app import Pages, create_app
 from cloud.web.libraries import find_libraries
 from cloud.web.live import Changes
+from cloud.worker import Worker
 from edge import catalogue, native
 from edge.errors import HarkenError
 
@@ -95,18 +96,19 @@ class Server:
         self.mqtt_port = broker.address.port
         self.broker = broker
 
-        history = History(folder.history_url)
+        history = History(self._settings.history_url)
         stack.callback(history.close)
         self._history = history
         with history.transaction() as session:
             first = homes.first_run(session, datetime.now(UTC))
-        clips = ClipStore(folder.clips_url)
+        clips = self._settings.clip_store()
         media = MediaIndex(folder.media)
-        verifier = VerifierPool(self._settings.verifier_dir)
+        verifier = VerifierPool(self._settings.verifier_dir, max(1, self._settings.workers))
         stack.callback(verifier.close)
         shared = self._settings.window
         found = DiscoveredRedis(shared) if shared else DiscoveredFolder(folder.discovered)
         window = Window(RedisTriggers(shared) if shared else OwnTriggers(), discovered=DiscoveredCache(found))
+        jobs = None if history.is_sqlite else JobQueue(history)
         stack.callback(window.close)
         steps = Steps(
             catalogue.load(),
@@ -115,14 +117,15 @@ class Server:
             verifier,
             Timing(self._settings.clip_timeout_s),
             self._event_url,
+            jobs=jobs,
             unknown=UnknownMedia(window, timedelta(days=self._settings.witness_age_days)),
         )
         changes = Changes()
 
         def on_tick() -> None:
             with history.reading() as session:
-                overdue = steps.overdue(session)
-            for step in overdue:
+                due = steps.overdue(session) + steps.judged(session)
+            for step in due:
                 pipeline.submit(step)
 
         def repeat() -> None:
@@ -133,6 +136,8 @@ class Server:
             broker.address,
             on_message=lambda topic, payload, ack: pipeline.submit(steps.message(topic, payload, ack)),
             on_session_lost=repeat,
+            client_id=f"{CLIENT_ID}-{self._settings.server_name}" if self._settings.share else CLIENT_ID,
+            share=self._settings.share,
         )
         controls = Controls(history, catalogue.load(), connection.publish)
         outbox = Outbox(history, catalogue.load(), AppriseDelivery(Pictures(history, clips).of), self._event_url)
@@ -146,6 +151,10 @@ class Server:
         pipeline.submit(steps.resumption())
         pipeline.start()
         stack.callback(pipeline.stop)
+        if jobs is not None and self._settings.workers > 0:
+            worker = Worker(self._settings.unique_name, history, clips, verifier, self._settings.workers)
+            worker.start()
+            stack.callback(worker.stop)
         if not connection.start():
             log.warning("the %s takes no subscription yet; trying on", broker.name)
         stack.callback(connection.stop)

@@ -111,6 +111,7 @@ class Steps:
         self._jobs = jobs
         self._unknown = unknown
         self._told_unstored: set[str] = set()
+        self._due: set[str] = set()
         self._pipeline: Pipeline | None = None
 
     def attach(self, pipeline: Pipeline) -> None:
@@ -468,6 +469,7 @@ class Steps:
         """Conclude an event with the verifier's answer."""
 
         def run(session: Session, effects: Effects) -> None:
+            self._due.discard(event_id)
             row = session.get(Event, event_id)
             if row is not None and row.stage == VERIFYING:
                 self._conclude(effects, row, finding)
@@ -480,6 +482,7 @@ class Steps:
         """Conclude an event whose clip has not come."""
 
         def run(session: Session, effects: Effects) -> None:
+            self._due.discard(event_id)
             row = session.get(Event, event_id)
             if row is not None and row.stage == AWAITING_CLIP:
                 seconds = self._timing.clip_timeout_s
@@ -602,7 +605,27 @@ class Steps:
         query = select(Event.event_id, Event.device_id).where(
             Event.stage == AWAITING_CLIP, (Event.clip_deadline_at <= now) | (Event.clip_deadline_at > horizon)
         )
-        return [self.expiry(event_id, device_id) for event_id, device_id in session.execute(query)]
+        return [
+            self.expiry(event_id, device_id)
+            for event_id, device_id in session.execute(query)
+            if self._is_new(event_id)
+        ]
+
+    def _is_new(self, event_id: str) -> bool:
+        """Whether this event is found due for the first time: a long queue must not be made longer with each look."""
+        is_new = event_id not in self._due
+        self._due.add(event_id)
+        return is_new
+
+    def judged(self, session: Session) -> list[Step]:
+        """Steps for events whose clip a worker elsewhere has judged."""
+        if self._jobs is None:
+            return []
+        return [
+            self.verified(event_id, device_id, finding)
+            for event_id, device_id, finding in self._jobs.finished(session)
+            if self._is_new(event_id)
+        ]
 
     def resumption(self) -> Step:
         """Take up every event where a former server left it: checks, clips, verdicts and notifications not yet made."""

@@ -19,12 +19,12 @@ class BatchSession(Session):
 
     Sixty steps that each ask for three rows and write two would be three hundred statements. Preloaded, they are a
     query for each table, and because nothing is queried in between, the rows of all steps are written together at the
-    end. Rows that were not preloaded are queried as in any session, which first writes what is waiting.
+    end. Rows that were not preloaded are read once. Any other query first writes what is waiting, as in any session.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._rows: dict[tuple[type[Base], str], Base | None] = {}
+        self._rows: dict[tuple[type[Base], Any], Base | None] = {}
         self._gone: dict[str, bool] = {}
         self._further: dict[str, list[FurtherWords]] = {}
 
@@ -49,9 +49,10 @@ class BatchSession(Session):
 
     def get(self, entity: Any, ident: Any, **options: Any) -> Any:
         """The row with this key, or None."""
-        if (entity, ident) in self._rows:
-            return self._rows[(entity, ident)]
-        return super().get(entity, ident, **options)
+        if (entity, ident) not in self._rows:
+            with self.no_autoflush:  # a row with this key that waits to be written would be known
+                self._rows[(entity, ident)] = super().get(entity, ident, **options)
+        return self._rows[(entity, ident)]
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         """Write a row with the others; `get` finds it at once."""
@@ -62,14 +63,20 @@ class BatchSession(Session):
         elif isinstance(instance, FurtherWords):
             if instance.event_id in self._further:
                 self._further[instance.event_id].append(instance)
-        elif isinstance(instance, Base) and (key := _identity(instance)) in self._rows:
-            self._rows[key] = instance
+        elif isinstance(instance, Base):
+            self._rows[_identity(instance)] = instance
 
     def delete(self, instance: object) -> None:
         """Delete a row with the others; `get` misses it at once."""
         super().delete(instance)
-        if isinstance(instance, Base) and (key := _identity(instance)) in self._rows:
-            self._rows[key] = None
+        if isinstance(instance, Base):
+            self._rows[_identity(instance)] = None
+
+    def forget(self) -> None:
+        """Read again what is asked for next: a savepoint was undone, and with it what had been added and changed."""
+        self._rows.clear()
+        self._gone.clear()
+        self._further.clear()
 
     def further_words(self, event_id: str) -> list[FurtherWords]:
         """All words that came after an event's trigger, in the order of their time."""
@@ -84,4 +91,5 @@ class BatchSession(Session):
 
 
 def _identity(row: Base) -> tuple[type[Base], Any]:
-    return type(row), row.__mapper__.primary_key_from_instance(row)[0]
+    key = row.__mapper__.primary_key_from_instance(row)
+    return type(row), key[0] if len(key) == 1 else tuple(key)

@@ -7,8 +7,10 @@ import os
 import re
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 _WAV_HEADER_BYTES = 60
@@ -42,14 +44,16 @@ class ClipStore:
     is checked to be 32 hexadecimal digits; nothing from a topic ever reaches a path.
     """
 
-    def __init__(self, root_url: str) -> None:
-        """Open the store, creating its root.
+    def __init__(self, root_url: str, **options: Any) -> None:
+        """Open the store, creating its root; `options` go to the file system (`endpoint_url`, `key`, `secret` of S3).
 
         Raises:
             OSError: the root cannot be made.
         """
-        self._fs, self._root = fsspec.core.url_to_fs(root_url)
+        self._fs, self._root = fsspec.core.url_to_fs(root_url, **options)
         self._fs.makedirs(self._root, exist_ok=True)
+        # An object appears in a store whole or not at all; a file is written aside and renamed.
+        self._is_local = isinstance(self._fs, LocalFileSystem)
 
     def write(self, event_id: str, clip: StoredClip) -> int:
         """Keep a clip durably: written aside, synced, then renamed. Returns the file's size in bytes.
@@ -58,8 +62,11 @@ class ClipStore:
             OSError: the store refused (`errno.ENOSPC` when the disk is full); nothing is left behind.
         """
         path = self._path(event_id)
-        aside = path + ".part"
         content = to_adpcm_wav(clip)
+        if not self._is_local:
+            self._fs.pipe_file(path, content)
+            return len(content)
+        aside = path + ".part"
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         try:
             with self._fs.open(aside, "wb") as file:
@@ -79,8 +86,7 @@ class ClipStore:
         Raises:
             FileNotFoundError: there is no such clip.
         """
-        with self._fs.open(self._path(event_id), "rb") as file:
-            content = file.read()
+        content = self._fs.cat_file(self._path(event_id))
         (data_bytes,) = struct.unpack_from("<I", content, _WAV_HEADER_BYTES - 4)
         data = content[_WAV_HEADER_BYTES : _WAV_HEADER_BYTES + data_bytes]
         return StoredClip(sample_rate_hz, sample_count, block_bytes, data)
@@ -91,6 +97,7 @@ class ClipStore:
 
     def event_ids(self) -> set[str]:
         """The event ids of all clips in the store."""
+        self._fs.invalidate_cache()  # what other processes wrote is not in a listing that was kept
         stems = (path.rpartition("/")[2].removesuffix(".wav") for path in self._fs.find(self._root))
         return {stem for stem in stems if _EVENT_ID.fullmatch(stem)}
 

@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 from cloud.broker import IN_FLIGHT_MESSAGES, BrokerAddress
 from cloud.pipeline import Publication
 from edge.contracts import messages, topics
+from edge.errors import HarkenError
 
 CLIENT_ID = "harken-cloud"
 _SESSION_EXPIRY_S = 7 * 24 * 3600
@@ -39,6 +40,7 @@ class Connection:
         on_message: OnMessage,
         on_session_lost: Callable[[], None] = lambda: None,
         client_id: str = CLIENT_ID,
+        share: str = "",
     ) -> None:
         """Prepare a connection.
 
@@ -48,7 +50,13 @@ class Connection:
             on_session_lost: called after a connection to a broker that had forgotten us, and what it held for us and
                 for devices with it: a broker that is killed does.
             client_id: names our session.
+            share: the group of servers in which each message goes to one of them (MQTT 5); empty: all come to us. What
+                was on its way to a server that is killed waits for that server; its devices, which got no receipt,
+                send it again, to any of them.
         """
+        if share and not address.is_mqtt5:
+            raise HarkenError("this broker speaks no MQTT 5 and cannot share a subscription: leave out [broker] share")
+        self._prefix = f"$share/{share}/" if share else ""
         self._address = address
         self._on_message = on_message
         self._on_session_lost = on_session_lost
@@ -121,7 +129,7 @@ class Connection:
             log.error("the broker refuses us (%s): check its address, user and password", reason)
             return
         self.reconnects += 1
-        client.subscribe([(topics.subscription(kind), 1) for kind in topics.FROM_DEVICE])
+        client.subscribe([(self._prefix + topics.subscription(kind), 1) for kind in topics.FROM_DEVICE])
         if self.reconnects and not flags.session_present:
             self._on_session_lost()
 

@@ -41,6 +41,13 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     fingerprint.add_argument("--json", action="store_true", help="end with one line of JSON")
     fingerprint.set_defaults(func=_fingerprint)
+    ingest = group.add_parser("ingest", help="triggers a second that a server takes in, and when their receipts come")
+    ingest.add_argument("--rate", type=float, default=300.0, help="triggers a second (default: %(default)g)")
+    ingest.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)g)")
+    ingest.add_argument("--devices", type=int, default=1000, help="that send them (default: %(default)s)")
+    ingest.add_argument("--history", metavar="URL", help="a PostgreSQL instead of the default SQLite; it must be empty")
+    ingest.add_argument("--json", action="store_true", help="end with one line of JSON")
+    ingest.set_defaults(func=_ingest)
 
 
 def _engine(args: argparse.Namespace) -> int:
@@ -134,4 +141,19 @@ def _fingerprint(args: argparse.Namespace) -> int:
     )
     if args.json:
         print(json.dumps(figures.printed()))
+    return 0
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from tools.bench.cloud_ingest import measure
+
+    options = [f"--history={args.history}"] if args.history else []
+    figures = measure(args.rate, args.seconds, args.devices, lambda line: print(line, flush=True), options)
+    print(
+        f"{figures.rate_per_s:g} triggers a second; receipts after {figures.receipt_p50_s * 1000:.0f} ms in half, "
+        f"{figures.receipt_p99_s * 1000:.0f} ms for 99 %; {figures.growth_mb:g} MB more memory; "
+        f"{figures.lost} of {figures.triggers:,} without a receipt"
+    )
+    if args.json:
+        print(json.dumps(asdict(figures)))
     return 0
