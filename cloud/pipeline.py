@@ -26,6 +26,8 @@ from cloud.notify.notifier import Notification
 from cloud.observability.logs import about
 
 BATCH_STEPS = 64
+BATCH_S = 0.1
+"""When a batch has taken so long, the judgements that it still holds wait for the next: receipts come first."""
 TICK_S = 0.25
 STEP_TRIES = 3
 _STORAGE_PAUSE_S = 1.0
@@ -68,7 +70,7 @@ class Step:
     `run` works on the session and fills the effects; it may run several times before it counts. `acknowledge` is
     called once the work is durable or given up. `on_unstored` is called when the storage refused it (it will be tried
     again), `on_error` when it has raised for the last time. Steps of one `device_id` keep their order. `event_id` names
-    the rows that are read beforehand.
+    the rows that are read beforehand. A judgement (every step that another asks for) may wait for its turn.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Step:
     on_error: Callable[[Exception], None] | None = None
     device_id: str = ""
     event_id: str = ""
+    is_judgement: bool = False
     tries: int = 0
 
 
@@ -124,6 +127,7 @@ class Pipeline:
         self._on_tick = on_tick
         self._on_change = on_change
         self._steps: collections.deque[Step] = collections.deque()
+        self._judgements: collections.deque[Step] = collections.deque()
         self._held: dict[str, _Held] = {}
         self._wake = threading.Condition()
         self._is_stopping = False
@@ -134,7 +138,7 @@ class Pipeline:
     @property
     def depth(self) -> int:
         """Steps that wait."""
-        return len(self._steps) + sum(len(held.steps) for held in list(self._held.values()))
+        return len(self._steps) + len(self._judgements) + sum(len(held.steps) for held in list(self._held.values()))
 
     def start(self) -> None:
         """Begin to work."""
@@ -158,9 +162,9 @@ class Pipeline:
         while True:
             with self._wake:
                 self._release_held()
-                if not self._steps and not self._is_stopping:
+                if not self._steps and not self._judgements and not self._is_stopping:
                     self._wake.wait(max(0.0, next_tick - time.monotonic()))
-                if not self._steps and self._is_stopping:
+                if not self._steps and not self._judgements and self._is_stopping:
                     return  # a step that is held is not acknowledged, so its sender sends it again
                 batch = self._next_batch()
             if batch and not self._commit(batch):
@@ -186,13 +190,15 @@ class Pipeline:
             self._steps.extendleft(reversed(self._held.pop(device_id).steps))
 
     def _next_batch(self) -> list[Step]:
+        """Steps in their order, and behind them as many judgements."""
         batch: list[Step] = []
-        while self._steps and len(batch) < BATCH_STEPS:
-            step = self._steps.popleft()
-            if step.device_id in self._held:
-                self._held[step.device_id].steps.append(step)
-            else:
-                batch.append(step)
+        for steps, most in ((self._steps, BATCH_STEPS), (self._judgements, 2 * BATCH_STEPS)):
+            while steps and len(batch) < most:
+                step = steps.popleft()
+                if step.device_id in self._held:
+                    self._held[step.device_id].steps.append(step)
+                else:
+                    batch.append(step)
         return batch
 
     def _commit(self, batch: list[Step]) -> bool:
@@ -232,17 +238,24 @@ class Pipeline:
         device_ids = {step.device_id for step in batch if step.device_id}
         effects = Effects()
         try:
+            done = 0
             with self._history.batch(event_ids, device_ids) as session:
+                late_at = time.monotonic() + BATCH_S
                 for step in batch:
+                    if step.is_judgement and done and time.monotonic() > late_at:
+                        break
                     with about(step.event_id, step.device_id):
                         step.run(session, effects)
-            return effects, batch
+                    done += 1
+            with self._wake:
+                self._judgements.extendleft(reversed(batch[done:]))
+            return effects, batch[:done]
         except Exception as error:
             if is_storage_failure(error):
                 raise
         self.counters.batches_redone += 1
         effects = Effects()
-        done: list[Step] = []
+        finished: list[Step] = []
         failed: list[tuple[Step, Exception]] = []
         held_back: list[Step] = []
         with self._history.batch((), device_ids) as session:
@@ -261,16 +274,16 @@ class Pipeline:
                     session.forget()
                 else:
                     effects.extend(own)
-                    done.append(step)
+                    finished.append(step)
         for step, cause in failed:
-            done += self._failed(step, cause)
+            finished += self._failed(step, cause)
         with self._wake:
             for step in reversed(held_back):
                 if step.device_id in self._held:
                     self._held[step.device_id].steps.insert(1, step)
                 else:  # what it waited for was given up
                     self._steps.appendleft(step)
-        return effects, done
+        return effects, finished
 
     def _failed(self, step: Step, error: Exception) -> list[Step]:
         """Hold a step for another try; or give it up, and return it as done with."""
@@ -298,7 +311,7 @@ class Pipeline:
         for notification in effects.notifications:
             self.tell(notification)
         with self._wake:
-            self._steps.extend(effects.next_steps)
+            self._judgements.extend(replace(step, is_judgement=True) for step in effects.next_steps)
 
     def tell(self, notification: Notification) -> bool:
         """Notify a person at once; False when that failed, which is counted."""

@@ -283,8 +283,14 @@ class Window:
 
     def _news(self, own: _Entry, others: list[tuple[_Entry, Agreement]]) -> list[Told]:
         """Earlier triggers for which this one makes the crowd large enough."""
-        told = []
-        waiting = [(other, agreement) for other, agreement in others if other.media_id is None][:_NEWS_MOST]
+        told: list[Told] = []
+        if not own.heard.is_witness:
+            return told
+        waiting = [
+            (other, agreement)
+            for other, agreement in others
+            if other.media_id is None and other.heard.account != own.heard.account
+        ][:_NEWS_MOST]
         for other, agreement in waiting:
             agreeing = []
             if _doubt(other, own, _reversed(agreement, own.number)) is None:
