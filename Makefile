@@ -5,7 +5,7 @@ HARKEN = .venv/bin/harken
 HARKEN_DATA ?= $(abspath $(wildcard ../shared/data/audio))
 export HARKEN_DATA
 
-.PHONY: help setup setup-demo demo test check bench format clean
+.PHONY: help setup setup-demo demo test check soak bench format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,9 @@ check: setup ## lint, types, import directions
 
 test: check ## every test, on the host, on the emulated board, through a real broker
 	@.venv/bin/python -m pytest
+
+soak: setup ## the bench's tests on every board that runs here, and those on USB that hil/boards.yaml names
+	@.venv/bin/python -m pytest hil/test_bench.py --board all --junitxml build/hil/junit.xml
 
 bench: setup ## print the figures of parity, engine, audio path and size as JSON
 	@$(HARKEN) eval parity --json

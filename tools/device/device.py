@@ -22,7 +22,7 @@ from firmware_gen.board import Board, load_board
 from firmware_gen.build import Image
 from tools.device import runner
 from tools.link import Channel, Link, LinkClosedError
-from tools.link.streams import UnixSocketStream
+from tools.link.streams import Stream, UnixSocketStream
 
 START_TIMEOUT_S = 20.0
 STALL_TIMEOUT_S = 20.0
@@ -57,6 +57,7 @@ class Device:
         config: messages.Config | None = None,
         on_event: Callable[[DeviceEvent], None] | None = None,
         on_log: Callable[[str], None] | None = None,
+        cable: Callable[[Stream], Stream] = lambda stream: stream,
     ) -> None:
         """Prepare a device; `start` or `with` runs it.
 
@@ -69,6 +70,7 @@ class Device:
             config: settings that it finds saved, as if the cloud had sent them in an earlier run.
             on_event: as the attribute.
             on_log: as the attribute.
+            cable: what lies between its link and this side: a test's cable may be a bad one.
         """
         self.board = load_board(board) if isinstance(board, str) else board
         self.image = image
@@ -82,6 +84,7 @@ class Device:
         self.on_event = on_event
         self.on_log = on_log
         self._config = config
+        self._cable = cable
         self._changed = threading.Condition()
         self._heard = DeviceHeard(0, 0)
         self._announced = 0
@@ -109,10 +112,6 @@ class Device:
         try:
             self._running = runner.start(self.board, self.image, folder)
             self._link = self._connect(self._running)
-            self._link.on_control = self._take_control
-            self._link.on_frame[Channel.LOG] = self._take_log
-            self._link.on_closed = self._take_end
-            self._link.hello(START_TIMEOUT_S)
             self._link.send_control(messages.HostConfigure(self.device_id, self.boot_id, int(time.time() * 1000)))
         except HarkenError as error:
             console = self._running.console() if self._running else ""
@@ -126,7 +125,19 @@ class Device:
             if running.process.poll() is not None:
                 raise HarkenError(f"it ended with exit code {running.process.returncode}: {running.console()}")
             time.sleep(0.005)
-        return Link(UnixSocketStream(running.link_path, START_TIMEOUT_S))
+        link = Link(self._cable(UnixSocketStream(running.link_path, START_TIMEOUT_S)))
+        link.on_control = self._take_control
+        link.on_frame[Channel.LOG] = self._take_log
+        link.on_closed = self._take_end
+        link.hello(START_TIMEOUT_S)
+        return link
+
+    def reconnect(self) -> None:
+        """Take hold of the link again after it was cut; the device has gone on. Raises HarkenError."""
+        if self._running is None:
+            raise HarkenError(f"the {self.board.name} device does not run: start it first")
+        self.link.close()
+        self._link = self._connect(self._running)
 
     def stop(self) -> int | None:
         """Shut it down in good order, or end it; return its exit code, None when it never ran."""
