@@ -113,9 +113,9 @@ def access_rules(issued: Iterable[Issued], passwords: Iterable[str] = ()) -> str
     return "\n".join([*lines, ""])
 
 
-def _levels(kind: str) -> list[str]:
-    """A kind's topic, and for one that comes in pieces theirs."""
-    return [kind, f"{kind}/+"] if kind in getattr(topics, "IN_PIECES", ()) else [kind]
+def _levels(kind: topics.Kind) -> list[str]:
+    """A kind's topic, or those of its pieces."""
+    return [f"{kind}/+"] if kind in topics.IN_PIECES else [kind]
 
 
 def _cloud_rules() -> list[str]:
@@ -126,16 +126,12 @@ def _cloud_rules() -> list[str]:
 
 
 def _operator_rules() -> list[str]:
-    lines = [f"topic read {topics.PREFIX}/+/{kind}" for kind in ("status", "verdict") if kind in _kinds()]
-    lines += [f"topic readwrite {topics.PREFIX}/+/{kind}" for kind in ("config", "command") if kind in _kinds()]
+    lines = [f"topic read {topics.PREFIX}/+/{kind}" for kind in ("status", "verdict")]
+    lines += [f"topic readwrite {topics.PREFIX}/+/{kind}" for kind in ("config", "command")]
     return [*lines, "topic read $SYS/#"]
 
 
 def _observer_rules() -> list[str]:
     # States and verdicts, never sound: clips and fingerprints are the cloud's alone.
-    lines = [f"topic read {topics.PREFIX}/+/{kind}" for kind in ("status", "verdict") if kind in _kinds()]
+    lines = [f"topic read {topics.PREFIX}/+/{kind}" for kind in ("status", "verdict")]
     return [*lines, f"topic read {HOME_ASSISTANT_TOPICS}"]
-
-
-def _kinds() -> tuple[str, ...]:
-    return (*topics.FROM_DEVICE, *topics.TO_DEVICE)
