@@ -54,5 +54,5 @@ def expected_error(probabilities: np.ndarray, is_positive: np.ndarray, bins: int
 
 
 def threshold_that_keeps(scores: Sequence[float] | np.ndarray, share: float, margin: float = 1.0) -> float:
-    """Return the score that `share` of `scores` reach, times `margin`; 0 without scores."""
-    return margin * float(np.quantile(scores, 1 - share)) if len(scores) else 0.0
+    """Return the score that `share` of `scores` reach, and no fewer, times `margin`; 0 without scores."""
+    return margin * float(np.quantile(scores, 1 - share, method="lower")) if len(scores) else 0.0

@@ -27,8 +27,9 @@ from edge.training import clip_shards, report, verifier, verifier_network, verif
 from edge.training.clip_shards import FEW_ORIGINALS, FOLDS, Clips, ClipSet
 from edge.training.verifier import Verifier
 
-# where thresholds come from: the sensitivity with the most false triggers to remove
-_SUSPECTS_FROM = "high"
+# whose triggers thresholds come from: of a safety event all that a device may ever send, of others what it does send
+# unless its user asks for more
+_SAFETY_FROM, _OTHERS_FROM = "high", "normal"
 _PART_SEEDS = {splits.VALIDATION: 21, splits.HELD_OUT: 22}
 _FOLD_SEED = 23
 
@@ -58,8 +59,8 @@ def deliver(
 
     Probabilities are calibrated and thresholds chosen on the validation part; of events of few originals, on what each
     fold has not heard. Figures come from the held-out part and from the folds. Where the training went on from the
-    committed verifier and its own folds are not trained, these events keep the figures of that one's folds, and have no
-    higher threshold than it had.
+    committed verifier and its own folds are not trained, these events keep the figures of that one's folds, and their
+    thresholds come from true clips that are taken to score lower than they do.
 
     Returns:
         The manifest's content.
@@ -105,12 +106,10 @@ def deliver(
         for index, name in enumerate(catalogue.load().names)
         if name in folds
     }
-    thresholds = verification.choose_thresholds(_genuine_and_suspects(device, recipe, parts, scorer), few_scores)
-    k_fold: dict[str, Any] = {"k_fold": fold_figures(folds, few_scores, thresholds)}
-    if not has_folds:
-        k_fold = {key: before[key] for key in ("k_fold", "k_fold_of")}
-        for name in FEW_ORIGINALS:
-            thresholds[name] = min(thresholds[name], before["thresholds"][name])
+    thresholds = verification.choose_thresholds(
+        _genuine_and_suspects(device, recipe, parts, scorer), few_scores, () if has_folds else FEW_ORIGINALS
+    )
+    k_fold: dict[str, Any] = {"k_fold": fold_figures(folds, few_scores, thresholds)} if has_folds else before
     clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
     triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), thresholds)
     content["training"] |= {"curves": _curves(run_dir)}
@@ -141,7 +140,7 @@ def choose_again(
     """Choose the thresholds of the committed verifier anew, on what the present detector triggers on.
 
     The model stays. An event of few originals, of which the model has heard every recording, has no higher threshold
-    than the folds' scores in the manifest allow; where it names none, no higher than it had.
+    than the folds' scores in the manifest allow; where it names none, its true clips are taken to score lower.
 
     Args:
         models_dir: of both models; the verifier's manifest and card are written anew.
@@ -166,10 +165,9 @@ def choose_again(
     device = _Device(models_dir / "detector", recipe, judged_hours, cache_dir, scorer, say)
     k_fold = content["figures"]["k_fold"]
     unheard = {name: np.array(figure["scores"]) for name, figure in k_fold.items() if "scores" in figure}
-    chosen = verification.choose_thresholds(_genuine_and_suspects(device, recipe, parts, scorer), unheard)
-    for name in FEW_ORIGINALS:
-        if name not in unheard:
-            chosen[name] = min(chosen[name], content["thresholds"][name])
+    chosen = verification.choose_thresholds(
+        _genuine_and_suspects(device, recipe, parts, scorer), unheard, set(FEW_ORIGINALS) - set(unheard)
+    )
     clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
     triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), chosen)
     content["thresholds"] = chosen
@@ -209,17 +207,13 @@ def calibrate(
 
 
 def _committed_folds(models_dir: Path) -> dict[str, Any]:
-    """Return the committed verifier's figures by folds, the version they are of, and its thresholds; {} without one."""
+    """Return the committed verifier's figures by folds, and the version they are of; {} without a verifier."""
     path = models_dir / "verifier" / "manifest.json"
     if not path.exists():
         return {}
     content = json.loads(path.read_text())
     figures = content["figures"]
-    return {
-        "k_fold": figures["k_fold"],
-        "k_fold_of": figures.get("k_fold_of", content["version"]),
-        "thresholds": content["thresholds"],
-    }
+    return {"k_fold": figures["k_fold"], "k_fold_of": figures.get("k_fold_of", content["version"])}
 
 
 @dataclass(frozen=True)
@@ -339,8 +333,10 @@ def _genuine_and_suspects(
 ) -> list[Suspect]:
     """Return what thresholds are chosen from, all of the validation part: triggers, and clips around what is true."""
     clips = _clips(recipe, parts[splits.VALIDATION], splits.VALIDATION)
+    is_safety = {spec.name: spec.is_safety for spec in catalogue.load()}
     return [
-        *device.suspects(splits.VALIDATION, _SUSPECTS_FROM, clips),
+        *(one for one in device.suspects(splits.VALIDATION, _SAFETY_FROM, clips) if is_safety[one.event]),
+        *(one for one in device.suspects(splits.VALIDATION, _OTHERS_FROM, clips) if not is_safety[one.event]),
         *verification.recording_suspects(clips, scorer),
     ]
 
@@ -364,14 +360,18 @@ class _Device:
         self._detector = TflmScorer(folder / "detector.tflite")
         self._recipe, self._hours, self._cache_dir = recipe, hours, cache_dir
         self._scorer, self._say = scorer, say
+        # of the scenes and of the clips of a part
+        self._scores: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
 
     def suspects(self, part: str, sensitivity: str, clips: Sequence[EvaluationClip]) -> list[Suspect]:
-        """Return the triggers over clips and over scenes of a part, judged."""
+        """Return the triggers over clips and over scenes of a part, judged; the clips are the same in every call."""
         self._say(f"{part}: judging the detector's triggers")
-        plain = shards.load(replace(self._recipe, has_codec=False), part, self._hours, self._cache_dir, self._say)
         coded = shards.load(replace(self._recipe, has_codec=True), part, self._hours, self._cache_dir, self._say)
-        scene_scores = [self._detector(scene) for scene in plain.steps()]
-        clip_scores = [self._detector(clip.steps()) for clip in clips]
+        if part not in self._scores:
+            plain = shards.load(replace(self._recipe, has_codec=False), part, self._hours, self._cache_dir, self._say)
+            of_scenes = [self._detector(scene) for scene in plain.steps()]
+            self._scores[part] = (of_scenes, [self._detector(clip.steps()) for clip in clips])
+        scene_scores, clip_scores = self._scores[part]
         return [
             *verification.clip_suspects(clips, clip_scores, self._points, sensitivity, self._scorer),
             *verification.scene_suspects(coded, scene_scores, self._points, sensitivity, self._scorer),

@@ -194,8 +194,8 @@ def verifier_card(content: Mapping[str, Any]) -> str:
     lines += [
         "",
         "Thresholds of safety events are a quarter of what 199 of 200 true clips of the validation part reach, and at "
-        "most 0.1: the verifier rejects only what it is sure of. Those of other events keep 39 of 40. Smoke and CO "
-        "alarms vouch for each other in the cloud.",
+        "most 0.1: the verifier rejects only what it is sure of. Those of others are half of what 39 of 40 reach. "
+        "Smoke and CO alarms vouch for each other in the cloud.",
         "",
         "By folds, each recording judged by a model that has not heard its original (from weights that have heard no "
         "recording of these events at all), against the held-out part's other recordings. Kept: recordings whose "
@@ -299,7 +299,8 @@ def _of_which_folds(content: Mapping[str, Any]) -> str:
     if earlier:
         return (
             f"These folds are those of the verifier `{earlier}`, from which this one went on. It has heard every "
-            "original, so that no fold can begin from it; thresholds of these events are no higher than they were."
+            "original, so that no fold can begin from it; for the thresholds of these events true clips are taken to "
+            "score 1.5 logits lower than they do."
         )
     rule = content["training"]["rule"]
     return f"Passes of each fold: {rule['fold_epochs']}; of what is shipped: {rule['final_epochs']}."
