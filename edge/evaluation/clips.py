@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge import catalogue, native
-from edge.audio import read_wav
+from edge.audio import read_recording
 from edge.dataset import rooms as room_model
 from edge.dataset.floors import floor_noise
 from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording
@@ -162,15 +162,20 @@ def read_sound(recording: Recording) -> np.ndarray:
     """Return a recording as a device hears it, int16[n] at 16 kHz.
 
     Raises:
-        HarkenError: it cannot be read or holds no sound; said with its line.
+        HarkenError: it cannot be read, holds no sound, or is not 16 kHz mono; said with its line.
     """
     try:
-        pcm = read_wav(recording.path)
+        read = read_recording(recording.path)
     except HarkenError as error:
         raise HarkenError(f"manifest line {recording.line}: {error}") from None
-    if not np.any(pcm):
+    if read.source_rate_hz != SAMPLE_RATE_HZ or read.channels != 1:
+        raise HarkenError(
+            f"manifest line {recording.line}: {recording.path} is {read.source_rate_hz} Hz with {read.channels} "
+            "channel(s): convert it to 16 kHz mono"
+        )
+    if not np.any(read.pcm):
         raise HarkenError(f"manifest line {recording.line}: {recording.path} holds no sound: replace the file")
-    return pcm
+    return read.pcm
 
 
 def _is_walk(pcm: np.ndarray) -> bool:

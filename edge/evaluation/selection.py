@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,15 @@ def select(manifest: Path, models: Heard, subset: Subset, skip_bad: bool = False
     if not manifest.is_file():
         raise HarkenError(f"there is no manifest at {manifest}: name a file with the columns of MANIFEST.csv")
     bad: list[tuple[int, str]] = []
-    rows = read_manifest(manifest, skip_bad, lambda line, fault: bad.append((line, fault)))
+    try:
+        rows = read_manifest(manifest, skip_bad, lambda line, fault: bad.append((line, fault)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise HarkenError(f"{manifest} is no comma-separated text in UTF-8 ({error}): export it as CSV") from None
     chosen: list[Recording] = []
-    audio = originals = 0
+    audio = originals = skipped = 0
     for row in rows:
         if row.use in ("ambiguous", "augmentation"):
+            skipped += 1
             continue
         try:
             pcm = read_sound(row)
@@ -67,6 +72,8 @@ def select(manifest: Path, models: Heard, subset: Subset, skip_bad: bool = False
             originals += 1
         else:
             chosen.append(row)
+    if not chosen and not audio and not originals:
+        raise HarkenError(f"{manifest}: no row is left to judge: {len(bad)} are wrong, {skipped} ambiguous or rooms")
     if not chosen:
         raise HarkenError(f"{manifest}: the models were trained on every row that could judge: name other recordings")
     return Selection(tuple(chosen), audio, originals, tuple(bad))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from edge.evaluation.clips import (
     read_sound,
     with_leads,
 )
+from tools import cli
 
 MODELS = Path(native.__file__).parent / "models"
 RATE = 16_000
@@ -138,20 +140,75 @@ def test_a_folder_that_was_trained_on_throughout_is_refused(tmp_path: Path) -> N
         selection.select(path, Heard(frozenset(), frozenset({heard.original_hash("a")})), "held-out")
 
 
-@pytest.mark.parametrize("fault", ["missing", "silent", "no label"])
+BAD_ROWS = {
+    "missing": ("gone.wav,door,made,CC0,1,b,", "does not exist"),
+    "named twice": ("0.wav,door,made,CC0,1,b,", "already on line 2"),
+    "no label": ("good.wav,,made,CC0,1,b,", "empty label"),
+    "no original": ("good.wav,door,made,CC0,1,,", "no original_id"),
+    "cut short": ("good.wav,door", "no original_id"),
+    "no length": ("good.wav,door,made,CC0,long,b,", "the length 'long'"),
+    "silent": ("silent.wav,door,made,CC0,1,b,", "holds no sound"),
+    "no audio": ("text.wav,door,made,CC0,1,b,", "cannot be read as audio"),
+    "0 bytes": ("empty.wav,door,made,CC0,1,b,", "0 bytes"),
+    "8 kHz": ("slow.wav,door,made,CC0,1,b,", "8000 Hz"),
+    "stereo": ("stereo.wav,door,made,CC0,1,b,", "2 channel"),
+}
+
+
+def folder_with(folder: Path, row: str) -> Path:
+    """Make a folder of one good row and another; return the manifest."""
+    path = manifest(folder, [("door", "a", "", burst(1))])
+    sounds = {"good": burst(1, 2), "silent": np.zeros(RATE, np.int16), "stereo": np.stack([burst(1), burst(1)], 1)}
+    for name, pcm in sounds.items():
+        soundfile.write(folder / f"{name}.wav", pcm, RATE, subtype="PCM_16")
+    soundfile.write(folder / "slow.wav", burst(1), 8000, subtype="PCM_16")
+    (folder / "text.wav").write_text("no audio")
+    (folder / "empty.wav").touch()
+    path.write_text(f"{path.read_text()}{row}\n")
+    return path
+
+
+@pytest.mark.parametrize("fault", BAD_ROWS)
 def test_a_bad_row_is_named_with_its_line_and_left_out_when_told_to(tmp_path: Path, fault: str) -> None:
-    silent = np.zeros(RATE, np.int16)
-    label = "" if fault == "no label" else "door"
-    path = manifest(
-        tmp_path, [("door", "a", "", burst(1)), (label, "b", "", silent if fault == "silent" else burst(1, 2))]
-    )
-    if fault == "missing":
-        (tmp_path / "1.wav").unlink()
-    with pytest.raises(HarkenError, match="line 3"):
+    row, said = BAD_ROWS[fault]
+    path = folder_with(tmp_path, row)
+    with pytest.raises(HarkenError, match=rf"line 3.*{said}.*--skip-bad"):
         selection.select(path, NOBODY, "held-out")
     chosen = selection.select(path, NOBODY, "held-out", skip_bad=True)
     assert [row.original_id for row in chosen.recordings] == ["a"]
     assert [line for line, _ in chosen.bad] == [3]
+    assert said in chosen.bad[0][1]
+
+
+def test_the_command_names_a_bad_row_and_ends_or_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder_with(tmp_path, BAD_ROWS["silent"][0])
+    command = ["eval", "detector", "--manifest", str(path), "--stage", "1", "--threads", "1", "--json"]
+    assert cli.main(command) != 0
+    error = capsys.readouterr().err.strip()
+    assert "line 3" in error
+    assert len(error.splitlines()) == 1
+    assert cli.main([*command, "--skip-bad"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("left out, line 3:")
+    assert json.loads(printed[-1])["events"]["door"]["positives"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "lacks the column"),
+        (b"path,label\n0.wav,door\n", "lacks the column"),
+        (",".join(COLUMNS).encode() + b"\n", "names no usable recording"),
+        (bytes(range(128, 256)), "no comma-separated text"),
+        (",".join(COLUMNS).encode() + b"\nsilent.wav,door,made,CC0,1,b,\n", "no row is left"),
+    ],
+    ids=["empty", "columns", "no rows", "binary", "all bad"],
+)
+def test_a_manifest_that_names_nothing_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = folder_with(tmp_path, "")
+    path.write_bytes(content)
+    with pytest.raises(HarkenError, match=said):
+        selection.select(path, NOBODY, "held-out", skip_bad=True)
 
 
 def test_what_was_heard_is_told_by_its_samples_whatever_the_file(tmp_path: Path) -> None:
