@@ -57,9 +57,11 @@ class Session:
         return line
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file; what a link's thread may still add is kept in `lines` only."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
 
     @staticmethod
     def read(path: Path) -> list[Line]:
