@@ -43,6 +43,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     backup = add("backup", "write the broker, its state and its fleet to one archive")
     backup.add_argument("archive", type=Path, metavar="FILE")
     backup.set_defaults(func=_backup)
+    unit = add("unit", "print a systemd unit that runs the broker")
+    unit.set_defaults(func=_unit)
     restore = add("restore", "put a backup into new folders")
     restore.add_argument("archive", type=Path, metavar="FILE")
     restore.add_argument("--fleet", type=Path, required=True, help="where the fleet goes")
@@ -166,6 +168,15 @@ def _backup(args: argparse.Namespace) -> int:
 
     count = back_up(BrokerFolder(args.folder), args.archive)
     print(f"{args.archive}: {count} files, private keys among them: keep it where only you can read it")
+    return 0
+
+
+def _unit(args: argparse.Namespace) -> int:
+    from tools.broker import BrokerFolder
+    from tools.systemd import unit
+
+    folder = BrokerFolder(args.folder).folder
+    print(unit("Harken's MQTT broker", ["broker", "start", str(folder)], folder, [folder]), end="")
     return 0
 
 

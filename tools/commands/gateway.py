@@ -26,6 +26,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--fleet", type=Path, help="a fleet's folder: each device shows its own certificate; implies TLS"
     )
+    parser.add_argument("--unit", action="store_true", help="print a systemd unit for these arguments, and end")
     parser.set_defaults(func=_gateway)
 
 
@@ -44,6 +45,8 @@ def _gateway(args: argparse.Namespace) -> int:
         if check_device_id(device_id) in devices:
             raise HarkenError(f"device id {device_id!r} is given twice: every device needs its own")
         devices[device_id] = address
+    if args.unit:
+        return _print_unit(args)
     brokers = {device_id: Broker.parse(args.broker, args.ca_file, _identity(args, device_id)) for device_id in devices}
     stop = threading.Event()
     threads = [
@@ -58,6 +61,20 @@ def _gateway(args: argparse.Namespace) -> int:
     stop.set()
     for thread in threads:
         thread.join(10)
+    return 0
+
+
+def _print_unit(args: argparse.Namespace) -> int:
+    from tools.systemd import unit
+
+    arguments = ["gateway", "--broker", args.broker]
+    for device in args.device:
+        arguments += ["--device", device]
+    if args.ca_file is not None:
+        arguments += ["--ca-file", str(Path(args.ca_file).resolve())]
+    if args.fleet is not None:
+        arguments += ["--fleet", str(args.fleet.resolve())]
+    print(unit("Harken's gateway: devices on cables", arguments, Path.cwd()), end="")
     return 0
 
 

@@ -18,9 +18,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     actions = parser.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", help="add a person; prints their one-time password")
     add.add_argument("name")
-    add.add_argument(
-        "--home", help="the home they live in, made if need be (default: the only one)"
-    )
+    add.add_argument("--home", help="the home they live in, made if need be (default: the only one)")
     add.add_argument("--role", default="user", choices=("admin", "operator", "user"), help="(default: %(default)s)")
     add.set_defaults(func=run_add)
     show = actions.add_parser("list", help="show people, roles and homes")
