@@ -234,8 +234,9 @@ def _folds_table(k_fold: Mapping[str, Any] | None) -> list[str]:
         return []
     lines = [
         "",
-        f"Over all originals, by {k_fold['folds']} folds (`harken train --stage folds`): each fold was judged by a "
-        "float network of this form that had heard none of its originals, taught for a fraction of the time.",
+        f"Over nearly all originals, by {k_fold['folds']} folds (`harken train --stage folds`): each was judged by "
+        "a float network of this form that was taught without its originals, on "
+        f"{k_fold['hours']:g} h of scenes for {' + '.join(map(str, k_fold['passes']))} passes only.",
         "",
         "| event | clips | recall (95 %) | false/h on other recordings (95 %; hours) | AUC |",
         "|---|---|---|---|---|",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edge import catalogue
 from edge.dataset import rooms, shards, splits
+from edge.dataset.manifest import Recording
 from edge.dataset.mixtures import PlacedEvent
 from edge.dataset.shards import Recipe, Shards
 from edge.errors import HarkenError
@@ -19,11 +19,15 @@ from edge.evaluation import judge, operating_points
 from edge.evaluation.clips import EvaluationClip, evaluation_clips
 from edge.evaluation.metrics import count_interval, rate_interval
 from edge.training import detector, heads, pseudo_labelling, runs
+from edge.training.clip_shards import FEW_ORIGINALS, fold_of_originals
+from edge.training.clip_shards import FOLDS as FOLDS_COUNT
 from edge.training.network import DetectorNetwork, clip_scores, load_network, scores, trunk_outputs
-from edge.training.stages import DETECTOR, Work, as_figures, pretrained_trunk
+from edge.training.stages import Work, as_figures, pretrained_trunk
 from edge.training.teacher import Teacher, scores_of
 from edge.training.withholding import withhold
 
+# rate of a fold's training, which goes on from one that has heard no recording of the events of few originals
+_FOLD_RATE = 1.5e-3
 CURVE_EVENTS = ("smoke_alarm", "baby_cry", "dog_bark")
 _LABELLED_SHARE = 0.1
 _FOLD_VALIDATION_HOURS = 1.0
@@ -69,78 +73,94 @@ class _Tally:
         }
 
 
-def folds(work: Work, hours: float, epochs: int, count: int) -> dict[str, Any]:
-    """Train a detector for every fold on the others' originals, trunk and all, and judge each on its own fold.
+def folds(work: Work, hours: float, epochs: int) -> dict[str, Any]:
+    """Judge the events of few originals on every original but those that thresholds come from.
 
-    Together the folds judge every original once, each by a network that has not heard it in any way: the trunk
-    begins at random, not pre-trained. Thresholds come from a validation part of the other folds' originals.
+    One detector is taught with no recording of these events, only with made ones: where a recorded one sounds, nothing
+    is asked. It begins from the pre-trained trunk, which has heard sound without labels. From there one detector for
+    each fold goes on with the recorded ones as well, except those of its fold's originals. It is judged on those and
+    on its share of the held-out part's other recordings. Thresholds come from the validation part, whose originals
+    are not judged. The folds are the verifier's.
 
     Returns:
-        By event: positives, hits, recall with interval, area under the curve (the folds' mean by positives), and
-        false triggers over the fold's recordings without the event, float network, without cadence.
+        By event: positives, hits, recall with interval, false triggers over the held-out part's recordings without the
+        event, and the area under the curve (the folds' mean by positives); float networks, without cadence.
     """
-    tallies = {name: _Tally() for name in catalogue.load().names}
-    for index in range(count):
-        recipe, network, _ = _fold_network(work, hours, epochs, index, count)
-        parts = shards.recordings_of_parts(recipe)
-        scenes = shards.load(recipe, splits.VALIDATION, _FOLD_VALIDATION_HOURS, work.scenes_dir, work.say)
-        checked = _clips(recipe, parts[splits.VALIDATION])
+    parts = shards.recordings_of_parts(work.recipe)
+    training, validation = work.scenes(hours)
+    checked, clips = _clips(work.recipe, parts[splits.VALIDATION]), _judged_clips(work, parts)
+    everyone = [recording for recordings in parts.values() for recording in recordings]
+    fold_of = {name: fold_of_originals(everyone, name, work.recipe.split.salt) for name in FEW_ORIGINALS}
+    tallies = {name: _Tally() for name in FEW_ORIGINALS}
+    for index in range(FOLDS_COUNT):
+        network = _fold_network(work, training, validation, epochs, index, fold_of)
         points = judge.choose_operating_points(
-            checked, _scores(network, checked), scenes, list(scores(network, scenes.steps()) * 255)
+            checked, _scores(network, checked), validation, list(scores(network, validation.steps()) * 255)
         )
-        clips = _clips(recipe, parts[splits.HELD_OUT])
-        given = _scores(network, clips)
+        own = [
+            clip
+            for position, (original, clip) in enumerate(clips)
+            if _is_judged(index, position, original, clip, fold_of)
+        ]
+        given = _scores(network, own)
         for name, tally in tallies.items():
-            tally.add(judge.clip_stretches(clips, given, name), name, points[name]["normal"])
-        work.say(f"fold {index + 1} of {count} judged on {len(clips)} clips")
-    figures = {"folds": count, "events": {name: as_figures(tally.figures()) for name, tally in tallies.items()}}
+            tally.add(judge.clip_stretches(own, given, name), name, points[name]["normal"])
+        work.say(f"fold {index + 1} of {FOLDS_COUNT} judged on {len(own)} clips")
+    figures = {
+        "folds": FOLDS_COUNT,
+        "hours": training.hours,
+        "passes": [epochs, _fold_epochs(epochs)],
+        "events": {name: as_figures(tally.figures()) for name, tally in tallies.items()},
+    }
     _keep(work, FOLDS, figures)
     return figures
 
 
-def synthesis_ablation(work: Work, hours: float, epochs: int, events: Sequence[str], count: int) -> dict[str, Any]:
-    """Compare heads taught with and without synthesised sounds of their event, on recordings that nothing had heard.
+def synthesis_ablation(work: Work, hours: float, epochs: int, events: Sequence[str]) -> dict[str, Any]:
+    """Compare heads taught with and without synthesised sounds of their event, on recordings of which none was taught.
 
-    Heads only: both are trained on one trunk, which had heard synthesised sounds. What synthesis does to the trunk is
-    not seen here.
+    Heads only: both are trained on one trunk, that of a fold, which had heard synthesised sounds. What synthesis does
+    to the trunk is not seen here.
 
     Args:
-        work: where `folds` or `train_detector` were run.
+        work: where `folds` was run.
         hours: of scenes to teach the heads.
         epochs: passes over them.
-        events: whose sounds are synthesised or not.
-        count: of folds, each of whose trunks is judged on its own originals; 0 for the detector's trunk, judged on the
-            validation and held-out originals.
+        events: of few originals, whose sounds are synthesised or not.
 
     Raises:
-        HarkenError: an event is unknown, or the trunks are not there yet.
+        HarkenError: an event has no folds, or their trunks are not there yet.
     """
-    unknown = set(events) - set(catalogue.load().names)
+    unknown = set(events) - set(FEW_ORIGINALS)
     if unknown:
-        raise HarkenError(f"{', '.join(sorted(unknown))}: no event of the catalogue")
+        raise HarkenError(f"{', '.join(sorted(unknown))}: folds are made of {', '.join(FEW_ORIGINALS)} only")
     tallies = {arm: {name: _Tally() for name in events} for arm in ("recorded and made", "recorded only")}
-    for index in range(max(count, 1)):
-        if count:
-            recipe, network, training = _fold_network(work, hours, 0, index, count)
-            parts: tuple[str, ...] = (splits.HELD_OUT,)
-        else:
-            recipe, network = work.training_recipe(), load_network(runs.load_weights(work.folder / DETECTOR, DETECTOR))
-            training = shards.load(recipe, splits.TRAIN, hours, work.scenes_dir, work.say)
-            parts = (splits.VALIDATION, splits.HELD_OUT)
-        recordings = shards.recordings_of_parts(recipe)
-        clips = [clip for part in parts for clip in _clips(recipe, recordings[part])]
+    trunks = [runs.load_weights(_fold_folder(work, index), FOLDS) for index in range(FOLDS_COUNT)]
+    parts = shards.recordings_of_parts(work.recipe)
+    training = shards.load(work.training_recipe(), splits.TRAIN, hours, work.scenes_dir, work.say)
+    clips = _judged_clips(work, parts)
+    everyone = [recording for recordings in parts.values() for recording in recordings]
+    fold_of = {name: fold_of_originals(everyone, name, work.recipe.split.salt) for name in FEW_ORIGINALS}
+    for index, trunk in enumerate(trunks):
+        network = load_network(trunk)
+        own = [
+            clip
+            for position, (original, clip) in enumerate(clips)
+            if _is_judged(index, position, original, clip, fold_of)
+        ]
         # a clip's features are the same for both arms
-        steps = [clip.steps() for clip in clips]
+        steps = [clip.steps() for clip in own]
         outputs = trunk_outputs(network, training.steps()).astype(np.float16)
+        without_fold = withhold(training.labels, training.events, _is_of_fold(index, fold_of))
         for arm, by_event in tallies.items():
             is_withheld = _is_made(events) if arm == "recorded only" else _nothing
-            labels = withhold(training.labels, training.events, is_withheld)
+            labels = withhold(without_fold, training.events, is_withheld)
             heads.train_heads(network, outputs, labels, heads.HeadRule(epochs=epochs))
             given = [np.minimum(score, 255) for score in clip_scores(network, steps)]
             for name, tally in by_event.items():
                 # one threshold for both arms says little about either: the area is what is compared
-                tally.add(judge.clip_stretches(clips, given, name), name, 128)
-        work.say(f"trunk {index + 1} of {max(count, 1)}: heads taught with and without")
+                tally.add(judge.clip_stretches(own, given, name), name, 128)
+        work.say(f"trunk {index + 1} of {FOLDS_COUNT}: heads taught with and without")
     figures = {
         arm: {
             name: as_figures({"positives": tally.positives, "auc": tally.figures()["auc"]})
@@ -234,17 +254,58 @@ def as_table(figures: Mapping[str, Any], indent: int = 0) -> str:
 
 
 def _fold_network(
-    work: Work, hours: float, epochs: int, index: int, count: int
-) -> tuple[Recipe, DetectorNetwork, Shards]:
-    """Return a fold's recipe, its trained network and its training scenes; with 0 epochs it must be trained already."""
-    recipe = replace(work.training_recipe(), fold=(index, count))
-    folder = work.folder / FOLDS / f"{index}_of_{count}"
-    training = shards.load(recipe, splits.TRAIN, hours, work.scenes_dir, work.say)
-    if epochs == 0:
-        return recipe, load_network(runs.load_weights(folder, f"folds --folds {count}")), training
-    validation = shards.load(recipe, splits.VALIDATION, _FOLD_VALIDATION_HOURS, work.scenes_dir, work.say)
-    rule = detector.DetectorRule(seed=recipe.seed, epochs=epochs, long_epochs=2)
-    return recipe, load_network(detector.train(training, validation, rule, folder, work.say)), training
+    work: Work, training: Shards, validation: Shards, epochs: int, index: int, fold_of: Mapping[str, Mapping[str, int]]
+) -> DetectorNetwork:
+    """Train a fold's network, after the one that all folds begin from, unless either has been trained already."""
+    few = set(FEW_ORIGINALS)
+    rule = detector.DetectorRule(seed=work.recipe.seed, epochs=epochs, long_epochs=1)
+    labels = withhold(training.labels, training.events, lambda event: event.name in few and bool(event.originals))
+    shared = detector.train(
+        replace(training, labels=labels),
+        validation,
+        rule,
+        work.folder / FOLDS / "shared",
+        work.say,
+        pretrained_trunk(work),
+    )
+    labels = withhold(training.labels, training.events, _is_of_fold(index, fold_of))
+    rule = replace(rule, epochs=_fold_epochs(epochs), rate=_FOLD_RATE)
+    taught = detector.train(
+        replace(training, labels=labels), validation, rule, _fold_folder(work, index), work.say, shared
+    )
+    return load_network(taught)
+
+
+def _fold_epochs(epochs: int) -> int:
+    return max(1, epochs // 4)
+
+
+def _fold_folder(work: Work, index: int) -> Path:
+    return work.folder / FOLDS / f"fold_{index}"
+
+
+def _is_of_fold(index: int, fold_of: Mapping[str, Mapping[str, int]]) -> Callable[[PlacedEvent], bool]:
+    return lambda event: any(fold_of.get(event.name, {}).get(original) == index for original in event.originals)
+
+
+def _judged_clips(work: Work, parts: Mapping[str, Sequence[Recording]]) -> list[tuple[str, EvaluationClip]]:
+    """Return clips with their originals: the few events' of training and held-out part, and the latter's others."""
+    few = [one for one in parts[splits.TRAIN] if one.label in FEW_ORIGINALS and one.use == "positive"]
+    original_of = {
+        f"{one.path.parent.name}/{one.path.name}": one.original_id for one in (*few, *parts[splits.HELD_OUT])
+    }
+    clips = _clips(work.recipe, [*few, *parts[splits.HELD_OUT]])
+    return [
+        (original_of.get(clip.name.removeprefix("walk of "), ""), clip) for clip in clips if not clip.is_synthesised
+    ]
+
+
+def _is_judged(
+    index: int, position: int, original: str, clip: EvaluationClip, fold_of: Mapping[str, Mapping[str, int]]
+) -> bool:
+    """Say whether a fold judges a clip: its own originals, and every so manieth of the other recordings."""
+    of_label = fold_of.get(clip.label)
+    return of_label[original] == index if of_label and original in of_label else position % FOLDS_COUNT == index
 
 
 def _clips(recipe: Recipe, recordings: Sequence[Any]) -> list[EvaluationClip]:
