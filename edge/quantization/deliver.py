@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from edge import catalogue
 from edge.dataset import heard, rooms, shards, splits
 from edge.dataset.shards import Recipe, Shards
+from edge.errors import HarkenError
 from edge.evaluation import judge
 from edge.evaluation.clips import EvaluationClip, evaluation_clips
 from edge.evaluation.float_detector import FLOAT_DETECTOR_FILE
@@ -89,6 +91,25 @@ def deliver_detector(
     heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION]])
     report.write(model_path, content, report.detector_card(content))
     return content
+
+
+def add_studies(work_dir: Path) -> dict[str, Any]:
+    """Put the figures of the stages folds, curve and ablation into the committed detector's manifest and card.
+
+    Returns:
+        The manifest's content.
+
+    Raises:
+        HarkenError: none of these stages has been run in `work_dir`.
+    """
+    studied = report.studied(work_dir)
+    if not studied:
+        raise HarkenError(f"{work_dir} holds no study: run `harken train --stage folds`, curve or ablation first")
+    model_path = MODELS_DIR / "detector" / "detector.tflite"
+    content = json.loads(model_path.with_name("manifest.json").read_text())
+    content["figures"] |= studied
+    report.write(model_path, content, report.detector_card(content))
+    return dict(content)
 
 
 def deliver_verifier(

@@ -68,6 +68,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="leave the committed verifier as it is; choose its thresholds anew on the committed detector's triggers",
     )
+    quantize.add_argument(
+        "--studies-only",
+        action="store_true",
+        help="leave the committed detector as it is; put what folds, curve and ablation found into manifest and card",
+    )
     quantize.add_argument("--baseline", type=Path, help="YAMNet's .tflite, judged beside the verifier")
     quantize.add_argument("--json", action="store_true", help="print the figures as one JSON object on the last line")
     quantize.set_defaults(func=run_quantize)
@@ -158,6 +163,10 @@ def run_quantize(args: argparse.Namespace) -> int:
         if args.model == "detector":
             raise HarkenError("--thresholds-only is for the verifier: a detector's thresholds are chosen with its int8")
         content = deliver.choose_verifier_thresholds(*given[1:])
+    elif args.studies_only:
+        if args.model != "detector":
+            raise HarkenError("--studies-only is for the detector: the verifier's folds are part of its training")
+        content = deliver.add_studies(work_dir)
     elif args.model == "detector":
         content = deliver.deliver_detector(*given)
     else:

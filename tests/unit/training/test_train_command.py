@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,32 @@ def test_quantizing_before_training_says_what_to_run(tmp_path: Path, capsys: pyt
     folder = made_recordings.make_folder(tmp_path)
     assert cli.main(["quantize", "--model", "detector", "--data", str(folder), "--work-dir", str(tmp_path)]) == 1
     assert "harken train --stage detector" in capsys.readouterr().err
+
+
+@pytest.mark.train
+def test_what_studies_found_goes_into_the_committed_manifest_and_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow")
+    from edge.quantization import deliver
+
+    committed = tmp_path / "models"
+    shutil.copytree(deliver.MODELS_DIR / "detector", committed / "detector")
+    monkeypatch.setattr(deliver, "MODELS_DIR", committed)
+    data = made_recordings.make_folder(tmp_path)
+    command = ["quantize", "--model", "detector", "--studies-only", "--data", str(data), "--work-dir", str(tmp_path)]
+    assert cli.main(command) == 1
+    assert "harken train --stage folds" in capsys.readouterr().err
+    figure = {
+        "positives": 7, "auc": 0.9, "hits": 6, "recall": 0.857, "recall_ci95": [0.42, 0.99], "false_triggers": 1,
+        "negative_hours": 0.5, "false_per_hour": 2.0, "false_per_hour_ci95": [0.05, 11.1],
+    }  # fmt: skip
+    (tmp_path / "folds").mkdir()
+    found = {"folds": 4, "hours": 30.0, "passes": [8, 2], "events": {"door": figure}}
+    (tmp_path / "folds" / "figures.json").write_text(json.dumps(found))
+    before = json.loads((committed / "detector" / "manifest.json").read_text())
+    assert cli.main(command) == 0
+    after = json.loads((committed / "detector" / "manifest.json").read_text())
+    assert after["figures"]["k_fold"] == found
+    assert after["sha256"] == before["sha256"]
+    assert "8 + 2 passes" in (committed / "detector" / "CARD.md").read_text()
