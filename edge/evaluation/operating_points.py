@@ -46,12 +46,17 @@ TRIGGER_RULES: dict[str, TriggerRule] = {
 }
 # an alarm of which no cadence is found must have been above its threshold for so long (`lone_duration_ms`)
 LONE_ALARM_STEPS = 500
-# false triggers an hour that each sensitivity may have on the validation part; alarms keep their recall even if they
-# then exceed it, up to a second limit. That one is high because a miss is worse and because the scenes are dense: they
-# hold what is taken for an alarm every few seconds.
+# false triggers an hour that each sensitivity may have on the validation part, in recordings as they are and in scenes,
+# whichever have more; alarms keep their recall even if they then exceed it, up to a second limit. That one is high
+# because a miss is worse, and because half of the scenes hold something that beeps like an alarm for half a minute,
+# looped monitors above all, which without a cadence is one for all that a head can know: from a threshold of 40 to one
+# of 120 the smoke head's false triggers there hardly change.
 _FALSE_PER_HOUR = {"low": 1.5, "normal": 5.0, "high": 20.0}
 _FALSE_PER_HOUR_OF_ALARMS = {"low": 0.2, "normal": 0.45, "high": 2.0}
-_BEARABLE_PER_HOUR_OF_ALARMS = {"low": 3.0, "normal": 3.0, "high": 20.0}
+_BEARABLE_PER_HOUR_OF_ALARMS = {
+    "smoke_alarm": {"low": 10.5, "normal": 12.0, "high": 20.0},
+    "co_alarm": {"low": 1.3, "normal": 2.6, "high": 20.0},
+}
 # a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
 _LEAST_RECALL = {"low": 0.3, "normal": 0.4, "high": 0.6}
 _RECALL_OF_ALARMS = {"low": 0.9, "normal": 0.98, "high": 1.0}
@@ -143,10 +148,22 @@ def false_triggers(stretches: Sequence[ScoredStretch], threshold: int, rule: Tri
     return count
 
 
+def _false_per_hour(stretches: Sequence[ScoredStretch], threshold: int, rule: TriggerRule) -> float:
+    """Return false triggers an hour of clips or of scenes, whichever have more."""
+    rates = [0.0]
+    for is_scene in (False, True):
+        of_kind = [stretch for stretch in stretches if (stretch.is_counted is not None) == is_scene]
+        hours = sum(stretch.negative_hours for stretch in of_kind)
+        if hours > 0:
+            rates.append(false_triggers(of_kind, threshold, rule) / hours)
+    return max(rates)
+
+
 def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
     """Return the thresholds {low, normal, high} (low sensitivity is the high threshold) for one event.
 
-    Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows. For an alarm
+    Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows, in clips and in
+    scenes. For an alarm
     it is lowered further, to the recall that the sensitivity must keep over clips that hold the event, as long as
     the false triggers stay bearable. No threshold is out of reach of `_LEAST_RECALL` of the clips
     and scenes that hold the event.
@@ -157,7 +174,6 @@ def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
     """
     rule = rule_without_cadence(event)
     is_alarm = catalogue.load().by_name(event).cadence != "none"
-    hours = sum(stretch.negative_hours for stretch in stretches)
     reach_of = {
         index: reach(smoothed(stretch.scores, rule.smoothing_shift), rule)
         for index, stretch in enumerate(stretches)
@@ -165,10 +181,7 @@ def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
     }
     reached_by_all = list(reach_of.values())
     reached = [value for index, value in reach_of.items() if stretches[index].is_counted is None]
-    rates = {
-        threshold: false_triggers(stretches, threshold, rule) / max(hours, 1e-9)
-        for threshold in range(_LOWEST, _HIGHEST + 1, 3)
-    }
+    rates = {threshold: _false_per_hour(stretches, threshold, rule) for threshold in range(_LOWEST, _HIGHEST + 1, 3)}
     allowed = _FALSE_PER_HOUR_OF_ALARMS if is_alarm else _FALSE_PER_HOUR
     points: dict[str, int] = {}
     for sensitivity in SENSITIVITIES:
@@ -176,7 +189,7 @@ def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
         point = min(within, default=_HIGHEST)
         if is_alarm and reached:
             kept = int(np.quantile(reached, 1 - _RECALL_OF_ALARMS[sensitivity], method="lower"))
-            limit = _BEARABLE_PER_HOUR_OF_ALARMS[sensitivity]
+            limit = _BEARABLE_PER_HOUR_OF_ALARMS[event][sensitivity]
             bearable = [threshold for threshold, rate in rates.items() if rate <= limit]
             point = min(point, max(kept, min(bearable, default=_HIGHEST)))
         if reached_by_all:

@@ -252,7 +252,12 @@ def _folds_table(k_fold: Mapping[str, Any] | None) -> list[str]:
 
 
 def _beginning(training: Mapping[str, Any]) -> str:
-    trunk = "The trunk was pre-trained to foretell sound" if training.get("pretrained_trunk") else "It began at random"
+    if training.get("began_from"):
+        trunk = f"It went on from the weights of an earlier training ({training['began_from']})"
+    elif training.get("pretrained_trunk"):
+        trunk = "The trunk was pre-trained to foretell sound"
+    else:
+        trunk = "It began at random"
     told = "where a teacher heard an event that no label names, nothing was asked"
     return f"{trunk}; {told}." if training.get("pseudo_labels") else f"{trunk}."
 
