@@ -344,7 +344,7 @@ class Steps:
             spec = self._catalogue.by_name(row.name)
             explaining = explaining_events(spec, str((row.cadence or {}).get("kind", "none")), self._catalogue)
             evidence = words_so_far(session, event_id)
-            finding = self._check_media(spec, evidence, explaining)
+            finding = self._check_media(spec, evidence, explaining, row.hinted_media_id)
             if evidence is not None and not finding.is_media and finding.error is None:
                 finding = self._ask_other_homes(session, effects, row, evidence, finding)
             self._keep_finding(row, finding)
@@ -418,13 +418,15 @@ class Steps:
 
         return Step("told media", run, event_id=event_id)
 
-    def _check_media(self, spec: EventSpec, evidence: Evidence | None, explaining: frozenset[str]) -> MediaFinding:
+    def _check_media(
+        self, spec: EventSpec, evidence: Evidence | None, explaining: frozenset[str], hinted: str | None
+    ) -> MediaFinding:
         try:
             if evidence is None:
                 return MediaFinding(note="The trigger came without a fingerprint.")
             if evidence.error is not None:
                 return MediaFinding(error=evidence.error)
-            return self._media.check(spec, evidence.words, explaining)
+            return self._media.check(spec, evidence.words, explaining, hinted)
         except Exception as error:  # whatever it is, the event goes on and the person is told
             log.exception("the media check failed")
             return MediaFinding(error=str(error) or type(error).__name__)
@@ -606,9 +608,7 @@ class Steps:
             Event.stage == AWAITING_CLIP, (Event.clip_deadline_at <= now) | (Event.clip_deadline_at > horizon)
         )
         return [
-            self.expiry(event_id, device_id)
-            for event_id, device_id in session.execute(query)
-            if self._is_new(event_id)
+            self.expiry(event_id, device_id) for event_id, device_id in session.execute(query) if self._is_new(event_id)
         ]
 
     def _is_new(self, event_id: str) -> bool:

@@ -161,10 +161,10 @@ class Opened:
         hit = _CHit()
         if _library().hk_media_set_find(byref(self._set), byref(query), byref(hit)) != 0:
             return None
-        return Hit(
-            self.media_ids[hit.clip],
-            hit.clip,
-            hit.phase,
-            native.Match(hit.match.offset, hit.match.bits, hit.match.bit_errors),
-            _library().hk_media_z_q4(byref(hit.match)),
-        )
+        found = native.Match(hit.match.offset, hit.match.bits, hit.match.bit_errors)
+        return self.hit(hit.clip, hit.phase, found)
+
+    def hit(self, clip: int, phase: int, match: native.Match) -> Hit:
+        """Return what a device says of a match in one of the clips."""
+        found = _CMatch(match.offset, match.bits_compared, match.bit_errors)
+        return Hit(self.media_ids[clip], clip, phase, match, _library().hk_media_z_q4(byref(found)))

@@ -176,3 +176,9 @@ def test_a_real_alarm_over_known_media_notifies(television: Television) -> None:
     assert real
     assert {television.verdict(trigger).verdict for trigger in real} <= {"confirmed", "unverified"}
     assert any("Smoke alarm" in line for line in television.told)
+    # What followed was fingerprinted too, and goes on where the trigger's words end.
+    further = [said.message for said in television.stand.watch.of_kind("fingerprint")]
+    followed = next(message for message in further if real[0].event_id in message.event_ids).fingerprint
+    words = real[0].fingerprint
+    assert followed.first_sample <= words.first_sample + len(words.words) // 4 * words.step_samples
+    assert len(followed.words) // 4 == limits.FURTHER_WORDS_MAX

@@ -286,10 +286,12 @@ class MediaIndex:
         spec: EventSpec,
         words: native.Words,
         explaining: Collection[str] = (),
+        hinted: str | None = None,
     ) -> MediaFinding:
         """Look for the sound around a trigger, a word every `QUERY_STEP_SAMPLES`. Damaged segments are left out.
 
         `explaining` names the events of which a recording must hold one to account for a safety event; itself if empty.
+        `hinted` is the recording that the device takes it for: it is compared at every place too, by the same rule.
         """
         if len(words.bits) == 0:
             return MediaFinding(note="The trigger came without a fingerprint.")
@@ -298,7 +300,7 @@ class MediaIndex:
         query = Query.of(words, spec)
         matches = [
             match
-            for reference in self._candidates(query)
+            for reference in self._candidates(query, hinted)
             if (match := best_match(query, reference, explaining or (spec.name,))) is not None
         ]
         if not matches:
@@ -317,9 +319,14 @@ class MediaIndex:
             f"{best.seconds_compared:.1f} s of usable sound, {best.z:.0f} deviations from chance.",
         )
 
-    def _candidates(self, query: Query) -> Iterator[Reference]:
+    def _candidates(self, query: Query, hinted: str | None) -> Iterator[Reference]:
         looked_for = media_search.Query(query.bits, query.reliable, stride=STRIDE, min_bits=_MIN_BITS)
-        return (_reference(found.stored) for found in self._store.search(looked_for, most=CANDIDATES))
+        for found in self._store.search(looked_for, most=CANDIDATES):
+            reference = _reference(found.stored)
+            hinted = None if reference.media_id == hinted else hinted
+            yield reference
+        if hinted is not None and (reference_hinted := self.get(hinted)) is not None:
+            yield reference_hinted
 
     def _take_over(self, folder: Path) -> None:
         """Move what an older Harken kept, a file a recording, into the store. A damaged file is named and left."""

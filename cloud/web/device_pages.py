@@ -10,6 +10,7 @@ from cloud.accounts.choices import SENSITIVITIES, choices_of, event_choices
 from cloud.accounts.login import Viewer
 from cloud.accounts.models import Account
 from cloud.web.site import OurSite, SignedForm, SignedIn, Site
+from edge.contracts.error_texts import error_text
 from edge.errors import HarkenError
 
 router = APIRouter(include_in_schema=False)
@@ -31,6 +32,7 @@ def _devices(
         choices=choices,
         events={device_id: event_choices(row, site.pages.catalogue) for device_id, row in choices.items()},
         sensitivities=SENSITIVITIES,
+        error_text=error_text,
         told=told,
         trouble=trouble,
         is_claiming=is_claiming,

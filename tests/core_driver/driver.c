@@ -842,6 +842,11 @@ static void obey(const char *command)
         do_outbox_by_id(hk_outbox_mark_sent);
     } else if (strcmp(command, "outbox_receipt") == 0) {
         do_outbox_by_id(hk_outbox_receipt);
+    } else if (strcmp(command, "outbox_hold") == 0) {
+        do_outbox_by_id(hk_outbox_hold);
+    } else if (strcmp(command, "outbox_release") == 0) {
+        hk_outbox_release(&outbox);
+        answer(HK_OK, NULL, 0);
     } else if (strcmp(command, "outbox_reconnected") == 0) {
         hk_outbox_reconnected(&outbox);
         (void)printf("ok");

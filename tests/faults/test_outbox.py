@@ -48,6 +48,12 @@ class Outbox:
     def receipt(self, n: int) -> None:
         self._core.ask("outbox_receipt", _id(n))
 
+    def hold(self, n: int) -> None:
+        self._core.ask("outbox_hold", _id(n))
+
+    def release(self) -> None:
+        self._core.ask("outbox_release")
+
     def reconnected(self) -> None:
         self._core.ask("outbox_reconnected")
 
@@ -190,3 +196,22 @@ def test_any_sequence_leaves_what_the_rules_say(core: CoreDriver, steps: list[tu
             model.sent.clear()
         assert outbox.counts() == (len(model.held), model.dropped, model.unknown)
     assert outbox.send_all() == model.offer()
+
+
+def test_what_is_on_its_way_out_is_displaced_by_nothing_and_free_only_afterwards(outbox: Outbox) -> None:
+    places = limits.OUTBOX_TRIGGERS
+    for n in range(places):
+        outbox.put(n, OTHER)
+    outbox.hold(0)
+    assert outbox.put(100, SAFETY) == 1
+    outbox.receipt(0)
+    assert outbox.put(101, OTHER) == 2, "its place is still being read"
+    outbox.release()
+    assert outbox.put(102, OTHER) is None
+    assert outbox.counts()[0] == places
+
+
+def test_nothing_that_is_not_held_can_be_read(outbox: Outbox) -> None:
+    with pytest.raises(CoreError) as error:
+        outbox.hold(7)
+    assert error.value.code == NOT_FOUND

@@ -32,6 +32,8 @@ from edge.dataset.manifest import read_audio, read_manifest
 from edge.errors import HarkenError
 from edge.evaluation import broadcasts
 from edge.evaluation.broadcasts import LEAD_IN_S, NOISE_LABEL, Stretch, Track
+from firmware_gen.board import load_board
+from tools.bench import media_check
 
 SIZES = (10_000, 100_000, 1_000_000)
 CLIP_SECONDS = 10.0
@@ -104,6 +106,9 @@ class Figures:
     real_skew: dict[str, float] = field(default_factory=dict)
     sizes: list[SizeFigures] = field(default_factory=list)
     chromaprint: dict[str, Any] = field(default_factory=dict)
+    device: media_check.Figures | None = None
+    no_device: str = ""
+    """Why a device's check was not counted."""
 
     def printed(self) -> dict[str, Any]:
         """Return the figures as the line of JSON has them."""
@@ -122,8 +127,8 @@ class Figures:
             "chromaprint": self.chromaprint,
             "query_p99_ms": {str(size.clips): size.query_ms["p99"] for size in self.sizes},
             "query_cpu_p99_ms": {str(size.clips): size.query_cpu_ms["p99"] for size in self.sizes},
-            "device_instructions_per_check": None,
-            "device_instructions_reason": "devices keep no known recordings yet: there is no check to count",
+            "device_instructions_per_check": self.device.most_instructions if self.device else None,
+            "device_check": asdict(self.device) if self.device else {"skipped": self.no_device},
             "clip_seconds": self.request.clip_seconds,
             "queries": sum(asked for _, asked in self.exhaustive.values()),
             "tracks": self.tracks,
@@ -149,13 +154,30 @@ def measure(request: Request, say: Say) -> Figures:
     sources = [native.fingerprint(track.pcm) for track in others]
     sources += [native.fingerprint(broadcasts.as_pcm(read_audio(each))) for each in household]
     references = [_recording(number, track) for number, track in enumerate(known)]
-    stretches = broadcasts.queries_of(
-        known, household, count=request.queries, seconds=max(LENGTHS_S), snrs_db=SNRS_DB, seed=SEED
+    stretches = list(
+        broadcasts.queries_of(
+            known, household, count=request.queries, seconds=max(LENGTHS_S), snrs_db=SNRS_DB, seed=SEED
+        )
     )
     queries = [query for versions in stretches for query in _queries(versions, known)]
     figures.real_skew = _skew(_real_keys(sources))
     request.work.mkdir(parents=True, exist_ok=True)
     figures.exhaustive = _ask(_whole(references, request.work), queries)[0]
+    board = load_board(media_check.BOARD)
+    if missing := board.missing_tools():
+        figures.no_device = f"{', '.join(missing)} not found: {board.toolchain.remedy}"
+    else:
+        heard = [native.fingerprint(track.pcm) for track in known]
+        sounds = [
+            native.fingerprint(stretch.pcm).every(limits.TRIGGER_FINGERPRINT_WORD_STEPS)
+            for versions in stretches
+            for stretch in versions.values()
+        ]
+        figures.device = media_check.measure(heard, sounds)
+        say(
+            f"a check against {figures.device.clips} clips on {figures.device.board}: "
+            f"{figures.device.most_instructions:,} instructions at most"
+        )
     for clips in request.sizes:
         folder = request.work / f"index-{clips}"
         shutil.rmtree(folder, ignore_errors=True)

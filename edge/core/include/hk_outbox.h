@@ -21,6 +21,7 @@ typedef struct {
     bool is_used;
     bool is_safety;
     bool is_sent; /* since the last reconnect */
+    bool is_being_read; /* its payload is on its way out: it stays as it is, receipted or not */
     uint8_t event_id[HK_EVENT_ID_BYTES];
     uint8_t payload[HK_TRIGGER_MAX_BYTES];
 } hk_outbox_entry_t;
@@ -49,6 +50,11 @@ const hk_outbox_entry_t *hk_outbox_find(const hk_outbox_t *outbox, const uint8_t
 
 /* It has been handed to the MQTT session: not offered again until hk_outbox_reconnected. 0 or HK_ERROR_NOT_FOUND. */
 int hk_outbox_mark_sent(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES]);
+
+/* Its payload is read from now on, until hk_outbox_release: no newer trigger takes its place meanwhile, even where a receipt
+ * has come for it. One at a time. 0 or HK_ERROR_NOT_FOUND. */
+int hk_outbox_hold(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES]);
+void hk_outbox_release(hk_outbox_t *outbox);
 
 /* The cloud has stored it: forget it. Returns 0, or HK_ERROR_NOT_FOUND for a receipt that came twice, late or for
  * something never held, which is counted and harmless. */

@@ -58,7 +58,6 @@ typedef struct {
     uint8_t will[HK_STATUS_MAX_BYTES];
     uint8_t status_payload[HK_STATUS_MAX_BYTES];
     uint8_t clip_prefix[HK_CLIP_PREFIX_MAX_BYTES];
-    uint8_t trigger_payload[HK_TRIGGER_MAX_BYTES]; /* the one under way */
     uint8_t further_payload[HK_FURTHER_WORDS_MAX_BYTES];
 } hk_uplink_t;
 

@@ -48,8 +48,8 @@ static void take_config(void *context, const uint8_t *payload, size_t length)
 /* Settings of an earlier run; none, or what another version wrote, leave the defaults. */
 static void load_settings(hk_app_t *app)
 {
-    uint8_t *saved = app->uplink.trigger_payload; /* no trigger is under way yet, and the stack is small */
-    _Static_assert(sizeof app->uplink.trigger_payload >= HK_MQTT_INCOMING_MAX_BYTES, "it holds any config message");
+    uint8_t *saved = app->uplink.outbox.entries[0].payload; /* no trigger is held yet, and the stack is small */
+    _Static_assert(HK_TRIGGER_MAX_BYTES >= HK_MQTT_INCOMING_MAX_BYTES, "it holds any config message");
     const size_t length = app->port->settings_load(app->port->context, saved, HK_MQTT_INCOMING_MAX_BYTES);
     hk_config_t config;
     if (length > 0 && hk_message_decode_config(saved, length, &config) == 0) {

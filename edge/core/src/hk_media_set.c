@@ -19,9 +19,11 @@ enum {
     PHASES_MAX = 2,
     MIN_BITS = 100,          /* fewer are no evidence, whatever the rules are */
     STRIDE = HK_MEDIA_SET_STRIDE,
-    QUARTER = 4,             /* clip words from word to word of the first look */
-    FIRST_LOOK_MIN_Z_Q4 = 16, /* unrelated sound passes one in four times, a match that matters nearly always */
+    QUARTER = 4,              /* clip words from word to word of the first look, */
+    HALF = 2,                 /* and of the second */
+    FIRST_LOOK_MIN_Z_Q4 = 24, /* unrelated sound passes one in six times, a match that matters nearly always */
     HALF_LOOK_MIN_Z_Q4 = 40,
+    COUNTED_AT_ONCE = 31,     /* words whose errors, at most 8 in each byte, are counted in bytes */
 };
 
 _Static_assert(TABLE_AT == HK_MEDIA_SET_SEAL_AT + HK_MEDIA_SET_SEAL_BYTES, "the table follows the seal");
@@ -138,11 +140,19 @@ typedef struct {
     int32_t excess;
 } agreement_t;
 
-static inline uint32_t count_ones(uint32_t value)
+/* In each byte how many of its bits are ones. */
+static inline uint32_t count_in_bytes(uint32_t value)
 {
     value -= (value >> 1) & 0x55555555u;
     value = (value & 0x33333333u) + ((value >> 2) & 0x33333333u);
-    return (((value + (value >> 4)) & 0x0F0F0F0Fu) * 0x01010101u) >> 24;
+    return (value + (value >> 4)) & 0x0F0F0F0Fu;
+}
+
+/* The four bytes together, which may come to more than a byte holds. */
+static inline uint32_t add_bytes(uint32_t value)
+{
+    value = (value & 0x00FF00FFu) + ((value >> 8) & 0x00FF00FFu);
+    return (value + (value >> 16)) & 0xFFFFu;
 }
 
 /* Compares clip words first, first + every, … before `end` where the clip's first word lies at `offset` of the query. */
@@ -151,10 +161,20 @@ static inline void compare(const query_t *query, const uint32_t *clip, int32_t o
 {
     uint32_t bits = 0;
     uint32_t errors = 0;
-    for (int32_t n = first; n < end; n += every) {
-        const int32_t place = offset + STRIDE * n;
-        bits += query->bits[place];
-        errors += count_ones((query->words[place] ^ clip[n]) & query->masks[place]);
+    while (first < end) {
+        const int32_t stop = end - first > COUNTED_AT_ONCE * every ? first + COUNTED_AT_ONCE * every : end;
+        const uint32_t *word = query->words + offset + STRIDE * first;
+        const uint32_t *mask = query->masks + offset + STRIDE * first;
+        const uint8_t *count = query->bits + offset + STRIDE * first;
+        uint32_t in_bytes = 0;
+        for (; first < stop; first += every) {
+            bits += *count;
+            in_bytes += count_in_bytes((*word ^ clip[first]) & *mask);
+            word += STRIDE * every;
+            mask += STRIDE * every;
+            count += STRIDE * every;
+        }
+        errors += add_bytes(in_bytes);
     }
     agreement->bits += bits;
     agreement->excess += (int32_t)bits - 2 * (int32_t)errors;
@@ -185,13 +205,16 @@ static inline void overlap(const query_t *query, int32_t count, int32_t offset, 
     *end = last < count - 1 ? last + 1 : count;
 }
 
-/* The place at which half of a clip's words agree best; false where none agrees well enough to look further. */
+/* The place at which half of a clip's words agree best; false where none agrees well enough to look further. Words 40 ms
+ * apart share most of their sound, so the first look is at every second place. */
 static bool find_place(const query_t *query, const uint32_t *clip, int32_t count, int32_t *place)
 {
     agreement_t best = {0};
     const int32_t least = HK_MEDIA_MIN_WORDS / STRIDE;
-    const int32_t last = query->count - 1 - STRIDE * (least - 1);
-    for (int32_t offset = STRIDE * (least - count); offset <= last; offset++) {
+    const int32_t lowest = STRIDE * (least - count);
+    const int32_t highest = query->count - 1 - STRIDE * (least - 1);
+    int32_t next = lowest; /* to be looked at twice */
+    for (int32_t offset = lowest; offset <= highest; offset += 2) {
         int32_t first;
         int32_t end;
         overlap(query, count, offset, &first, &end);
@@ -200,10 +223,14 @@ static bool find_place(const query_t *query, const uint32_t *clip, int32_t count
         if (!is_at_least(&found, FIRST_LOOK_MIN_Z_Q4)) {
             continue;
         }
-        compare(query, clip, offset, first + QUARTER / 2, end, QUARTER, &found);
-        if (is_better(&found, &best)) {
-            best = found;
-            *place = offset;
+        for (next = next > offset - 1 ? next : offset - 1; next <= offset + 1 && next <= highest; next++) {
+            overlap(query, count, next, &first, &end);
+            found = (agreement_t){0};
+            compare(query, clip, next, first, end, HALF, &found);
+            if (is_better(&found, &best)) {
+                best = found;
+                *place = next;
+            }
         }
     }
     return is_at_least(&best, HALF_LOOK_MIN_Z_Q4);
@@ -226,7 +253,7 @@ int hk_media_set_find(const hk_media_set_t *set, const hk_fingerprint_query_t *q
     }
     query_t heard = {.words = query->words, .masks = query->reliable, .count = (int32_t)query->count};
     for (int32_t n = 0; n < heard.count; n++) {
-        heard.bits[n] = (uint8_t)count_ones(heard.masks[n]);
+        heard.bits[n] = (uint8_t)add_bytes(count_in_bytes(heard.masks[n]));
     }
     agreement_t best = {0};
     for (uint8_t clip = 0; set->blob != NULL && clip < set->clip_count; clip++) {

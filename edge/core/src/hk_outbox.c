@@ -21,7 +21,7 @@ static bool is_older(const hk_outbox_entry_t *a, const hk_outbox_entry_t *b)
 static hk_outbox_entry_t *find_free(hk_outbox_t *outbox)
 {
     for (size_t i = 0; i < HK_OUTBOX_TRIGGERS; i++) {
-        if (!outbox->entries[i].is_used) {
+        if (!outbox->entries[i].is_used && !outbox->entries[i].is_being_read) {
             return &outbox->entries[i];
         }
     }
@@ -34,7 +34,7 @@ static hk_outbox_entry_t *find_displaceable(hk_outbox_t *outbox, bool is_for_saf
     hk_outbox_entry_t *found = NULL;
     for (size_t i = 0; i < HK_OUTBOX_TRIGGERS; i++) {
         hk_outbox_entry_t *entry = &outbox->entries[i];
-        if (entry->is_safety && !is_for_safety) {
+        if (entry->is_being_read || (entry->is_safety && !is_for_safety)) {
             continue;
         }
         if (found == NULL || (found->is_safety && !entry->is_safety)
@@ -121,6 +121,23 @@ int hk_outbox_mark_sent(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_
     }
     outbox->entries[i].is_sent = true;
     return HK_OK;
+}
+
+int hk_outbox_hold(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES])
+{
+    const size_t i = index_of(outbox, event_id);
+    if (i == HK_OUTBOX_TRIGGERS) {
+        return HK_ERROR_NOT_FOUND;
+    }
+    outbox->entries[i].is_being_read = true;
+    return HK_OK;
+}
+
+void hk_outbox_release(hk_outbox_t *outbox)
+{
+    for (size_t i = 0; i < HK_OUTBOX_TRIGGERS; i++) {
+        outbox->entries[i].is_being_read = false;
+    }
 }
 
 int hk_outbox_receipt(hk_outbox_t *outbox, const uint8_t event_id[HK_EVENT_ID_BYTES])

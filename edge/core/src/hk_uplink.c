@@ -254,6 +254,7 @@ static void handle_published(hk_uplink_t *uplink, uint32_t token)
     switch (token) {
     case TOKEN_TRIGGER:
         uplink->is_trigger_under_way = false;
+        hk_outbox_release(&uplink->outbox);
         break;
     case TOKEN_CLIP:
         hk_clip_slot_mark_sent(&uplink->slot);
@@ -303,17 +304,16 @@ static void publish_trigger(hk_uplink_t *uplink)
     if (entry == NULL || uplink->is_trigger_under_way) {
         return;
     }
-    /* A copy, because a receipt for an earlier try or a newer trigger may take the entry while it is being written. */
-    memcpy(uplink->trigger_payload, entry->payload, entry->length);
     const hk_mqtt_publish_t publish = {
         .topic = uplink->topics[HK_KIND_TRIGGER],
-        .head = uplink->trigger_payload,
+        .head = entry->payload,
         .head_length = entry->length,
         .qos = 1,
         .token = TOKEN_TRIGGER,
     };
     if (hk_mqtt_publish(&uplink->mqtt, &publish) == 0) {
         uplink->is_trigger_under_way = true;
+        (void)hk_outbox_hold(&uplink->outbox, entry->event_id);
         (void)hk_outbox_mark_sent(&uplink->outbox, entry->event_id);
     }
 }
@@ -438,6 +438,7 @@ void hk_uplink_close(hk_uplink_t *uplink)
 {
     hk_mqtt_close(&uplink->mqtt);
     hk_clip_slot_disconnected(&uplink->slot);
+    hk_outbox_release(&uplink->outbox);
     uplink->is_trigger_under_way = false;
     uplink->is_status_under_way = false;
     uplink->is_further_under_way = false; /* lost; the trigger is not */

@@ -48,6 +48,14 @@ def test_arming_is_sent_to_the_device_and_kept(browser, pages, device):
     assert pages.connection.of("config")[-1] == ("kitchen", messages.Config(is_armed=False))
 
 
+def test_what_a_device_says_of_its_known_media_is_shown(browser, cloud, device):
+    acknowledged = cloud.acknowledged
+    cloud.receive(device, Sounds.status(set_version=1700000000, set_code=-18, dismissed=4))
+    cloud.until(lambda: cloud.acknowledged > acknowledged)
+    page = browser.get("/devices").text
+    assert "set 1700000000, 4 triggers dismissed; it refused the last set: older than what is in use" in page
+
+
 def test_events_and_sensitivities_are_sent_as_chosen(browser, pages, device):
     fields = {"title": "Kitchen ", "on-smoke_alarm": "on", "sensitivity-smoke_alarm": "high", "siren": "on"}
     assert browser.post(f"/devices/{device}/choices", fields).status_code == 303

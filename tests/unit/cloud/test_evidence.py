@@ -136,3 +136,19 @@ def test_words_of_another_device_s_event_are_refused(told):
     time.sleep(0.1)
     with cloud.history.reading() as session:
         assert not further_words(session, trigger.event_id.hex())
+
+
+def test_a_device_s_hint_has_its_recording_compared_and_decides_nothing(cloud, kitchen, song, monkeypatch):
+    added = cloud.media.add("Song", song)
+    monkeypatch.setattr(cloud.media._store, "search", lambda *_, **__: [])
+    hint = messages.MediaHint(added.media_id, 16 * 12)
+    words = native.fingerprint(song[2 * RATE : 7 * RATE]).every(2).between(25, 125)
+    known = kitchen.trigger("dog_bark", fingerprint=messages.Fingerprint.of(112000, 640, *words), media=hint)
+    other = kitchen.trigger("dog_bark", media=replace(hint, z_q4=65535))
+    gone = kitchen.trigger("dog_bark", media=replace(hint, media_id="0" * 16))
+    for trigger in (known, other, gone):
+        cloud.receive(kitchen, trigger)
+    assert cloud.verdict(known).media_title == "Song"
+    cloud.until(lambda: [command.command for command in cloud.answers("command")].count("send_clip") == 2)
+    assert (cloud.row(other).verdict, cloud.row(gone).verdict) == (None, None)
+    assert (cloud.row(other).hinted_media_id, cloud.row(other).hinted_z) == (added.media_id, 65535 / 16)
