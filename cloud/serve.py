@@ -20,7 +20,9 @@ import uvicorn
 from cloud.accounts import homes
 from cloud.accounts.reach import Reach
 from cloud.broker import LOOPBACK, Broker, ExternalBroker, managed_broker
+from cloud.history.retention import Retention
 from cloud.history.store import History
+from cloud.housekeeping import LEFT_BEHIND_S, Housekeeping
 from cloud.ingest.connection import CLIENT_ID, Connection
 from cloud.media.discovered import DiscoveredCache, DiscoveredFolder
 from cloud.media.index import MediaIndex
@@ -120,12 +122,14 @@ class Server:
             jobs=jobs,
             unknown=UnknownMedia(window, timedelta(days=self._settings.witness_age_days)),
         )
+        retention = Retention(self._settings.keep_days, self._settings.keep_clips_gb)
+        keeping = Housekeeping(history, clips, folder.pictures, retention, lambda: datetime.now(UTC))
         changes = Changes()
 
         def on_tick() -> None:
             with history.reading() as session:
                 due = steps.overdue(session) + steps.judged(session)
-            for step in due:
+            for step in due + keeping.due(steps.resumption):
                 pipeline.submit(step)
 
         def repeat() -> None:
@@ -148,7 +152,7 @@ class Server:
         stack.enter_context(telling)
         steps.attach(pipeline)
         pipeline.submit(steps.sweep())
-        pipeline.submit(steps.resumption())
+        pipeline.submit(steps.resumption(0.0 if history.is_sqlite else LEFT_BEHIND_S))
         pipeline.start()
         stack.callback(pipeline.stop)
         if jobs is not None and self._settings.workers > 0:

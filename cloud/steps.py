@@ -627,26 +627,31 @@ class Steps:
             if self._is_new(event_id)
         ]
 
-    def resumption(self) -> Step:
-        """Take up every event where a former server left it: checks, clips, verdicts and notifications not yet made."""
+    def resumption(self, left_for_s: float = 0.0) -> Step:
+        """Take up every event where a former server left it: checks, clips, verdicts and notifications not yet made.
+
+        Where other servers work on the same history, only what has not moved for `left_for_s` was left. What waits for
+        a clip or a worker needs nobody there: any server ends the wait, and the jobs lie in the history.
+        """
 
         def run(session: Session, effects: Effects) -> None:
-            for row in session.scalars(select(Event).where(Event.stage != DONE)):
+            since = self._now() - timedelta(seconds=left_for_s)
+            unfinished = select(Event).where(Event.stage != DONE, Event.received_at <= since)
+            for row in session.scalars(unfinished):
                 if row.stage == RECEIVED:
                     effects.next_steps.append(self.media_check(row.event_id, row.device_id))
-                elif row.stage == AWAITING_CLIP:
+                elif row.stage == AWAITING_CLIP and not left_for_s:
                     row.clip_deadline_at = self._now() + timedelta(seconds=self._timing.clip_timeout_s)
                     if row.clip_policy == "on_request":
                         effects.publications.append(_command(row, "send_clip"))
                 elif row.stage == VERIFYING:
                     self._resume_verification(session, effects, row)
-            for row in session.scalars(
-                select(Event).where(Event.verdict.is_not(None), Event.verdict_sent_at.is_(None))
-            ):
+            judged = select(Event).where(Event.verdict.is_not(None), Event.verdict_at <= since)
+            for row in session.scalars(judged.where(Event.verdict_sent_at.is_(None))):
                 effects.publications.append(self._verdict_publication(row))
-            for row in session.scalars(select(Event).where(Event.verdict.is_not(None), Event.notified_at.is_(None))):
-                if row.verdict and Verdict(row.verdict).notifies:
-                    self._ask_to_notify(effects, row)
+            telling = [verdict.value for verdict in Verdict if verdict.notifies]
+            for row in session.scalars(judged.where(Event.notified_at.is_(None), Event.verdict.in_(telling))):
+                self._ask_to_notify(effects, row)
 
         return Step("resumption", run)
 
@@ -672,8 +677,10 @@ class Steps:
         """Remove files without a row (a server was killed between the two), clips and words without a trigger."""
 
         def run(session: Session, effects: Effects) -> None:
+            # Where servers share the store, another's clip may be written and its row not yet committed.
+            stored = self._clips.event_ids(None if self._jobs is None else self._now() - _ORPHAN_AGE)
             known = set(session.scalars(select(Clip.event_id)))
-            for event_id in self._clips.event_ids() - known:
+            for event_id in stored - known:
                 effects.actions.append(lambda event_id=event_id: self._clips.delete(event_id))  # type: ignore[misc]
             lonely = select(Clip).where(
                 Clip.event_id.not_in(select(Event.event_id)), Clip.received_at < self._now() - _ORPHAN_AGE

@@ -7,6 +7,7 @@ import os
 import re
 import struct
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import fsspec
@@ -61,11 +62,29 @@ class ClipStore:
         Raises:
             OSError: the store refused (`errno.ENOSPC` when the disk is full); nothing is left behind.
         """
-        path = self._path(event_id)
         content = to_adpcm_wav(clip)
+        self.write_file(event_id, content)
+        return len(content)
+
+    def read_file(self, event_id: str) -> bytes:
+        """The stored WAV file of a clip.
+
+        Raises:
+            FileNotFoundError: there is no such clip.
+        """
+        content: bytes = self._fs.cat_file(self._path(event_id))
+        return content
+
+    def write_file(self, event_id: str, content: bytes) -> None:
+        """Keep a WAV file that `read_file` gave, durably, under its name when it is whole.
+
+        Raises:
+            OSError: the store refused (`errno.ENOSPC` when the disk is full); nothing is left behind.
+        """
+        path = self._path(event_id)
         if not self._is_local:
             self._fs.pipe_file(path, content)
-            return len(content)
+            return
         aside = path + ".part"
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         try:
@@ -78,7 +97,6 @@ class ClipStore:
         except OSError:
             self._discard(aside)
             raise
-        return len(content)
 
     def read(self, event_id: str, *, sample_count: int, sample_rate_hz: int, block_bytes: int) -> StoredClip:
         """Read a clip back. The counts come from the history's row.
@@ -86,7 +104,7 @@ class ClipStore:
         Raises:
             FileNotFoundError: there is no such clip.
         """
-        content = self._fs.cat_file(self._path(event_id))
+        content = self.read_file(event_id)
         (data_bytes,) = struct.unpack_from("<I", content, _WAV_HEADER_BYTES - 4)
         data = content[_WAV_HEADER_BYTES : _WAV_HEADER_BYTES + data_bytes]
         return StoredClip(sample_rate_hz, sample_count, block_bytes, data)
@@ -95,10 +113,13 @@ class ClipStore:
         """Remove a clip. Removing what is not there is no error."""
         self._discard(self._path(event_id))
 
-    def event_ids(self) -> set[str]:
-        """The event ids of all clips in the store."""
+    def event_ids(self, before: datetime | None = None) -> set[str]:
+        """The event ids of all clips in the store, or of those written before a moment."""
         self._fs.invalidate_cache()  # what other processes wrote is not in a listing that was kept
-        stems = (path.rpartition("/")[2].removesuffix(".wav") for path in self._fs.find(self._root))
+        paths = self._fs.find(self._root)
+        if before is not None:
+            paths = [path for path in paths if self._fs.modified(path).astimezone(UTC) < before]
+        stems = (path.rpartition("/")[2].removesuffix(".wav") for path in paths)
         return {stem for stem in stems if _EVENT_ID.fullmatch(stem)}
 
     def _path(self, event_id: str) -> str:

@@ -85,8 +85,8 @@ class History:
     overwritten (`secure_delete`). Readers never wait; writers take turns in this process.
     """
 
-    def __init__(self, url: str) -> None:
-        """Open the database at a SQLAlchemy URL and bring it to the newest shape.
+    def __init__(self, url: str, revision: str = "head") -> None:
+        """Open the database at a SQLAlchemy URL and bring it to the newest shape (or another).
 
         Raises:
             HarkenError: it cannot be opened, or it was made by a newer Harken.
@@ -100,13 +100,22 @@ class History:
         self._engine = engine if self.is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = engine.execution_options(harken_writes=True)
         try:
-            self._migrate()
+            self._migrate(revision)
         except DBAPIError as error:
             raise HarkenError(
                 f"the history {url} cannot be opened ({error.orig}): check the folder's rights and space"
             ) from error
 
-    def _migrate(self) -> None:
+    @classmethod
+    def made_at(cls, url: str, revision: str) -> History:
+        """A new database in the shape that it had at a revision.
+
+        Raises:
+            HarkenError: a newer Harken made that shape.
+        """
+        return cls(url, revision)
+
+    def _migrate(self, revision: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._writing, self._writer.begin() as connection:
@@ -114,7 +123,7 @@ class History:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
             try:
-                command.upgrade(config, "head")
+                command.upgrade(config, revision)
             except Exception as error:
                 if "Can't locate revision" in str(error):
                     raise HarkenError(
@@ -201,7 +210,7 @@ def further_words(session: Session, event_id: str) -> list[FurtherWords]:
     return list(session.scalars(query))
 
 
-def delete_event(session: Session, event_id: str, at: datetime) -> bool:
+def delete_event(session: Session, event_id: str, at: datetime, action: str = "deleted") -> bool:
     """Remove an event, its fingerprints and its clip's row; leave an audit line. False if there is none.
 
     Files (clip and picture) are the caller's to remove after the commit.
@@ -212,7 +221,7 @@ def delete_event(session: Session, event_id: str, at: datetime) -> bool:
     session.add(
         AuditLine(
             at=at,
-            action="deleted",
+            action=action,
             event_id=event_id,
             device_id=row.device_id,
             event_name=row.name,

@@ -15,6 +15,8 @@ _SETTING_OF = {
     "clips": "clips",
     "workers": "workers",
     "name": "name",
+    "keep_days": "keep_days",
+    "keep_gb": "keep_clips_gb",
     "verifier": "verifier_dir",
     "port": "port",
     "mqtt_port": "mqtt_port",
@@ -42,6 +44,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "its pages. Everything it keeps lies in the data folder. Ctrl-C stops it.",
     )
     _add_options(parser)
+    parser.add_argument("--keep-days", type=float, metavar="N", help="older events go (default: all stay)")
+    parser.add_argument("--keep-gb", type=float, metavar="N", help="beyond it the oldest sounds go (default: all stay)")
     parser.add_argument("--port", type=int, help="of the pages; 0 takes any (default: 8460)")
     parser.add_argument("--mqtt-port", type=int, help="of its own broker; 0 takes any (default: 1883)")
     parser.add_argument(
