@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from cloud.history.store import History, first_cause, is_storage_failure
 from cloud.notify.notifier import Notification
 from cloud.observability.logs import about
+from cloud.observability.metrics import Histogram
 
 BATCH_STEPS = 64
 BATCH_S = 0.1
@@ -82,6 +83,7 @@ class Step:
     event_id: str = ""
     is_judgement: bool = False
     tries: int = 0
+    made_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -133,6 +135,7 @@ class Pipeline:
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self.counters = Counters()
+        self.receipt_seconds = Histogram()
         self.storage_error: str | None = None
 
     @property
@@ -216,6 +219,7 @@ class Pipeline:
         self._cause(effects)
         for step in done:
             if step.acknowledge is not None:
+                self.receipt_seconds.observe(time.monotonic() - step.made_at)
                 _guarded(step.acknowledge, "an acknowledgement failed; the message comes again")
         self._on_change()
         return True

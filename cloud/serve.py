@@ -177,6 +177,7 @@ class Server:
             public_url=self._settings.public_url,
             libraries=find_libraries(),
             discovered=found,
+            steps=steps,
         )
         stack.enter_context(_web_server(create_app(pages), listener, changes, self._settings))
         self._write(f"history  {self.url}")

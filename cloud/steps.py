@@ -14,6 +14,7 @@ server that was killed takes every event up again where it stood.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import errno
 import logging
@@ -46,6 +47,7 @@ from cloud.media.evidence import Evidence, words_so_far
 from cloud.media.index import MediaIndex
 from cloud.media.unknown import UnknownMedia
 from cloud.notify.notifier import Notification
+from cloud.observability.metrics import Histogram
 from cloud.pipeline import STEP_TRIES, Effects, Pipeline, Publication, Step
 from cloud.verdict import CadenceEvidence, Decision, MediaFinding, Verdict, VerifierFinding, decide
 from cloud.verifier.jobs import JobQueue
@@ -112,6 +114,8 @@ class Steps:
         self._unknown = unknown
         self._told_unstored: set[str] = set()
         self._due: set[str] = set()
+        self.verdict_seconds = Histogram()
+        self.verdicts: collections.Counter[str] = collections.Counter()
         self._pipeline: Pipeline | None = None
 
     def attach(self, pipeline: Pipeline) -> None:
@@ -509,6 +513,9 @@ class Steps:
             row.verifier_scores = dict(finding.scores)
             row.verifier_version = finding.version
             row.verified_at = row.verdict_at
+        if not was_told:  # counted again if the transaction is undone, which is rare
+            self.verdicts[decision.verdict.value] += 1
+            self.verdict_seconds.observe(max(0.0, (row.verdict_at - row.received_at).total_seconds()))
         log.info("event %s %s: %s. %s", row.event_id, row.name, row.verdict, row.reason)
         effects.publications.append(self._verdict_publication(row))
         if decision.verdict.notifies and not (was_told and decision.verdict is Verdict.UNVERIFIED):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from cloud.history.models import Rejection
+from cloud.history.models import Clip, Device, QuarantinedMessage, Rejection
+from cloud.history.quarantine import quarantined
+from cloud.history.store import can_write
 from cloud.media.discovered import entries_of
+from cloud.observability.metrics import CONTENT_TYPE, Metric, exposition, labelled, one
+from cloud.verifier.jobs import JobQueue
 from cloud.web.site import Operator, OurSite, Pages, SignedIn
 
 log = logging.getLogger("harken.web")
@@ -45,6 +50,7 @@ def operations(site: OurSite, viewer: Operator) -> Response:
     pages = site.pages
     with pages.history.reading() as session:
         rejections = list(session.scalars(select(Rejection).order_by(Rejection.last_at.desc())))
+        messages = quarantined(session, 50)
     return site.page(
         "operations.html",
         viewer,
@@ -56,6 +62,7 @@ def operations(site: OurSite, viewer: Operator) -> Response:
         is_connected=pages.connection.is_connected,
         started_at=pages.started_at,
         rejections=rejections,
+        messages=messages,
     )
 
 
@@ -86,6 +93,57 @@ def health(site: OurSite) -> JSONResponse:
         },
         200 if not troubles else 503,
     )
+
+
+@router.get("/readyz")
+def readiness(site: OurSite) -> JSONResponse:
+    """Whether the server can take triggers now: the broker is there and the history takes writes."""
+    pages = site.pages
+    missing = [
+        *([] if pages.connection.is_connected else ["broker"]),
+        *([] if pages.pipeline.storage_error is None and can_write(pages.history) else ["history"]),
+    ]
+    return JSONResponse({"is_ready": not missing, "missing": missing}, 200 if not missing else 503)
+
+
+@router.get("/metrics")
+def metrics(site: OurSite) -> Response:
+    """Figures for Prometheus; no word of any home."""
+    return Response(exposition(_metrics(site.pages)), media_type=CONTENT_TYPE)
+
+
+def _metrics(pages: Pages) -> Iterator[Metric]:
+    counters = pages.pipeline.counters
+    for name, value in asdict(counters).items():
+        yield one(f"harken_{name}_total", "counter", f"{name.replace('_', ' ').capitalize()} since the start.", value)
+    yield one("harken_queue_steps", "gauge", "Steps that wait for the history.", pages.pipeline.depth)
+    yield one("harken_broker_is_connected", "gauge", "1 while messages flow.", float(pages.connection.is_connected))
+    is_writable = float(not pages.pipeline.storage_error)
+    yield one("harken_storage_is_writable", "gauge", "1 while the history takes writes.", is_writable)
+    help_text = "From a message's arrival to the commit after which its receipt is sent."
+    yield Metric("harken_receipt_seconds", "histogram", help_text, histogram=pages.pipeline.receipt_seconds)
+    if pages.steps is not None:
+        yield labelled(
+            "harken_verdicts_total", "counter", "Verdicts since the start.", "verdict", dict(pages.steps.verdicts)
+        )
+        help_text = "From a trigger's arrival to its verdict."
+        yield Metric("harken_verdict_seconds", "histogram", help_text, histogram=pages.steps.verdict_seconds)
+    yield labelled(
+        "harken_rejected_messages_total", "counter", "Refused messages by cause.", "cause", rejected_counts(pages)
+    )
+    with pages.history.reading() as session:
+        kept = session.scalar(select(func.count()).select_from(QuarantinedMessage)) or 0
+        online = session.scalar(select(func.count()).select_from(Device).where(Device.is_online)) or 0
+        devices = session.scalar(select(func.count()).select_from(Device)) or 0
+        sound = session.scalar(select(func.coalesce(func.sum(Clip.size_bytes), 0))) or 0
+        jobs = pages.verifier.depth if pages.history.is_sqlite else JobQueue(pages.history).waiting(session)
+    yield one("harken_verifier_jobs", "gauge", "Clips without an answer.", jobs)
+    yield one("harken_quarantined_messages", "gauge", "Different messages in quarantine.", kept)
+    yield labelled(
+        "harken_devices", "gauge", "Devices by whether they are online.", "online",
+        {"true": online, "false": devices - online},
+    )  # fmt: skip
+    yield one("harken_clip_bytes", "gauge", "Sound that is kept.", sound)
 
 
 def rejected_counts(pages: Pages) -> dict[str, int]:

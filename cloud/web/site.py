@@ -23,6 +23,7 @@ from cloud.media.discovered import DiscoveredStore
 from cloud.media.index import MediaIndex
 from cloud.notify.controls import Controls
 from cloud.pipeline import Pipeline
+from cloud.steps import Steps
 from cloud.verifier.pool import VerifierPool
 from cloud.web import spectrogram, views
 from cloud.web.live import Changes
@@ -51,6 +52,7 @@ class Pages:
     public_url: str = ""
     libraries: Path | None = None
     discovered: DiscoveredStore | None = None
+    steps: Steps | None = None
     catalogue: Catalogue = field(default_factory=catalogue_file.load)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 

@@ -11,11 +11,17 @@ def register(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser("doctor", help="say what this machine has and lacks")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--server", nargs="?", const="http://127.0.0.1:8460", metavar="URL",
+        help="ask a running server how it is instead (default: http://127.0.0.1:8460)",
+    )  # fmt: skip
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; status 1 when not even the demo on the host can run."""
+    if args.server:
+        return _run_server(args.server, args.json)
     from tools import doctor
 
     findings = doctor.examine()
@@ -48,3 +54,18 @@ def run(args: argparse.Namespace) -> int:
     for name, is_working in works.items():
         console.print(f"  {'yes' if is_working else 'no ':3}  {name.replace('_', ' ')}", highlight=False)
     return 0 if works["demo_on_host"] else 1
+
+
+def _run_server(url: str, as_json: bool) -> int:
+    """Print what a server says of itself; status 1 when it does not do all of its work."""
+    from tools import server_doctor
+
+    report = server_doctor.examine(url)
+    if as_json:
+        print(json.dumps(server_doctor.as_json(report)))
+    else:
+        for check in report:
+            print(f"{'ok ' if check.is_well else 'BAD'}  {check.name}: {check.detail}")
+            if check.remedy:
+                print(f"     {check.remedy}")
+    return 0 if all(check.is_well for check in report) else 1

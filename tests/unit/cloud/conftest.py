@@ -185,6 +185,7 @@ def pages(cloud, tmp_path):
     return Pages(
         cloud.history, cloud.clips, cloud.media, cloud.pipeline, Connected(), cloud.verifier, "Mosquitto",
         tmp_path / "pictures", Changes(), NOW, discovered=DiscoveredFolder(tmp_path / "discovered"),
+        steps=cloud.steps,
     )  # fmt: skip
 
 
