@@ -104,7 +104,8 @@ class Server:
         with history.transaction() as session:
             first = homes.first_run(session, datetime.now(UTC))
         clips = self._settings.clip_store()
-        media = MediaIndex(folder.media)
+        media = MediaIndex.opened(folder.media, self._settings.media_index)
+        stack.callback(media.close)
         verifier = VerifierPool(self._settings.verifier_dir, max(1, self._settings.workers))
         stack.callback(verifier.close)
         shared = self._settings.window

@@ -25,9 +25,12 @@ class ServeSettings:
 
     `verifier_dir` holds `verifier.tflite` and `manifest.json`. `window` is where workers share the triggers that other
     homes are compared by: empty (this server is alone), or the URL of a Redis. A home bears witness that a sound is
-    media once its account is `witness_age_days` old. Pages are served at `listen`, which people reach as `public_url`
-    (empty: on this machine only), with TLS where there is a certificate with its key. `home_assistant` is the broker of
-    Home Assistant, `own` for ours, empty for none; the devices of `home_assistant_home` appear there.
+    media once its account is `witness_age_days` old. `media_index` is where known recordings are kept: empty (in the
+    data folder), or the URL of a PostgreSQL database, which several servers may share.
+
+    Pages are served at `listen`, which people reach as `public_url` (empty: on this machine only), with TLS where there
+    is a certificate with its key. `home_assistant` is the broker of Home Assistant, `own` for ours, empty for none; the
+    devices of `home_assistant_home` appear there.
 
     `history` and `clips` are URLs (`postgresql://…`, `s3://…`) where they do not lie in the data folder;
     `clips_options` goes to fsspec. With PostgreSQL the verifier's jobs lie in the history for workers to lease:
@@ -44,6 +47,7 @@ class ServeSettings:
     clip_timeout_s: float = 30.0
     verifier_dir: Path = MODEL_FOLDER
     window: str = ""
+    media_index: str = ""
     witness_age_days: float = 14.0
     listen: str = "127.0.0.1"
     public_url: str = ""
@@ -171,7 +175,11 @@ _CONFIG: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "share": ("share", str),
         "identity": ("broker_identity", str),
     },
-    "media": {"window": ("window", str), "witness_age_days": ("witness_age_days", (int, float))},
+    "media": {
+        "index": ("media_index", str),
+        "window": ("window", str),
+        "witness_age_days": ("witness_age_days", (int, float)),
+    },
     "verifier": {
         "workers": ("workers", int),
         "dir": ("verifier_dir", str),

@@ -17,7 +17,7 @@ ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
 HalvesArray = npt.NDArray[np.uint16]
 
-KEY_LAYOUT = 3
+KEY_LAYOUT = 4
 """Version of the keys: a directory built with another one cannot be searched."""
 STEPS_PER_WORD = 4
 """A recording's words are kept every so many steps: 80 ms."""
@@ -30,6 +30,10 @@ MAX_WORDS = 2**28
 """Of a segment: 2,982 hours."""
 KEY_EVERY_WORDS = 6
 """Of so many words of each row, 480 ms of sound, one gets a key: the one whose bits are surest."""
+KEY_SPAN_WORDS = 2
+"""A word's key is made of it and of the one so many later: the last words of a row have none."""
+BUCKET_MAX = 64
+"""A bucket with more words says nothing."""
 BUCKET_BITS_MAX = 26
 TAG_BITS = 20
 _POSTING_HALVES = 3
@@ -128,6 +132,7 @@ def _library() -> ctypes.CDLL:
             [segment, query, budget, c_void_p, POINTER(_CPlace), c_uint32, POINTER(_CEffort)],
         ),
         "hk_media_search_all": (c_int, [segment, query, POINTER(_CPlace), c_uint32]),
+        "hk_media_compare": (c_int, [segment, query, c_void_p, c_uint32, POINTER(_CPlace), c_uint32]),
         "hk_media_list_probes": (c_int, [query, c_uint8, budget, c_void_p, c_void_p]),
         "hk_media_judge_lines": (None, [query, c_void_p, c_void_p, c_void_p, c_uint32, c_void_p]),
         "hk_media_directory_bytes": (c_size_t, [c_uint8]),
@@ -149,7 +154,7 @@ def choose_keys(reliable: npt.ArrayLike) -> BoolArray:
     masks = np.asarray(reliable, np.uint32)
     *clips, rows, length = masks.shape
     sure = np.zeros((*clips, rows, length + -length % KEY_EVERY_WORDS), np.uint8)
-    sure[..., :length] = _ones(masks & _KEY_BITS)
+    sure[..., :length] = count_ones(masks & _KEY_BITS)
     groups = sure.reshape(*clips, rows, -1, KEY_EVERY_WORDS).swapaxes(-3, -2)  # […, groups, rows, words]
     together = groups.reshape(*groups.shape[:-2], -1)
     chosen = np.zeros(together.shape, bool)
@@ -158,7 +163,8 @@ def choose_keys(reliable: npt.ArrayLike) -> BoolArray:
     return chosen.reshape(groups.shape).swapaxes(-3, -2).reshape(sure.shape)[..., :length]
 
 
-def _ones(words: WordArray) -> ByteArray:
+def count_ones(words: WordArray) -> ByteArray:
+    """Return how many bits of each word, uint32[…], are 1."""
     return np.unpackbits(words[..., None].view(np.uint8), axis=-1).sum(axis=-1, dtype=np.uint8)
 
 
@@ -317,12 +323,7 @@ class Segment:
         """
         if budget is not None and self._bucket_bits == 0:
             raise HarkenError("a segment without keys has to be compared place by place: give no budget")
-        segment = _CSegment(
-            *(array.ctypes.data for array in self._arrays),
-            None if removed is None else removed.ctypes.data,
-            self._rows,
-            self._bucket_bits,
-        )
+        segment = self._as_c(removed)
         places = (_CPlace * most)()
         c_query = query._c
         if budget is None:
@@ -339,14 +340,42 @@ class Segment:
                 most,
                 byref(effort),
             )
-        if count < 0:
-            raise HarkenError("the segment's widths do not fit its keys: build it again")
-        return [
-            Place(
-                row=found.row,
-                offset=found.first_word * query.stride - found.phase,
-                bits_compared=found.compared,
-                bits_agreeing=found.agreeing,
-            )
-            for found in places[:count]
-        ]
+        return _places(places, count, query)
+
+    def compare(self, query: Query, words: WordArray, positions: WordArray, *, most: int = 16) -> list[Place]:
+        """Return what `search` would if these were its candidates.
+
+        Args:
+            query: what is looked for.
+            words: uint32[n], words of the segment on which a word of the query may lie.
+            positions: uint32[n], which word of the query.
+            most: rows to return.
+        """
+        candidates = np.ascontiguousarray(np.stack([words, positions], axis=1), np.uint32)
+        segment, places = self._as_c(None), (_CPlace * most)()
+        count = _library().hk_media_compare(
+            byref(segment), byref(query._c), candidates.ctypes.data, len(candidates), places, most
+        )
+        return _places(places, count, query)
+
+    def _as_c(self, removed: ByteArray | None) -> _CSegment:
+        return _CSegment(
+            *(array.ctypes.data for array in self._arrays),
+            None if removed is None else removed.ctypes.data,
+            self._rows,
+            self._bucket_bits,
+        )
+
+
+def _places(places: "ctypes.Array[_CPlace]", count: int, query: Query) -> list[Place]:
+    if count < 0:
+        raise HarkenError("the segment's widths do not fit its keys: build it again")
+    return [
+        Place(
+            row=found.row,
+            offset=found.first_word * query.stride - found.phase,
+            bits_compared=found.compared,
+            bits_agreeing=found.agreeing,
+        )
+        for found in places[:count]
+    ]

@@ -17,13 +17,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cloud.media.decision import HELD_SCORE, Match, doubt
 from cloud.media.segment import Recording, rows_of
-from cloud.media.store import Store, Stored
+from cloud.media.store import Store
 from cloud.verdict import MediaFinding
 from edge import media_search, native
 from edge.catalogue import EventSpec
@@ -164,17 +165,98 @@ class NewRecording:
     recording: Recording
 
 
-class MediaIndex:
-    """All known recordings of one server."""
+class StoredRecording(Protocol):
+    """One recording in a store."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the index in a folder, which is made if need be; what an older Harken kept there is taken over.
+    @property
+    def media_id(self) -> str:
+        """16 hexadecimal digits."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What was said of it when it was added."""
+
+    @property
+    def words(self) -> tuple[npt.NDArray[np.uint32], ...]:
+        """For each of `REFERENCE_PHASES` a word each 80 ms, uint32[n]."""
+
+
+class FoundRecording(Protocol):
+    """A recording that a query may come from, and the best place that was looked at."""
+
+    @property
+    def stored(self) -> StoredRecording:
+        """The recording."""
+
+    @property
+    def place(self) -> media_search.Place:
+        """The place."""
+
+
+class RecordingStore(Protocol):
+    """Where recordings are kept and searched: files (`Store`) or a database (`PostgresStore`), the answers the same."""
+
+    def close(self) -> None:
+        """Let go of files or connections; the next call opens them again."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @property
+    def version(self) -> object:
+        """Differs from what it was if anything was added or removed since."""
+
+    def entries(self) -> Iterator[StoredRecording]:
+        """Every recording."""
+
+    def find(self, id_prefix: str) -> Sequence[StoredRecording]:
+        """The recordings whose id begins so."""
+
+    def add(self, recordings: Sequence[Recording]) -> None:
+        """Keep recordings, all or none; one that is there already (by its id) is replaced."""
+
+    def remove(self, media_id: bytes) -> bool:
+        """Forget a recording; whether it was there."""
+
+    def search(self, query: media_search.Query, *, most: int = 16) -> Sequence[FoundRecording]:
+        """The recordings that a query agrees with best, best first."""
+
+
+class MediaIndex:
+    """All known recordings of one server, or of several that share a database."""
+
+    def __init__(self, place: Path | RecordingStore) -> None:
+        """Open the index in a folder, which is made if need be, or in a store.
+
+        What an older Harken kept in the folder is taken over.
 
         Raises:
             HarkenError: the folder cannot be made or read, or its manifest is damaged or of another version.
         """
-        self._store = Store(folder)
-        self._take_over(folder)
+        self._store: RecordingStore = Store(place) if isinstance(place, Path) else place
+        if isinstance(place, Path):
+            self._take_over(place)
+
+    @staticmethod
+    def opened(folder: Path, url: str = "") -> MediaIndex:
+        """Open the index of a data folder, or that of a PostgreSQL database where `url` names one.
+
+        Raises:
+            HarkenError: as for a new index, or the database cannot be used.
+        """
+        if not url:
+            return MediaIndex(folder)
+        if not url.startswith(("postgresql://", "postgresql+psycopg://", "postgres://")):
+            raise HarkenError(
+                f"the media index cannot be kept at {url!r}: give postgresql://[USER@]HOST[:PORT]/DATABASE"
+            )
+        from cloud.media.store_postgres import PostgresStore
+
+        return MediaIndex(PostgresStore(url))
+
+    def close(self) -> None:
+        """Let go of what the store holds open."""
+        self._store.close()
 
     def __len__(self) -> int:
         return len(self._store)
@@ -362,7 +444,7 @@ def _about(reference: Reference) -> dict[str, object]:
     }
 
 
-def _reference(stored: Stored) -> Reference:
+def _reference(stored: StoredRecording) -> Reference:
     about = stored.about
     return Reference(
         media_id=stored.media_id,

@@ -114,6 +114,11 @@ class Store:
             ) from error
         self._current()
 
+    def close(self) -> None:
+        """Let go of the segments; the next call maps them again."""
+        with self._lock:
+            self._open, self._seen = {}, None
+
     def __len__(self) -> int:
         return sum(
             len(opened) - (0 if removed is None else int(removed.sum())) for opened, removed in self._current().values()

@@ -23,6 +23,7 @@ _WORD_SAMPLES = round(WORD_S * SAMPLE_RATE_HZ)
 
 log = logging.getLogger("harken.media")
 
+
 @dataclass(frozen=True)
 class Finding:
     """What the window says of one event, and of earlier ones."""

@@ -250,9 +250,7 @@ class Window:
                 return Outcome(self._tell_again(own, entry, agreement))
         self._put_up_discovered(own.heard.at_s)
         oldest = min([next(iter(self._entries)), *self._standing])
-        found = self._table.find(
-            own.sound, own=own.number, oldest=oldest, sample_shift=shift, budget=self._budget
-        )
+        found = self._table.find(own.sound, own=own.number, oldest=oldest, sample_shift=shift, budget=self._budget)
         for agreement in found:
             standing = self._standing.get(agreement.number)
             known = self._discovered.entries.get(standing.media_id or "") if standing is not None else None
@@ -299,9 +297,7 @@ class Window:
                 if third is other:
                     continue
                 at = to_third.offset - agreement.offset
-                between = compare(
-                    other.sound, third.sound, first=at - 1, last=at + 1, min_bits=self._budget.min_bits
-                )
+                between = compare(other.sound, third.sound, first=at - 1, last=at + 1, min_bits=self._budget.min_bits)
                 if _doubt(other, third, between) is None:
                     agreeing.append((third, between))
                 if crowd.is_media(_witnesses(other, agreeing)):
@@ -324,7 +320,6 @@ class Window:
             f"{best.bit_error_rate:.2f} over {best.words * WORD_S:.1f} s of usable sound, {best.z:.0f} deviations "
             "from chance.",
         )
-
 
     # ---- what was discovered ----
 
@@ -433,9 +428,7 @@ def _evidence(heard: Heard) -> Sound | None:
 
 
 def _self_z(sound: Sound) -> float:
-    repeats = native.self_match(
-        sound.words, sound.masks, min_lag=_SELF_MATCH_LAG_WORDS, min_bits=_SELF_MATCH_BITS
-    )
+    repeats = native.self_match(sound.words, sound.masks, min_lag=_SELF_MATCH_LAG_WORDS, min_bits=_SELF_MATCH_BITS)
     return repeats.z if repeats is not None else 0.0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cloud.media.discovered import Discovered, DiscoveredStore
+    from cloud.media.index import MediaIndex
     from cloud.verifier.model import VerifierModel
 
 _TOLD_EVERY_S = 5.0
@@ -88,14 +89,22 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     push.add_argument("--broker", default="localhost:1883", metavar="HOST[:PORT]", help="default: %(default)s")
     push.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long devices may take (%(default)s s)")
     push.set_defaults(func=run_push)
+    for action in (add, bulk, show, push, remove):
+        action.add_argument(
+            "--index",
+            default="",
+            metavar="URL",
+            help="where recordings are kept: postgresql://user@host/database (default: in the data folder)",
+        )
     for action in (add, bulk, show, push, remove, show_found, forget):
         action.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
 
 
-def _folder(args: argparse.Namespace) -> Path:
+def _index(args: argparse.Namespace) -> MediaIndex:
+    from cloud.media.index import MediaIndex
     from cloud.settings import DataFolder, data_dir_from_environment
 
-    return DataFolder.opened(args.data_dir or data_dir_from_environment()).media
+    return MediaIndex.opened(DataFolder.opened(args.data_dir or data_dir_from_environment()).media, args.index)
 
 
 def _listener() -> VerifierModel | None:
@@ -121,7 +130,6 @@ def _events(names: list[str]) -> list[str]:
 
 def run_add(args: argparse.Namespace) -> int:
     """Add recordings."""
-    from cloud.media.index import MediaIndex
     from edge.audio import read_wav
     from edge.errors import HarkenError
 
@@ -129,7 +137,7 @@ def run_add(args: argparse.Namespace) -> int:
     if args.title and len(args.files) > 1:
         raise HarkenError("--title names one recording: add several files one by one, or without it")
     verifier = _listener()
-    index = MediaIndex(_folder(args))
+    index = _index(args)
     for file in args.files:
         reference = index.add(
             args.title or file.stem,
@@ -149,11 +157,10 @@ def run_import(args: argparse.Namespace) -> int:
     import time
 
     from cloud.media.bulk import import_folder
-    from cloud.media.index import MediaIndex
 
     contains = _events(args.contains)
     verifier = None if args.without_verifier else _listener()
-    index = MediaIndex(_folder(args))
+    index = _index(args)
     told_at = time.monotonic()
     duplicates = refused = 0
     for progress in import_folder(
@@ -243,9 +250,7 @@ def run_discovered_forget(args: argparse.Namespace) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     """Show the index."""
-    from cloud.media.index import MediaIndex
-
-    for reference in MediaIndex(_folder(args)).references():
+    for reference in _index(args).references():
         holds = ", ".join(reference.events) or "no event"
         print(f"{reference.media_id}  {reference.seconds:6.1f} s  {reference.title}  (holds {holds})")
     return 0
@@ -253,9 +258,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_remove(args: argparse.Namespace) -> int:
     """Forget a recording."""
-    from cloud.media.index import MediaIndex
-
-    reference = MediaIndex(_folder(args)).remove(args.media_id)
+    reference = _index(args).remove(args.media_id)
     print(f"forgotten: {reference.title}")
     return 0
 
@@ -275,7 +278,7 @@ def run_push(args: argparse.Namespace) -> int:
     from tools.watch import Watch
 
     folder = DataFolder.opened(args.data_dir or data_dir_from_environment())
-    history, index = History(folder.history_url), MediaIndex(folder.media)
+    history, index = History(folder.history_url), MediaIndex.opened(folder.media, args.index)
     with history.reading() as session:
         device_ids = [row.device_id for row in device_rows(session)] if args.all else args.device
         if args.none:

@@ -24,6 +24,7 @@ _SETTING_OF = {
     "broker_identity": "broker_identity",
     "clip_timeout": "clip_timeout_s",
     "window": "window",
+    "media_index": "media_index",
     "witness_age": "witness_age_days",
     "listen": "listen",
     "public_url": "public_url",
@@ -60,6 +61,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--clip-timeout", type=float, metavar="S",
         help="seconds after which an event without a clip is told as unverified (default: 30)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--media-index", metavar="URL",
+        help="where known recordings are kept: postgresql://user@host/database (default: in the data folder)",
     )  # fmt: skip
     parser.add_argument(
         "--window", metavar="URL",

@@ -17,7 +17,7 @@ enum {
     LINE_MASK = HK_MEDIA_LINE_WORDS - 1,
 };
 
-_Static_assert(HK_MEDIA_POSITION_BITS + HK_MEDIA_TAG_BITS == 16 * HK_MEDIA_POSTING_HALVES, "a posting is a tag and a position");
+_Static_assert(HK_MEDIA_POSITION_BITS + HK_MEDIA_TAG_BITS == 16 * HK_MEDIA_POSTING_HALVES, "a posting has two parts");
 _Static_assert(HK_MEDIA_GROUP_BUCKETS + sizeof(uint32_t) == HK_MEDIA_GROUP_BYTES, "a group is a sum and its counts");
 _Static_assert(HK_MEDIA_BUCKET_BITS_MAX + HK_MEDIA_TAG_BITS <= KEY_BITS_MAX, "a key is a bucket and a tag");
 
@@ -56,11 +56,6 @@ typedef struct {
     uint16_t keyed; /* which of the query's keys */
     uint16_t cost;
 } probe_t;
-
-typedef struct {
-    uint32_t word;     /* of the segment */
-    uint32_t position; /* of the query */
-} candidate_t;
 
 typedef struct {
     uint64_t key;
@@ -149,7 +144,7 @@ static uint32_t end_word_of(const uint32_t *starts, uint32_t row)
     return first_word_of(starts, row + 1) - (starts[row] & LINE_MASK);
 }
 
-/* Turns counts into a directory, and each into where its bucket's postings go; UINT32_MAX: nowhere. Returns their sum. */
+/* Turns counts into a directory, and each into where its bucket's postings go; UINT32_MAX: nowhere. Returns the sum. */
 static uint32_t write_directory(uint32_t *counts, size_t buckets, uint8_t *directory)
 {
     uint32_t sum = 0;
@@ -366,7 +361,7 @@ WITH_POPCNT static void compare_fully(const hk_media_segment_t *segment, const h
             &found->compared, &found->agreeing);
 }
 
-/* Whether the line around a candidate agrees well enough to look further: word `place` of it lies at the query's `position`. */
+/* Whether the line around a candidate agrees well enough to look further: its word `place` lies at `position`. */
 WITH_POPCNT static bool is_promising(const hk_media_query_t *query, const uint32_t *line, uint32_t place,
                                      uint32_t position)
 {
@@ -396,7 +391,7 @@ typedef struct {
 size_t hk_media_search_bytes(const hk_media_budget_t *budget)
 {
     return sizeof(fixed_t) + 2 * (size_t)budget->probes * sizeof(probe_t)
-           + (size_t)budget->candidates * sizeof(candidate_t);
+           + (size_t)budget->candidates * sizeof(hk_media_candidate_t);
 }
 
 /* Lists the likeliest probes, likeliest first. Returns how many. */
@@ -449,7 +444,7 @@ static uint32_t tag_errors_max(uint32_t tag_reliable)
 
 WITH_POPCNT static uint32_t gather(const hk_media_segment_t *segment, const hk_media_budget_t *budget,
                                    const keyed_t *keys, const probe_t *probes, uint32_t probe_count,
-                                   candidate_t *candidates, hk_media_effort_t *effort)
+                                   hk_media_candidate_t *candidates, hk_media_effort_t *effort)
 {
     uint32_t count = 0;
     for (uint32_t n = 0; n < probe_count; n++) {
@@ -477,7 +472,7 @@ WITH_POPCNT static uint32_t gather(const hk_media_segment_t *segment, const hk_m
             if (count == budget->candidates) {
                 return count;
             }
-            candidates[count++] = (candidate_t){posting_word(posting), keyed->position};
+            candidates[count++] = (hk_media_candidate_t){posting_word(posting), keyed->position};
         }
     }
     return count;
@@ -488,7 +483,7 @@ typedef struct {
     fixed_t *fixed;
     probe_t *unsorted;
     probe_t *sorted;
-    candidate_t *candidates;
+    hk_media_candidate_t *candidates;
 } scratch_t;
 
 static scratch_t divide(void *memory, const hk_media_budget_t *budget)
@@ -496,7 +491,7 @@ static scratch_t divide(void *memory, const hk_media_budget_t *budget)
     scratch_t scratch = {.fixed = memory};
     scratch.unsorted = (probe_t *)(scratch.fixed + 1);
     scratch.sorted = scratch.unsorted + budget->probes;
-    scratch.candidates = (candidate_t *)(scratch.sorted + budget->probes);
+    scratch.candidates = (hk_media_candidate_t *)(scratch.sorted + budget->probes);
     return scratch;
 }
 
@@ -525,20 +520,11 @@ int hk_media_list_probes(const hk_media_query_t *query, uint8_t bucket_bits, con
     return (int)count;
 }
 
-int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *query, const hk_media_budget_t *budget,
-                    void *memory, hk_media_place_t *places, uint32_t place_max, hk_media_effort_t *effort)
+/* Compares rows at the candidates whose lines are promising. Returns how many rows were kept. */
+static uint32_t compare_candidates(const hk_media_segment_t *segment, const hk_media_query_t *query,
+                                   const hk_media_candidate_t *candidates, uint32_t count, hk_media_place_t *places,
+                                   uint32_t place_max, hk_media_effort_t *effort)
 {
-    if (!is_searchable(query, segment->bucket_bits) || place_max == 0) {
-        return HK_ERROR_ARGUMENT;
-    }
-    *effort = (hk_media_effort_t){0};
-    const scratch_t scratch = divide(memory, budget);
-    const uint32_t probe_count = list_probes(query, segment->bucket_bits, scratch.fixed, scratch.unsorted,
-                                             scratch.sorted, budget->probes);
-    const candidate_t *candidates = scratch.candidates;
-    const uint32_t count = gather(segment, budget, scratch.fixed->keyed, scratch.sorted, probe_count,
-                                  scratch.candidates, effort);
-    effort->candidates = count;
     uint32_t place_count = 0;
     for (uint32_t n = 0; n < count; n++) {
         if (n + PREFETCH_AHEAD < count) {
@@ -562,7 +548,34 @@ int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *q
             keep_place(places, place_max, &place_count, &found);
         }
     }
-    return (int)place_count;
+    return place_count;
+}
+
+int hk_media_search(const hk_media_segment_t *segment, const hk_media_query_t *query, const hk_media_budget_t *budget,
+                    void *memory, hk_media_place_t *places, uint32_t place_max, hk_media_effort_t *effort)
+{
+    if (!is_searchable(query, segment->bucket_bits) || place_max == 0) {
+        return HK_ERROR_ARGUMENT;
+    }
+    *effort = (hk_media_effort_t){0};
+    const scratch_t scratch = divide(memory, budget);
+    const uint32_t probe_count = list_probes(query, segment->bucket_bits, scratch.fixed, scratch.unsorted,
+                                             scratch.sorted, budget->probes);
+    const uint32_t count = gather(segment, budget, scratch.fixed->keyed, scratch.sorted, probe_count,
+                                  scratch.candidates, effort);
+    effort->candidates = count;
+    return (int)compare_candidates(segment, query, scratch.candidates, count, places, place_max, effort);
+}
+
+int hk_media_compare(const hk_media_segment_t *segment, const hk_media_query_t *query,
+                     const hk_media_candidate_t *candidates, uint32_t count, hk_media_place_t *places,
+                     uint32_t place_max)
+{
+    if (!is_searchable(query, 0) || place_max == 0) {
+        return HK_ERROR_ARGUMENT;
+    }
+    hk_media_effort_t effort = {0};
+    return (int)compare_candidates(segment, query, candidates, count, places, place_max, &effort);
 }
 
 int hk_media_search_all(const hk_media_segment_t *segment, const hk_media_query_t *query, hk_media_place_t *places,

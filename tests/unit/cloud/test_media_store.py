@@ -278,7 +278,7 @@ def test_ten_thousand_recordings_answer_as_comparing_all_of_them_does(tmp_path):
         source = Recording(b"", {}, tuple(rows[meant]), every_key(rows[meant]))
         query = wanted(heard(source, 5, 30, wrong=0.15, seed=seed))
         truth = one.searchable.search(query, most=1)[0]
-        places = store.search(query)
+        places = store.search(query, budget=media_search.Budget(80_000, 80_000))
         found += bool(places) and places[0].stored.number == meant
         agreeing += bool(places) and places[0].place == truth
         if seed < 3:
