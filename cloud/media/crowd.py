@@ -16,8 +16,9 @@ nobody either, so that a crowd made for the purpose silences no one. Each of the
 
 For safety events the alarm's own tone is no evidence (`Words.is_usable`), and two things more are asked:
 
-- *The tone is theirs too.* Where a steady tone dominates here, it must there: one that only this home hears is an alarm
-  of its own while the broadcast plays.
+- *The tones are theirs too.* Fingerprints are deaf to a tone that stays, and an alarm may go off while the broadcast's
+  alarm sounds. So nothing is decided before the clips have come, and every tone that stands out in this one must be
+  audible in theirs at the same place (`cloud.media.tones`).
 - *No cadence was measured.* Two whole periods of T3 or T4 stand against any crowd: a building's alarms that all flats
   hear at once, with a spoken message between the tones, are no broadcast, and advertisements show less.
 
@@ -39,7 +40,8 @@ MAX_CLOCK_LAG_S = 12.0
 """Between two homes that hear one broadcast: transmission, buffering, the way to the cloud."""
 MAX_START_LAG_S, MAX_START_LAG_SAFETY_S = 1.0, 0.6
 """Between the places at which two devices say that the event began, in the time of the common sound."""
-MAX_OWN_TONE_S = 0.4
+MAX_OWN_TONE_S = 0.06
+"""Two frames of a tone that another home does not hear are an alarm of one's own."""
 MIN_WITNESSES = 2
 
 
@@ -58,8 +60,8 @@ class Agreement:
     is_same_suspicion: bool
     start_lag_s: float
     clock_lag_s: float
-    own_tone_s: float
-    """Seconds in which a steady tone dominates here and not there."""
+    own_tone_s: float | None
+    """How long tones sound here that the other home does not hear; None: the two clips cannot be compared (yet)."""
 
 
 def doubt(is_safety: bool, agreement: Agreement) -> str | None:
@@ -86,8 +88,10 @@ def doubt(is_safety: bool, agreement: Agreement) -> str | None:
         reason = "the other home hears the same programme, but suspected something else"
     elif abs(agreement.start_lag_s) > max_start_lag_s:
         reason = "the other home hears the same programme, but suspected it at another place"
-    elif is_safety and agreement.own_tone_s > MAX_OWN_TONE_S:
-        reason = f"{agreement.own_tone_s:.1f} s of a steady tone that the other home does not hear"
+    elif is_safety and agreement.own_tone_s is None:
+        reason = "the clips cannot be compared yet"
+    elif is_safety and agreement.own_tone_s is not None and agreement.own_tone_s > MAX_OWN_TONE_S:
+        reason = f"{agreement.own_tone_s:.1f} s of a tone that the other home does not hear"
     return reason
 
 

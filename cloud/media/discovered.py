@@ -20,12 +20,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from cloud.media.tones import HzArray
 from edge.errors import HarkenError
 from edge.media_window import WORDS_MAX, Sound
 from edge.native import Words
 
 KEPT_DAYS = 30.0
 KEPT_MOST = 64
+CLIPS_MOST = 6
 SAVE_EVERY_S = 1.0
 FORMAT_VERSION = 1
 _VOTES_MOST = 200
@@ -56,6 +58,11 @@ class Discovered:
     tones: npt.NDArray[np.int16] = field(default_factory=lambda: np.zeros((0, 2), np.int16))
     """For each word: triggers in which a steady tone dominated it, and all that heard it."""
 
+    clips: list[tuple[HzArray, int]] = field(default_factory=list)
+    """Tones of the first clips, `Tones.heard` each, and the word at which each begins: kept for safety events."""
+    origin: int = 0
+    """Words that it has grown to the left since it began."""
+
     @property
     def seconds(self) -> float:
         """How much of the broadcast is known."""
@@ -67,6 +74,8 @@ class Discovered:
         if before:
             self._grow(before, 0)
             self.start_word += before
+            self.origin += before
+            self.clips = [(heard, clip_at + before) for heard, clip_at in self.clips]
             at += before
         after = min(max(0, at + len(words.bits) - len(self.votes)), WORDS_MAX - len(self.votes))
         self._grow(0, after)
@@ -89,6 +98,11 @@ class Discovered:
         self.triggers += 1
         self.accounts.add(account)
         self.last_at_s = max(self.last_at_s, at_s)
+
+    def keep_clip(self, heard: HzArray, at: int) -> None:
+        """Keep the tones of a clip that begins at word `at`; only those of a safety event's first clips."""
+        if self.is_safety and len(self.clips) < CLIPS_MOST:
+            self.clips.append((heard, at))
 
     def _grow(self, before: int, after: int) -> None:
         grow = ((before, after), (0, 0))
@@ -120,6 +134,8 @@ class Discovered:
             "last_at_s": self.last_at_s,
             "accounts": sorted(self.accounts),
             "triggers": self.triggers,
+            "origin": self.origin,
+            "clips_at": [at for _, at in self.clips],
         }
         content = io.BytesIO()
         np.savez_compressed(
@@ -128,6 +144,7 @@ class Discovered:
             votes=self.votes,
             cast=self.cast,
             tones=self.tones,
+            **{f"clip{number}": heard for number, (heard, _) in enumerate(self.clips)},
         )
         return content.getvalue()
 
@@ -144,9 +161,12 @@ class Discovered:
                 if head.pop("version") != FORMAT_VERSION:
                     raise HarkenError("a discovered broadcast is of another version: it is left out")
                 votes, cast, tones = (arrays[name].astype(np.int16) for name in ("votes", "cast", "tones"))
+                clips = [
+                    (arrays[f"clip{number}"].astype(np.uint16), int(at)) for number, at in enumerate(head.pop("clips_at"))
+                ]
             if not len(votes) == len(cast) == len(tones) <= WORDS_MAX:
                 raise ValueError("lengths differ")
-            return Discovered(**{**head, "accounts": set(head["accounts"])}, votes=votes, cast=cast, tones=tones)
+            return Discovered(**{**head, "accounts": set(head["accounts"])}, votes=votes, cast=cast, tones=tones, clips=clips)
         except HarkenError:
             raise
         except Exception as error:  # a damaged archive fails in as many ways as there are bytes in it

@@ -6,10 +6,13 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from cloud.accounts.models import Account
 from cloud.history.models import Event
+from cloud.media.tones import HOP_SAMPLES, tones_of
 from cloud.media.window import WORD_S, Heard, Told, Window, WindowUnavailableError
 from cloud.verdict import CadenceEvidence, MediaFinding
 from edge import native
@@ -22,6 +25,14 @@ ALARMS = "alarm"
 _WORD_SAMPLES = round(WORD_S * SAMPLE_RATE_HZ)
 
 log = logging.getLogger("harken.media")
+
+
+@dataclass(frozen=True)
+class ClipSound:
+    """An event's clip, int16[n] from a sample of the device's on."""
+
+    first_sample: int
+    pcm: npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -45,9 +56,19 @@ class UnknownMedia:
         self._window.settle(event_id)
 
     def check(
-        self, session: Session, row: Event, spec: EventSpec, words: native.Words, first_sample: int, now: datetime
+        self,
+        session: Session,
+        row: Event,
+        spec: EventSpec,
+        words: native.Words,
+        first_sample: int,
+        now: datetime,
+        clip: ClipSound | None = None,
     ) -> Finding:
-        """Put an event's words, 40 ms apart from `first_sample` on, into the window. Failures become findings."""
+        """Put an event's words, 40 ms apart from `first_sample` on, into the window. Failures become findings.
+
+        A safety event is told only once its clip has come: ask again then.
+        """
         account = session.get(Account, row.account_id) if row.account_id is not None else None
         cadence = row.cadence or {}
         measured = CadenceEvidence(
@@ -63,6 +84,8 @@ class UnknownMedia:
             at_s=now.timestamp(),
             start_word=(row.event_start_sample - first_sample) / _WORD_SAMPLES,
             words=words.between(0, WORDS_MAX),
+            tones=tones_of(clip.pcm) if clip is not None and spec.is_safety else None,
+            tones_at=round((clip.first_sample - first_sample) / HOP_SAMPLES) if clip is not None else 0,
         )
         try:
             outcome = self._window.hear(heard)

@@ -25,6 +25,7 @@ import numpy as np
 
 from cloud.media import crowd
 from cloud.media.discovered import Discovered, DiscoveredCache
+from cloud.media.tones import HzArray, Tones, unexplained_s
 from cloud.verdict import DISCOVERED_PREFIX
 from edge import native
 from edge.contracts import limits
@@ -49,8 +50,6 @@ _RECALL_AT = (5, 10, 20, 40)
 """Triggers in an average at which earlier ones that found no company are compared with it once more."""
 _RECALL_MOST = 512
 _REFRESH_S = 10.0
-_TONE_EDGE_WORDS = 2
-"""So far apart two homes may say that a tone begins or ends: their words' grids, rooms and noise differ."""
 _NEWS_MOST = 32
 """Earlier triggers that one trigger can bring news to; the next one brings it to the others."""
 
@@ -65,7 +64,8 @@ class Heard:
 
     `account` None: nobody's, it can neither be a witness nor be told. `family` names what was suspected; the two
     alarms are one. `at_s`: when it reached the cloud, s since 1970. `start_word`: where its event begins, in words of
-    40 ms from the first one. `words`: those 40 ms apart.
+    40 ms from the first one. `words`: those 40 ms apart. `tones`: of its clip, once that has come; their first frame
+    lies at word `tones_at`.
     """
 
     event_id: str
@@ -77,6 +77,8 @@ class Heard:
     at_s: float
     start_word: float
     words: native.Words
+    tones: Tones | None = None
+    tones_at: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,13 @@ class _Entry:
     self_z: float
     media_id: str | None = None
     """Of the broadcast that it belongs to, once it was told so."""
+    average_of: Discovered | None = None
+
+    def heard_tones(self) -> list[tuple[HzArray, int]]:
+        """The tones of its clip, or of the clips that an average knows, and the word at which each begins."""
+        if self.average_of is not None:
+            return self.average_of.clips
+        return [] if self.heard.tones is None else [(self.heard.tones.heard, self.heard.tones_at)]
 
 
 @dataclass
@@ -330,13 +339,10 @@ class Window:
             return  # it agrees with triggers of that broadcast, but not with their average: it would spoil it
         heard = own.heard
         entry = Discovered(own.media_id, heard.family, heard.is_safety, heard.start_word, heard.at_s, heard.at_s)
-        entry.learn(heard.words, 0, heard.start_word, heard.account or "", heard.at_s)
+        _teach(entry, heard, 0)
         for other, agreement in agreeing:
             if other.heard.is_witness:
-                words, at = other.heard.words, -agreement.offset
-                origin = entry.start_word - heard.start_word  # words that the average has grown to the left
-                start_word = other.heard.start_word
-                entry.learn(words, at + round(origin), start_word, other.heard.account or "", other.heard.at_s)
+                _teach(entry, other.heard, entry.origin - agreement.offset)
         self._discovered.put(entry, heard.at_s)
 
     def _average(self, entry: Discovered) -> _Entry:
@@ -356,7 +362,7 @@ class Window:
                 words=words,
             )
             sound = Sound.of(words.bits, words.reliable)
-            average = _Entry(heard, 0, sound, _self_z(sound), entry.media_id)
+            average = _Entry(heard, 0, sound, _self_z(sound), entry.media_id, entry)
             self._averages[entry.media_id] = entry.triggers, average
         return average
 
@@ -379,7 +385,7 @@ class Window:
         own.media_id = entry.media_id
         heard = own.heard
         if heard.is_witness and (entry.triggers < _LEARN_ALL or own.number % _LEARN_EACH == 0):
-            entry.learn(heard.words, agreement.offset, heard.start_word, heard.account or "", heard.at_s)
+            _teach(entry, heard, agreement.offset)
         entry.last_at_s = max(entry.last_at_s, heard.at_s)
         self._discovered.put(entry, heard.at_s)
         told = Told(
@@ -418,6 +424,14 @@ class Window:
                     )
                 )
         return told
+
+
+def _teach(entry: Discovered, heard: Heard, at: int) -> None:
+    """Average a trigger in whose first word lies at word `at`."""
+    origin = entry.origin
+    entry.learn(heard.words, at, heard.start_word, heard.account or "", heard.at_s)
+    if heard.tones is not None:
+        entry.keep_clip(heard.tones.heard, at + heard.tones_at + entry.origin - origin)
 
 
 def _evidence(heard: Heard) -> Sound | None:
@@ -461,19 +475,22 @@ def _doubt(own: _Entry, other: _Entry, agreement: Agreement, *, is_concurrent: b
             is_same_suspicion=one.family == two.family,
             start_lag_s=(two.start_word - agreement.offset - one.start_word) * WORD_S,
             clock_lag_s=two.at_s - one.at_s - last_apart if is_concurrent else 0.0,
-            own_tone_s=_own_tone_words(one.words, two.words, agreement.offset) * WORD_S,
+            own_tone_s=_own_tone_s(own, other, agreement.offset) if one.is_safety else None,
         ),
     )
 
 
-def _own_tone_words(one: native.Words, two: native.Words, offset: int) -> int:
-    """Words in which a steady tone dominates in one sound and nowhere near in the other; silence is no tone."""
-    first, end = max(0, -offset), min(len(one.bits), len(two.bits) - offset)
-    if end <= first:
-        return 0
-    has_tone = ~one.is_usable[first:end] & (one.reliable[first:end] != 0)
-    near = np.convolve(~two.is_usable, np.ones(2 * _TONE_EDGE_WORDS + 1), "same") > 0
-    return int(np.count_nonzero(has_tone & ~near[first + offset : end + offset]))
+def _own_tone_s(own: _Entry, other: _Entry, offset: int) -> float | None:
+    """How long tones sound here that the other does not hear; of an average's homes the second that explains most."""
+    if own.heard.tones is None:
+        return None
+    found = []
+    for heard, heard_at in other.heard_tones():
+        own_s = unexplained_s(own.heard.tones.own, heard, own.heard.tones_at + offset - heard_at)
+        if own_s is not None:
+            found.append(own_s)
+    needed = 1 if other.average_of is None else crowd.MIN_WITNESSES
+    return sorted(found)[needed - 1] if len(found) >= needed else None
 
 
 def _witnesses(own: _Entry, agreeing: list[tuple[_Entry, Agreement]]) -> set[str]:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import cbor2
 import numpy as np
 
+from cloud.media.tones import HzArray, Tones
 from cloud.media.window import WINDOW_S, Heard, WindowUnavailableError
 from edge import native
 from edge.errors import HarkenError
@@ -31,7 +32,7 @@ PAUSE_S = 5.0
 _KEPT_MS = int(2 * WINDOW_S * 1000)
 _READ_MOST = 5000
 _FIELD = b"t"
-_FIELDS = tuple(each.name for each in fields(Heard) if each.name != "words")
+_FIELDS = tuple(each.name for each in fields(Heard) if each.name not in ("words", "tones"))
 
 
 def _redis_for(url: str) -> Any:
@@ -188,6 +189,7 @@ def encoded(heard: Heard) -> bytes:
             words.bits.astype("<u4").tobytes(),
             words.reliable.astype("<u4").tobytes(),
             np.packbits(words.is_usable, bitorder="little").tobytes(),
+            None if heard.tones is None else [_packed(heard.tones.own), _packed(heard.tones.heard)],
         ]
     )
 
@@ -195,10 +197,21 @@ def encoded(heard: Heard) -> bytes:
 def decoded(data: bytes) -> Heard | None:
     """A trigger from CBOR; None for what another version wrote."""
     try:
-        *values, bits, reliable, usable = cbor2.loads(data)
+        *values, bits, reliable, usable, packed = cbor2.loads(data)
         words = np.frombuffer(bits, "<u4").astype(np.uint32)
         is_usable = np.unpackbits(np.frombuffer(usable, np.uint8), bitorder="little")[: len(words)].astype(bool)
         masks = np.frombuffer(reliable, "<u4").astype(np.uint32)
-        return Heard(**dict(zip(_FIELDS, values, strict=True)), words=native.Words(words, masks, is_usable))
+        tones = None if packed is None else Tones(*(_unpacked(*each) for each in packed))
+        return Heard(
+            **dict(zip(_FIELDS, values, strict=True)), words=native.Words(words, masks, is_usable), tones=tones
+        )
     except (ValueError, TypeError, cbor2.CBORDecodeError):
         return None
+
+
+def _packed(hz: HzArray) -> list[object]:
+    return [hz.shape[1], hz.astype("<u2").tobytes()]
+
+
+def _unpacked(width: int, data: bytes) -> HzArray:
+    return np.frombuffer(data, "<u2").reshape(-1, width).astype(np.uint16)

@@ -1,0 +1,1 @@
+"""Simulated homes: many at once, for what only a crowd can show."""
