@@ -45,13 +45,13 @@ from cloud.history.store import count_rejection, further_words, is_deleted
 from cloud.media.decision import explaining_events
 from cloud.media.evidence import Evidence, words_so_far
 from cloud.media.index import MediaIndex
-from cloud.media.unknown import UnknownMedia
+from cloud.media.unknown import ClipSound, UnknownMedia
 from cloud.notify.notifier import Notification
 from cloud.observability.metrics import Histogram
 from cloud.pipeline import STEP_TRIES, Effects, Pipeline, Publication, Step
 from cloud.verdict import CadenceEvidence, Decision, MediaFinding, Verdict, VerifierFinding, decide
 from cloud.verifier.jobs import JobQueue
-from cloud.verifier.pool import VerifierPool
+from cloud.verifier.pool import VerifierPool, decode
 from edge.catalogue import Catalogue, EventSpec
 from edge.contracts import limits, messages, topics
 from edge.contracts.messages import MessageError
@@ -296,7 +296,8 @@ class Steps:
         self._see_device(session, device_id, self._now())
         if row is not None and (row.stage == AWAITING_CLIP or row.verdict == Verdict.UNVERIFIED):
             row.stage = VERIFYING
-            self._ask_verifier(session, effects, row, lambda: stored)
+            if not self._is_dismissed_by_clip(session, effects, row, clip.first_sample, stored):
+                self._ask_verifier(session, effects, row, lambda: stored)
 
     def _clip_not_kept(self, effects: Effects, row: Event | None, error: OSError) -> None:
         """Go on without a clip. No receipt, so that the device keeps it as long as it can."""
@@ -350,7 +351,9 @@ class Steps:
             evidence = words_so_far(session, event_id)
             finding = self._check_media(spec, evidence, explaining, row.hinted_media_id)
             if evidence is not None and not finding.is_media and finding.error is None:
-                finding = self._ask_other_homes(session, effects, row, evidence, finding)
+                clip = session.get(Clip, event_id) if spec.is_safety else None
+                sound = None if clip is None else _sound_of(clip.first_sample, self._read_clip(clip))
+                finding = self._ask_other_homes(session, effects, row, evidence, finding, sound)
             self._keep_finding(row, finding)
             if finding.is_media:
                 self._dismiss(effects, row)
@@ -387,13 +390,19 @@ class Steps:
         self._conclude(effects, row, VerifierFinding.failed("not asked"))
 
     def _ask_other_homes(
-        self, session: Session, effects: Effects, row: Event, evidence: Evidence, known: MediaFinding
+        self,
+        session: Session,
+        effects: Effects,
+        row: Event,
+        evidence: Evidence,
+        known: MediaFinding,
+        clip: ClipSound | None,
     ) -> MediaFinding:
         """Put the event into the window of concurrent triggers; what that says of earlier events becomes steps."""
         if self._unknown is None:
             return known
         spec = self._catalogue.by_name(row.name)
-        found = self._unknown.check(session, row, spec, evidence.words, evidence.first_sample, self._now())
+        found = self._unknown.check(session, row, spec, evidence.words, evidence.first_sample, self._now(), clip)
         effects.next_steps += [self.told_media(event_id, finding) for event_id, finding in found.others]
         if found.own.is_media:
             unknown, event_id = self._unknown, row.event_id
@@ -401,6 +410,22 @@ class Steps:
         elif found.own.error is None:
             return dataclasses.replace(known, note=f"{known.note} {found.own.note}".strip())
         return found.own
+
+    def _is_dismissed_by_clip(
+        self, session: Session, effects: Effects, row: Event, first_sample: int, stored: StoredClip
+    ) -> bool:
+        """Whether other homes account for a safety event, now that its tones can be compared with theirs."""
+        if self._unknown is None or not self._catalogue.by_name(row.name).is_safety or row.media_has_failed:
+            return False
+        evidence, sound = words_so_far(session, row.event_id), _sound_of(first_sample, stored)
+        if evidence is None or evidence.error or sound is None:
+            return False
+        finding = self._ask_other_homes(session, effects, row, evidence, MediaFinding(), sound)
+        if finding.is_media or finding.error:
+            self._keep_finding(row, finding)
+        if finding.is_media:
+            self._dismiss(effects, row)
+        return finding.is_media
 
     def told_media(self, event_id: str, finding: MediaFinding) -> Step:
         """Conclude an earlier event that later triggers of other homes account for.
@@ -718,6 +743,16 @@ def _decode(topic: str, payload: bytes) -> tuple[topics.Topic, Any]:
         return parsed, messages.decode(parsed.kind, payload)
     except MessageError as error:
         raise RefusedError(f"{parsed.kind}: malformed", str(error)) from error
+
+
+def _sound_of(first_sample: int, stored: StoredClip | HarkenError) -> ClipSound | None:
+    """A clip's sound; None where it cannot be decoded, which the verifier will say."""
+    if isinstance(stored, HarkenError):
+        return None
+    try:
+        return ClipSound(first_sample, decode(stored))
+    except HarkenError:
+        return None
 
 
 def _check_owner(kind: str, event_id: bytes, device_id: str) -> None:

@@ -18,7 +18,7 @@ For safety events the alarm's own tone is no evidence (`Words.is_usable`), and t
 
 - *The tones are theirs too.* Fingerprints are deaf to a tone that stays, and an alarm may go off while the broadcast's
   alarm sounds. So nothing is decided before the clips have come, and every tone that stands out in this one must be
-  audible in theirs at the same place (`cloud.media.tones`).
+  audible in theirs at the same place (`cloud.media.tones`). Nor may a steady tone dominate here where none does there.
 - *No cadence was measured.* Two whole periods of T3 or T4 stand against any crowd: a building's alarms that all flats
   hear at once, with a spoken message between the tones, are no broadcast, and advertisements show less.
 
@@ -42,6 +42,7 @@ MAX_START_LAG_S, MAX_START_LAG_SAFETY_S = 1.0, 0.6
 """Between the places at which two devices say that the event began, in the time of the common sound."""
 MAX_OWN_TONE_S = 0.06
 """Two frames of a tone that another home does not hear are an alarm of one's own."""
+MAX_DOMINATED_S = 0.4
 MIN_WITNESSES = 2
 
 
@@ -60,6 +61,8 @@ class Agreement:
     is_same_suspicion: bool
     start_lag_s: float
     clock_lag_s: float
+    dominated_s: float
+    """How long a steady tone dominates here and not there."""
     own_tone_s: float | None
     """How long tones sound here that the other home does not hear; None: the two clips cannot be compared (yet)."""
 
@@ -88,6 +91,8 @@ def doubt(is_safety: bool, agreement: Agreement) -> str | None:
         reason = "the other home hears the same programme, but suspected something else"
     elif abs(agreement.start_lag_s) > max_start_lag_s:
         reason = "the other home hears the same programme, but suspected it at another place"
+    elif is_safety and agreement.dominated_s > MAX_DOMINATED_S:
+        reason = f"{agreement.dominated_s:.1f} s of a steady tone that does not dominate in the other home"
     elif is_safety and agreement.own_tone_s is None:
         reason = "the clips cannot be compared yet"
     elif is_safety and agreement.own_tone_s is not None and agreement.own_tone_s > MAX_OWN_TONE_S:

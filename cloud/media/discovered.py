@@ -161,12 +161,12 @@ class Discovered:
                 if head.pop("version") != FORMAT_VERSION:
                     raise HarkenError("a discovered broadcast is of another version: it is left out")
                 votes, cast, tones = (arrays[name].astype(np.int16) for name in ("votes", "cast", "tones"))
-                clips = [
-                    (arrays[f"clip{number}"].astype(np.uint16), int(at)) for number, at in enumerate(head.pop("clips_at"))
-                ]
+                places = [int(at) for at in head.pop("clips_at")]
+                clips = [(arrays[f"clip{number}"].astype(np.uint16), at) for number, at in enumerate(places)]
             if not len(votes) == len(cast) == len(tones) <= WORDS_MAX:
                 raise ValueError("lengths differ")
-            return Discovered(**{**head, "accounts": set(head["accounts"])}, votes=votes, cast=cast, tones=tones, clips=clips)
+            head["accounts"] = set(head["accounts"])
+            return Discovered(**head, votes=votes, cast=cast, tones=tones, clips=clips)
         except HarkenError:
             raise
         except Exception as error:  # a damaged archive fails in as many ways as there are bytes in it

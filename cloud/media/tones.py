@@ -34,7 +34,7 @@ HzArray = npt.NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Tones:
-    """Of each frame of 40 ms the tones in Hz, 0: none. `own` uint16[n, 3]: prominent ones; `heard` uint16[n, 8]: all."""
+    """Of each frame of 40 ms the tones in Hz, 0: none. `own`, uint16[n, 3], stand out; `heard` is uint16[n, 8]."""
 
     own: HzArray
     heard: HzArray

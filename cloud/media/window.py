@@ -50,6 +50,8 @@ _RECALL_AT = (5, 10, 20, 40)
 """Triggers in an average at which earlier ones that found no company are compared with it once more."""
 _RECALL_MOST = 512
 _REFRESH_S = 10.0
+_TONE_EDGE_WORDS = 2
+"""So far apart two homes may say that a tone begins or ends: their words' grids, rooms and noise differ."""
 _NEWS_MOST = 32
 """Earlier triggers that one trigger can bring news to; the next one brings it to the others."""
 
@@ -475,9 +477,20 @@ def _doubt(own: _Entry, other: _Entry, agreement: Agreement, *, is_concurrent: b
             is_same_suspicion=one.family == two.family,
             start_lag_s=(two.start_word - agreement.offset - one.start_word) * WORD_S,
             clock_lag_s=two.at_s - one.at_s - last_apart if is_concurrent else 0.0,
+            dominated_s=_dominated_words(one.words, two.words, agreement.offset) * WORD_S if one.is_safety else 0.0,
             own_tone_s=_own_tone_s(own, other, agreement.offset) if one.is_safety else None,
         ),
     )
+
+
+def _dominated_words(one: native.Words, two: native.Words, offset: int) -> int:
+    """Words in which a steady tone dominates in one sound and nowhere near in the other; silence is no tone."""
+    first, end = max(0, -offset), min(len(one.bits), len(two.bits) - offset)
+    if end <= first:
+        return 0
+    has_tone = ~one.is_usable[first:end] & (one.reliable[first:end] != 0)
+    near = np.convolve(~two.is_usable, np.ones(2 * _TONE_EDGE_WORDS + 1), "same") > 0
+    return int(np.count_nonzero(has_tone & ~near[first + offset : end + offset]))
 
 
 def _own_tone_s(own: _Entry, other: _Entry, offset: int) -> float | None:

@@ -55,7 +55,7 @@ def advertisement_of(rng: np.random.Generator) -> Audio:
 def heard_by_devices(
     sounds: Iterator[Audio], after_s: float, load: Callable[[], native.Detector]
 ) -> list[Rendering | None]:
-    """Let a fresh device hear each sound; return its first alarm trigger after `after_s` seconds, None: it made none."""
+    """Let a fresh device hear each sound; return its first alarm trigger after `after_s` seconds, None without one."""
     return [_first_trigger(as_pcm(sound), after_s, load()) for sound in sounds]
 
 

@@ -9,6 +9,7 @@ import pytest
 from cloud.media import crowd
 from cloud.media.crowd import Agreement, doubt
 from cloud.media.discovered import KEPT_DAYS, KEPT_MOST, Discovered, DiscoveredCache, DiscoveredFolder, entries_of
+from cloud.media.tones import tones_of, unexplained_s
 from cloud.media.window import Heard, OwnTriggers, Window
 from edge import native
 from edge.media_window import WORDS_MAX
@@ -46,6 +47,7 @@ def heard(
         "at_s": at_s,
         "start_word": start_s * 25,
         "words": words.between(first, len(words.bits)).every(2),
+        "tones": tones_of(pcm[-4 * RATE :]),
     }
     return Heard(**{**values, **changes})
 
@@ -182,6 +184,33 @@ def test_a_building_s_alarms_all_notify(window, is_synchronous):
         assert told(window, trigger) == set()
 
 
+def test_a_safety_event_is_told_only_once_its_clip_and_theirs_have_come(window):
+    triggers = [of_spot(home, family="alarm") for home in range(4)]
+    for trigger in triggers:
+        assert told(window, dataclasses.replace(trigger, tones=None)) == set()
+    assert told(window, triggers[0]) == set()
+    assert told(window, triggers[1]) == set()
+    assert told(window, triggers[2]) == {trigger.event_id for trigger in triggers[:3]}
+    assert told(window, triggers[3]) == {triggers[3].event_id}
+
+
+def test_tones_that_only_one_home_hears_are_found():
+    theirs = in_a_home(SPOT[: 4 * RATE], 1)
+    ours = in_a_home(SPOT[640 * 5 : 640 * 5 + 4 * RATE], 2)
+    with_alarm = np.clip(ours + beeping(1.0, 4.0), -32767, 32767).astype(np.int16)
+    heard_there = tones_of(theirs).heard
+    assert unexplained_s(tones_of(ours).own, heard_there, 5) <= crowd.MAX_OWN_TONE_S
+    assert unexplained_s(tones_of(with_alarm).own, heard_there, 5) > 0.3
+    assert unexplained_s(tones_of(ours).own, heard_there, 70) is None
+
+
+def test_a_tone_is_measured_and_silence_has_none():
+    found = tones_of(tone(1.0, 3100))
+    assert (np.abs(found.own[:, 0].astype(int) - 3100) < 20).all() or (found.own == 3094).any(axis=1).all()
+    assert not tones_of(np.zeros(RATE, np.int16)).heard.any()
+    assert tones_of(np.zeros(10, np.int16)).own.shape == (0, 3)
+
+
 def test_a_trigger_that_comes_again_counts_once(window):
     first = of_spot(1)
     for _ in range(3):
@@ -223,6 +252,7 @@ AGREEMENT = Agreement(
     is_same_suspicion=True,
     start_lag_s=0.1,
     clock_lag_s=1.0,
+    dominated_s=0.0,
     own_tone_s=0.0,
 )
 
@@ -242,7 +272,9 @@ AGREEMENT = Agreement(
         ({"is_same_suspicion": False}, "something else", False),
         ({"start_lag_s": crowd.MAX_START_LAG_SAFETY_S + 0.1}, "another place", True),
         ({"start_lag_s": -crowd.MAX_START_LAG_S - 0.1}, "another place", False),
-        ({"own_tone_s": crowd.MAX_OWN_TONE_S + 0.1}, "steady tone", True),
+        ({"own_tone_s": crowd.MAX_OWN_TONE_S + 0.1}, "of a tone", True),
+        ({"dominated_s": crowd.MAX_DOMINATED_S + 0.1}, "dominate", True),
+        ({"own_tone_s": None}, "cannot be compared", True),
     ],
 )
 def test_every_rule_can_refuse(changes, reason, safety_only):

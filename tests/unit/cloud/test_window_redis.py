@@ -178,8 +178,11 @@ def test_what_one_worker_discovers_all_know_and_one_command_forgets(kind, reques
 def test_triggers_pass_unchanged():
     trigger = of_spot(3, account=None, has_cadence=True)
     back = decoded(encoded(trigger))
-    assert dataclasses.replace(back, words=trigger.words) == trigger
+    assert dataclasses.replace(back, words=trigger.words, tones=trigger.tones) == trigger
     assert all((one == two).all() for one, two in zip(back.words, trigger.words, strict=True))
+    assert (back.tones.own == trigger.tones.own).all()
+    assert (back.tones.heard == trigger.tones.heard).all()
+    assert decoded(encoded(dataclasses.replace(trigger, tones=None))).tones is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x83\x01\x02\x03", encoded(of_spot(1))[:-3]])
