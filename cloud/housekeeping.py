@@ -21,7 +21,7 @@ LEFT_BEHIND_S = 30.0
 """An event that has not moved for so long in a fleet was left behind by a server that ended."""
 _LOOK_EVERY_S = 15.0
 _PRUNE_EVERY_S = 3600.0
-_PICTURE = re.compile(r"([0-9a-f]{32})-[a-z-]+\.png")
+_PICTURE = re.compile(r"([0-9a-f]{32})-[a-z-]+\.(?:png|svg)")
 
 
 class Housekeeping:
@@ -71,5 +71,5 @@ class Housekeeping:
         with self._history.reading() as session:
             alive = set(session.scalars(select(Event.event_id).where(Event.event_id.in_(names))))
         for event_id in names.keys() - alive:
-            for path in self._pictures.glob(f"{event_id}-*.png"):
+            for path in self._pictures.glob(f"{event_id}-*"):
                 path.unlink(missing_ok=True)

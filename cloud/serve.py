@@ -100,7 +100,7 @@ class Server:
 
         history = History(self._settings.history_url)
         stack.callback(history.close)
-        self._history = history
+        self.history = history
         with history.transaction() as session:
             first = homes.first_run(session, datetime.now(UTC))
         clips = self._settings.clip_store()
@@ -179,6 +179,7 @@ class Server:
             libraries=find_libraries(),
             discovered=found,
             steps=steps,
+            verifier_dir=self._settings.verifier_dir,
         )
         stack.enter_context(_web_server(create_app(pages), listener, changes, self._settings))
         self._write(f"history  {self.url}")
@@ -196,7 +197,7 @@ class Server:
         Raises:
             HarkenError: there is no such person any more.
         """
-        with self._history.transaction() as session:
+        with self.history.transaction() as session:
             admin = homes.find_user(session, homes.FIRST_ADMIN)
             if admin.must_change_password:
                 homes.reset_password(session, admin)

@@ -87,7 +87,7 @@ def remove_files(event_ids: Iterable[str], clips: ClipStore, pictures: Path) -> 
     """Remove sounds and pictures; what is gone already is no error."""
     for event_id in event_ids:
         clips.delete(event_id)
-        for path in pictures.glob(f"{event_id}-*.png"):
+        for path in pictures.glob(f"{event_id}-*"):
             path.unlink(missing_ok=True)
 
 

@@ -14,14 +14,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from cloud.web import api, device_pages, history_pages, notify_pages, operations, settings_pages, sign_in
 from cloud.web.libraries import SERVED
-from cloud.web.site import Pages, SignInNeededError, Site, viewer_or_none
+from cloud.web.site import CONTENT_SECURITY_POLICY, Pages, SignInNeededError, Site, viewer_or_none
 
 __all__ = ["Pages", "create_app"]
 
 _FOLDER = Path(__file__).parent
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; object-src 'none'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -24,7 +24,7 @@ def delete(pages: Pages, event_id: str) -> bool:
 
     def remove_files() -> None:
         pages.clips.delete(event_id)
-        for path in pages.pictures.glob(f"{event_id}-*.png"):
+        for path in pages.pictures.glob(f"{event_id}-*"):
             path.unlink(missing_ok=True)
         pages.history.erase_deleted()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -19,8 +21,8 @@ from cloud.history.clips import to_pcm_wav
 from cloud.history.models import Clip, Event
 from cloud.notify.outbox import mark_seen
 from cloud.verifier.pool import decode
-from cloud.web import deletion, spectrogram, views
-from cloud.web.site import OurSite, Pages, SignedForm, SignedIn, Site
+from cloud.web import deletion, score_curve, spectrogram, views
+from cloud.web.site import CONTENT_SECURITY_POLICY, OurSite, Pages, SignedForm, SignedIn, Site
 from edge.errors import HarkenError
 
 PAGE_ROWS = 50
@@ -143,9 +145,11 @@ def one_event(event_id: str, site: OurSite, viewer: SignedIn) -> Response:
         feedback = session.get(Feedback, event_id)
     if row.seen_at is None and row.verdict is not None:
         see(pages, viewer, event_id)
-    return site.page(
+    nonce = secrets.token_urlsafe(12)
+    answer = site.page(
         "event.html",
         viewer,
+        nonce=nonce,
         here="history",
         row=row,
         clip=clip,
@@ -155,6 +159,9 @@ def one_event(event_id: str, site: OurSite, viewer: SignedIn) -> Response:
         timeline=views.timeline(row, clip),
         feedback=feedback,
     )
+    # the waveform's library brings a style of its own
+    answer.headers["Content-Security-Policy"] = f"{CONTENT_SECURITY_POLICY}; style-src 'self' 'nonce-{nonce}'"
+    return answer
 
 
 def see(pages: Pages, viewer: Viewer, event_id: str) -> None:
@@ -199,12 +206,38 @@ def sound(event_id: str, request: Request, site: OurSite, viewer: SignedIn) -> R
 @router.get("/events/{event_id}/{kind}.png")
 def picture(event_id: str, kind: str, site: OurSite, viewer: SignedIn) -> Response:
     """A spectrogram."""
-    if kind not in LAYOUTS:
+    layout = LAYOUTS.get(kind)
+    if layout is None:
         raise HTTPException(404, "There is no such picture.")
-    return Response(draw(site, viewer, event_id, kind), media_type="image/png")
+
+    def draw(_row: Event, pcm: Any, clip: Clip) -> bytes:
+        return spectrogram.draw(pcm, clip.sample_rate_hz, clip.trigger_offset, layout)
+
+    return Response(kept_picture(site, viewer, event_id, f"{kind}.png", draw), media_type="image/png")
 
 
-def draw(site: Site, viewer: Viewer, event_id: str, kind: str) -> bytes:
+@router.get("/events/{event_id}/{kind}.svg")
+def scores(event_id: str, kind: str, site: OurSite, viewer: SignedIn) -> Response:
+    """The verifier's score as the sound goes on."""
+    layout = {"scores": spectrogram.WIDE, "scores-narrow": spectrogram.NARROW}.get(kind)
+    if layout is None:
+        raise HTTPException(404, "There is no such picture.")
+
+    def draw(row: Event, pcm: Any, clip: Clip) -> bytes:
+        try:
+            curve = site.curves.of(pcm, row.name)
+        except HarkenError as error:
+            raise HTTPException(404, f"The verifier cannot be asked: {error}") from error
+        if curve is None:
+            raise HTTPException(404, "The verifier has no scores for this event.")
+        return score_curve.draw(curve, layout, clip.trigger_offset / clip.sample_rate_hz).encode()
+
+    return Response(kept_picture(site, viewer, event_id, f"{kind}.svg", draw), media_type="image/svg+xml")
+
+
+def kept_picture(
+    site: Site, viewer: Viewer, event_id: str, kind: str, draw: Callable[[Event, Any, Clip], bytes]
+) -> bytes:
     """A picture of the viewer's event: kept, or drawn and then kept.
 
     Raises:
@@ -213,13 +246,13 @@ def draw(site: Site, viewer: Viewer, event_id: str, kind: str) -> bytes:
     pages = site.pages
     path = pages.picture_path(event_id, kind)
     with pages.history.reading() as session:
-        found(viewer, session, event_id)
+        row = found(viewer, session, event_id)
     try:
         return path.read_bytes()
     except OSError:
         pcm, clip = sound_of(pages, viewer, event_id)
     with site.drawing:
-        content = spectrogram.draw(pcm, clip.sample_rate_hz, clip.trigger_offset, LAYOUTS[kind])
+        content = draw(row, pcm, clip)
     try:
         path.write_bytes(content)
     except OSError as error:

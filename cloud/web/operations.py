@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sqlalchemy import func, select
 
-from cloud.history.models import Clip, Device, QuarantinedMessage, Rejection
+from cloud.accounts.overview import overview, stock
+from cloud.history.models import QuarantinedMessage, Rejection
 from cloud.history.quarantine import quarantined
 from cloud.history.store import can_write
 from cloud.media.discovered import entries_of
@@ -50,7 +52,8 @@ def operations(site: OurSite, viewer: Operator) -> Response:
     pages = site.pages
     with pages.history.reading() as session:
         rejections = list(session.scalars(select(Rejection).order_by(Rejection.last_at.desc())))
-        messages = quarantined(session, 50)
+        held = quarantined(session, 50)
+        figures = overview(session, pages.now())
     return site.page(
         "operations.html",
         viewer,
@@ -62,7 +65,9 @@ def operations(site: OurSite, viewer: Operator) -> Response:
         is_connected=pages.connection.is_connected,
         started_at=pages.started_at,
         rejections=rejections,
-        messages=messages,
+        held=held,
+        figures=figures,
+        free_bytes=shutil.disk_usage(pages.pictures).free,
     )
 
 
@@ -133,17 +138,15 @@ def _metrics(pages: Pages) -> Iterator[Metric]:
     )
     with pages.history.reading() as session:
         kept = session.scalar(select(func.count()).select_from(QuarantinedMessage)) or 0
-        online = session.scalar(select(func.count()).select_from(Device).where(Device.is_online)) or 0
-        devices = session.scalar(select(func.count()).select_from(Device)) or 0
-        sound = session.scalar(select(func.coalesce(func.sum(Clip.size_bytes), 0))) or 0
+        there = stock(session)
         jobs = pages.verifier.depth if pages.history.is_sqlite else JobQueue(pages.history).waiting(session)
     yield one("harken_verifier_jobs", "gauge", "Clips without an answer.", jobs)
     yield one("harken_quarantined_messages", "gauge", "Different messages in quarantine.", kept)
     yield labelled(
         "harken_devices", "gauge", "Devices by whether they are online.", "online",
-        {"true": online, "false": devices - online},
+        {"true": there.devices_online, "false": there.devices - there.devices_online},
     )  # fmt: skip
-    yield one("harken_clip_bytes", "gauge", "Sound that is kept.", sound)
+    yield one("harken_clip_bytes", "gauge", "Sound that is kept.", there.clip_bytes)
 
 
 def rejected_counts(pages: Pages) -> dict[str, int]:

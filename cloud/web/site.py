@@ -24,12 +24,18 @@ from cloud.media.index import MediaIndex
 from cloud.notify.controls import Controls
 from cloud.pipeline import Pipeline
 from cloud.steps import Steps
+from cloud.verifier.model import MODEL_FOLDER
 from cloud.verifier.pool import VerifierPool
 from cloud.web import spectrogram, views
 from cloud.web.live import Changes
+from cloud.web.score_curve import ScoreCurves
 from edge import catalogue as catalogue_file
 from edge.catalogue import Catalogue
 
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'self'"
+)
 FORM_MAX_BYTES = 64 * 1024
 COOKIE = "harken_session"
 SECURE_COOKIE = "__Host-harken_session"  # browsers take it over TLS only, and from no other host's page
@@ -53,6 +59,7 @@ class Pages:
     libraries: Path | None = None
     discovered: DiscoveredStore | None = None
     steps: Steps | None = None
+    verifier_dir: Path = MODEL_FOLDER
     catalogue: Catalogue = field(default_factory=catalogue_file.load)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -74,8 +81,8 @@ class Pages:
         return found
 
     def picture_path(self, event_id: str, kind: str) -> Path:
-        """Where a picture is kept once drawn."""
-        return self.pictures / f"{event_id}-{kind}.png"
+        """Where a picture is kept once drawn; `kind` with its ending."""
+        return self.pictures / f"{event_id}-{kind}"
 
     @property
     def is_secure(self) -> bool:
@@ -94,6 +101,7 @@ class Site:
     def __init__(self, pages: Pages) -> None:
         self.pages = pages
         self.controls = Controls(pages.history, pages.catalogue, pages.connection.publish, pages.now)
+        self.curves = ScoreCurves(pages.verifier_dir)
         self.tries = TryLimit()
         self.drawing = threading.Semaphore(2)  # a picture takes a core; a page has fifty
         self._templates = Environment(

@@ -48,6 +48,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     ingest.add_argument("--history", metavar="URL", help="a PostgreSQL instead of the default SQLite; it must be empty")
     ingest.add_argument("--json", action="store_true", help="end with one line of JSON")
     ingest.set_defaults(func=_ingest)
+    web = group.add_parser("web", help="how long the history's first page takes with many events behind it")
+    web.add_argument("--rows", type=int, default=10_000, help="events (default: %(default)s)")
+    web.add_argument("--json", action="store_true", help="end with one line of JSON")
+    web.set_defaults(func=_web)
 
 
 def _engine(args: argparse.Namespace) -> int:
@@ -153,6 +157,20 @@ def _ingest(args: argparse.Namespace) -> int:
         f"{figures.rate_per_s:g} triggers a second; receipts after {figures.receipt_p50_s * 1000:.0f} ms in half, "
         f"{figures.receipt_p99_s * 1000:.0f} ms for 99 %; {figures.growth_mb:g} MB more memory; "
         f"{figures.lost} of {figures.triggers:,} without a receipt"
+    )
+    if args.json:
+        print(json.dumps(asdict(figures)))
+    return 0
+
+
+def _web(args: argparse.Namespace) -> int:
+    from tools.bench.web import measure
+
+    figures = measure(args.rows, lambda line: print(line, flush=True))
+    print(
+        f"first page of {figures.rows:,} events: {figures.first_page_ms:g} ms in half, "
+        f"{figures.first_page_p95_ms:g} ms for 95 %; one from the middle {figures.deep_page_ms:g} ms; "
+        f"{figures.page_bytes / 1024:.0f} KB"
     )
     if args.json:
         print(json.dumps(asdict(figures)))

@@ -76,10 +76,10 @@ def test_the_history_comes_in_pages(browser, cloud, kitchen):
     older = html.unescape(re.search(r'href="([^"]+)" rel="next"', first).group(1))
     second = browser.get(older).text
     newer = html.unescape(re.search(r'href="([^"]+)" rel="prev"', second).group(1))
-    shown = [re.findall(r'<a href="/events/([0-9a-f]{32})">', page) for page in (first, second)]
+    shown = [re.findall(r'<a href="/events/([0-9a-f]{32})"', page) for page in (first, second)]
     assert [len(page) for page in shown] == [50, 3]
     assert set(shown[0] + shown[1]) == {trigger.event_id.hex() for trigger in triggers}
-    assert re.findall(r'<a href="/events/([0-9a-f]{32})">', browser.get(newer).text) == shown[0]
+    assert re.findall(r'<a href="/events/([0-9a-f]{32})"', browser.get(newer).text) == shown[0]
 
 
 def test_an_event_page_shows_evidence_and_versions(browser, confirmed):
@@ -155,7 +155,7 @@ def test_any_sound_can_be_drawn(pcm):
 
 def test_deleting_removes_row_sound_picture_and_fingerprint(browser, confirmed, cloud, pages, tmp_path):
     browser.get(f"/events/{confirmed}/spectrogram.png")
-    assert pages.picture_path(confirmed, "spectrogram").exists()
+    assert pages.picture_path(confirmed, "spectrogram.png").exists()
     answer = browser.post(f"/events/{confirmed}/delete", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert browser.get(f"/events/{confirmed}").status_code == 404

@@ -1,0 +1,184 @@
+"""People at the pages: what they see, hear, type and delete, with and without a mouse, a wide screen or JavaScript."""
+
+import re
+import time
+
+import pytest
+
+from tests.browser.conftest import AXE, PASSWORD, pictures_folder
+from tests.cloud_doubles import Sounds, noise
+
+PHONE = {"width": 390, "height": 844}
+
+
+def addresses(site):
+    return {
+        "history": "/",
+        "event": f"/events/{site.events['confirmed']}",
+        "rejected": f"/events/{site.events['rejected']}",
+        "devices": "/devices",
+        "media": "/media",
+        "settings": "/settings",
+        "notifications": "/settings/notifications",
+        "operations": "/operations",
+        "audit": "/audit",
+        "password": "/password",
+        "missing": "/events/" + "f" * 32,
+    }
+
+
+def until(page, condition, timeout_s=15.0):
+    """Wait for a condition in JavaScript. (Playwright's own waiting needs `eval`, which the pages do not allow.)"""
+    give_up_at = time.monotonic() + timeout_s
+    while not page.evaluate(condition):
+        assert time.monotonic() < give_up_at, f"never came true: {condition}"
+        page.wait_for_timeout(50)
+
+
+def serious_findings(page):
+    """What axe-core finds serious or critical by WCAG 2.2 AA: rule, and where."""
+    if not AXE.is_file():
+        pytest.skip("no axe-core: make setup installs it from npm")
+    page.evaluate(AXE.read_text())  # past the content security policy, which lets no such script in
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", tags)
+    return [
+        (each["id"], each["nodes"][0]["html"][:120], each["nodes"][0]["failureSummary"][:200])
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", {}), ("dark", PHONE)], ids=["light and wide", "dark on a telephone"]
+)
+def test_every_page_is_for_everybody(opened, site, scheme, size):
+    page = opened(color_scheme=scheme, **size)
+    findings = {}
+    for name, path in addresses(site).items():
+        page.goto(path)
+        until(page, "[...document.images].every(each => each.complete || each.loading == 'lazy')")
+        too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert too_wide <= 0, f"{name} is {too_wide} px wider than the screen"
+        assert [fault for fault in page.faults if "404" not in fault] == [], name
+        page.screenshot(path=pictures_folder() / f"page-{name}-{scheme}.png", full_page=name != "history")
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        if found := serious_findings(page):
+            findings[name] = found
+        page.faults.clear()  # of axe's own, which copies styles and is refused
+    assert findings == {}
+
+
+def test_the_way_in_is_for_everybody_and_leads_to_the_page_that_was_wanted(opened, site):
+    page = opened(signed_in=False)
+    page.goto("/devices")
+    assert serious_findings(page) == []
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill("wrong password")
+    page.keyboard.press("Enter")
+    assert "do not belong together" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site.url}/devices")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{site.url}/login")
+
+
+def test_an_event_is_found_heard_and_judged_by_keyboard_alone(opened, site):
+    page = opened()
+    page.goto("/?verdict=confirmed")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    wanted = f"/events/{site.events['confirmed']}"
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('href')") == wanted:
+            break
+    outline = page.evaluate("getComputedStyle(document.activeElement.closest('.event')).outlineStyle")
+    assert outline == "solid"  # what has the focus can be seen
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{wanted}")
+    page.focus("#player")
+    page.keyboard.press("Space")
+    until(page, "document.getElementById('player').currentTime > 0.05")
+    page.keyboard.press("Space")
+    until(page, "document.getElementById('player').paused")
+    page.focus("text=Right: it was")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=You said: right")
+
+
+def test_the_sound_is_drawn_and_a_click_on_it_plays_from_there(opened, site):
+    page = opened()
+    page.goto(f"/events/{site.events['confirmed']}")
+    until(page, "document.getElementById('player').duration > 3.9")
+    if site.pages.libraries is not None:
+        until(page, "document.querySelector('#waveform > div')?.shadowRoot?.querySelector('canvas')")
+    for picture in ("spectrogram", "scores"):
+        width = page.evaluate(f"document.querySelector('img[src*={picture}]').naturalWidth")
+        assert width >= 900
+    box = page.locator("#picture").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 100)
+    until(page, "document.getElementById('player').currentTime > 2.5")
+    assert page.locator("span.cursor").is_visible()
+    assert page.faults == []
+
+
+def test_filters_and_older_pages(opened, site):
+    page = opened()
+    page.goto("/")
+    assert page.locator("li.event").count() == 50
+    page.get_by_role("link", name="Older").click()
+    page.wait_for_url("**after=**")
+    until(page, "document.querySelectorAll('li.event').length < 50")
+    assert page.get_by_role("link", name="Newer").is_visible()
+    page.goto("/")
+    page.get_by_label("Event").select_option("dog_bark")
+    if site.pages.libraries is None:
+        page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**event=dog_bark**")
+    until(page, "document.querySelectorAll('li.event').length == 1")
+    assert page.locator("li.event h3").inner_text() == "Dog bark"
+
+
+def test_what_happens_appears_without_a_reload(opened, site):
+    page = opened()
+    page.goto("/")
+    page.evaluate("window.isSamePage = true")
+    page.wait_for_timeout(300)
+    heard = site.hear(Sounds("kitchen"), "appliance_beep", noise(seed=21), clip="none")
+    site.changes.announce()
+    page.wait_for_selector(f"a[href='/events/{heard}']")
+    assert page.evaluate("window.isSamePage")
+
+
+def test_without_javascript_one_reads_listens_and_deletes(opened, site):
+    heard = site.hear(Sounds("kitchen"), "door", noise(seed=22))
+    page = opened(java_script_enabled=False)
+    page.goto("/")
+    page.locator(f"a[href='/events/{heard}']").click()
+    assert page.locator("audio[controls]").is_visible()
+    assert page.locator("img[src*=spectrogram]").is_visible()
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url(f"{site.url}/")
+    assert page.locator(f"a[href='/events/{heard}']").count() == 0
+    page.goto(f"/events/{heard}")
+    assert "There is no such event" in page.inner_text("main")
+
+
+def test_a_device_is_armed_and_its_events_are_chosen(opened, site):
+    page = opened(**PHONE)
+    page.goto("/devices")
+    card = page.locator("#device-kitchen")
+    card.get_by_role("button", name=re.compile("^Arm")).click()
+    page.wait_for_selector("#device-kitchen >> text=Armed.")
+    assert site.connection.of("config")[-1][1].is_armed
+    card.get_by_text("Choose its events").click()
+    card.get_by_label("Dog bark", exact=True).uncheck()
+    card.get_by_label("Sensitivity of Smoke alarm").select_option("high")
+    card.get_by_role("button", name="Keep").click()
+    page.wait_for_load_state()
+    config = site.connection.of("config")[-1][1]
+    assert not config.events["dog_bark"].is_enabled
+    assert config.events["smoke_alarm"].sensitivity == "high"
