@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cloud.media import device_set
 from cloud.media.index import MediaIndex
 from cloud.settings import DataFolder
 from cloud.verifier.model import VerifierModel
@@ -21,7 +20,7 @@ from edge.dataset.synthesis import acoustics, advertisement, alarms, appliances,
 from edge.dataset.synthesis.tones import SAMPLE_RATE_HZ, Audio
 from firmware_gen.board import load_board
 from firmware_gen.build import build_image
-from tools import media_push
+from tools import cli, media_push
 from tools.stand import Stand, stand
 
 DEVICE_ID = "living-room"
@@ -68,10 +67,18 @@ def in_a_room(name: str, *sources: tuple[Audio, float, bool]) -> PcmArray:
     return pcm16(heard)
 
 
+def give(bench: Stand, folder: Path, *arguments: str) -> int:
+    """Give the device a set by the command that a person uses, and return its version."""
+    push = ["media", "push", "--data-dir", str(folder), "--broker", f"127.0.0.1:{bench.server.mqtt_port}"]
+    assert cli.main([*push, *arguments]) == 0
+    return int(bench.watch.of_kind("status")[-1].message.set_version)
+
+
 @dataclass
 class Television:
     """A board before its cloud, and what is on television. `in_the_set` is known to the device too."""
 
+    folder: Path
     stand: Stand
     in_the_set: Audio
     in_the_cloud: Audio
@@ -121,12 +128,8 @@ def television(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Television]
     }
     config = messages.Config(is_armed=False, events=settings)
     with stand(board, build_image(board), folder, config, device_id=DEVICE_ID, write=told.append) as bench:
-        clips = device_set.named(index, [f"{ids['in the set']}@3.2", ids["with an alarm"]])
-        chosen = media_set.make(clips, int(time.time()))
-        media_push.push(bench.watch, DEVICE_ID, chosen)
-        outcomes = media_push.wait(bench.watch, [DEVICE_ID], chosen, 20.0)
-        assert outcomes == [media_push.Outcome(DEVICE_ID, is_held=True)]
-        yield Television(bench, on_air["in the set"], on_air["in the cloud"], on_air["with an alarm"], told)
+        give(bench, folder, "--device", DEVICE_ID, f"{ids['in the set'][:12]}@3.2", ids["with an alarm"])
+        yield Television(folder, bench, on_air["in the set"], on_air["in the cloud"], on_air["with an alarm"], told)
 
 
 @pytest.mark.qemu
@@ -182,3 +185,29 @@ def test_a_real_alarm_over_known_media_notifies(television: Television) -> None:
     words = real[0].fingerprint
     assert followed.first_sample <= words.first_sample + len(words.words) // 4 * words.step_samples
     assert len(followed.words) // 4 == limits.FURTHER_WORDS_MAX
+
+
+@pytest.mark.qemu
+@pytest.mark.mosquitto
+def test_what_the_cloud_has_recognised_is_what_devices_are_given_next(television: Television) -> None:
+    give(television.stand, television.folder, "--all")
+    before = television.dismissed()
+    assert television.hear(in_a_room("cloud", (television.in_the_cloud, 0.35, True))) == []
+    assert television.dismissed() > before
+
+
+@pytest.mark.qemu
+@pytest.mark.mosquitto
+def test_a_set_that_the_device_refuses_is_told_with_its_reason_and_the_old_one_stays(television: Television) -> None:
+    bench = television.stand
+    held = give(bench, television.folder, "--all")
+    older = media_set.make([], held - 1)
+    damaged = media_set.make([], held + 1)
+    damaged = replace(damaged, blob=damaged.blob[:-1] + bytes([damaged.blob[-1] ^ 1]))
+    for wrong, reason in ((older, "older than what is in use"), (damaged, "hash does not fit")) * 2:
+        (outcome,) = media_push.push(bench.watch, [DEVICE_ID], wrong, 10.0)
+        assert reason in outcome.refusal
+        assert bench.watch.of_kind("status")[-1].message.set_version == held
+        damaged = replace(damaged, version=damaged.version + 1)
+    give(bench, television.folder, "--device", DEVICE_ID, "--none")
+    assert television.dismissed() > 0

@@ -32,26 +32,30 @@ def pieces(media_set: MediaSet) -> list[messages.MediaPiece]:
     ]
 
 
-def push(watch: Watch, device_id: str, media_set: MediaSet) -> None:
-    """Publish a set for a device, and take away what an earlier, longer one left with the broker."""
-    sent = pieces(media_set)
-    for n in range(topics.MEDIA_PIECES_MAX):
-        watch.publish(device_id, "media", sent[n] if n < len(sent) else None, piece=n)
+def push(watch: Watch, device_ids: Sequence[str], media_set: MediaSet, timeout_s: float) -> list[Outcome]:
+    """Publish a set for devices, and wait until each holds it or refuses it.
 
-
-def wait(watch: Watch, device_ids: Sequence[str], media_set: MediaSet, timeout_s: float) -> list[Outcome]:
-    """Wait until each device holds the set or refuses it, and say which did."""
+    What an earlier, longer set left with the broker is taken away. A device that is away takes the set when it is back.
+    """
     outcomes = {device_id: Outcome(device_id, is_held=False) for device_id in device_ids}
+    began_s = time.monotonic()
 
     def is_done() -> bool:
         for said in watch.of_kind("status"):
             status, device_id = said.message, said.topic.device_id
             if device_id in outcomes and status.set_version == media_set.version:
                 outcomes[device_id] = Outcome(device_id, is_held=True)
-            elif device_id in outcomes and status.set_code != 0 and said.at_s >= began_s and not said.is_retained:
+            elif device_id in outcomes and status.set_code != 0 and said.at_s >= began_s:
                 outcomes[device_id] = Outcome(device_id, is_held=False, refusal=error_text(status.set_code))
         return all(outcome.is_held or outcome.refusal for outcome in outcomes.values())
 
-    began_s = time.monotonic()
+    for device_id in device_ids:
+        _publish(watch, device_id, media_set)
     watch.wait_for(is_done, timeout_s)
     return list(outcomes.values())
+
+
+def _publish(watch: Watch, device_id: str, media_set: MediaSet) -> None:
+    sent = pieces(media_set)
+    for n in range(topics.MEDIA_PIECES_MAX):
+        watch.publish(device_id, "media", sent[n] if n < len(sent) else None, piece=n)

@@ -280,7 +280,9 @@ def run_push(args: argparse.Namespace) -> int:
     folder = DataFolder.opened(args.data_dir or data_dir_from_environment())
     history, index = History(folder.history_url), MediaIndex.opened(folder.media, args.index)
     with history.reading() as session:
-        device_ids = [row.device_id for row in device_rows(session)] if args.all else args.device
+        rows = device_rows(session)
+        device_ids = [row.device_id for row in rows] if args.all else args.device
+        newest = max((row.set_version for row in rows), default=0)
         if args.none:
             clips = []
         else:
@@ -290,15 +292,13 @@ def run_push(args: argparse.Namespace) -> int:
         raise HarkenError("the history knows no device yet: name one with --device")
     if not clips and not args.none:
         raise HarkenError("no recording has explained an event yet: name recordings, or --none to take them all away")
-    chosen = media_set.make(clips, int(time.time()))
+    chosen = media_set.make(clips, max(int(time.time()), newest + 1))
     titles = {reference.media_id: reference.title for reference in index.references()}
     for clip in clips:
         print(f"{clip.media_id}  {len(clip.words[0]) * 0.08:4.1f} s  {titles.get(clip.media_id, '')}")
     broker = Broker.parse(args.broker)
     with Watch(broker.host, broker.port) as watch:
-        for device_id in device_ids:
-            media_push.push(watch, device_id, chosen)
-        outcomes = media_push.wait(watch, device_ids, chosen, args.wait)
+        outcomes = media_push.push(watch, device_ids, chosen, args.wait)
     for outcome in outcomes:
         answer = outcome.refusal and f"refuses it: {outcome.refusal}"
         said = (

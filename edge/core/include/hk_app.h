@@ -75,7 +75,8 @@ typedef struct {
     bool is_head_due; /* a head has come whole, or wrong */
     int16_t head_status;
     bool is_media_due; /* a set has come whole, or wrong, or a trigger was dismissed */
-    int16_t media_status; /* of the last set that was offered */
+    int16_t media_status; /* of the last set that was offered, */
+    uint8_t media_told[HK_MEDIA_HASH_BYTES]; /* which was this one */
     uint8_t said_pending; /* in the last `heard` */
     uint32_t steps_since_heard;
     bool is_up_said;      /* that the MQTT session is up */

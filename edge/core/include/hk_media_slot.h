@@ -23,6 +23,7 @@ typedef struct {
     uint16_t arriving_bytes;
     uint8_t arriving_hash[HK_MEDIA_HASH_BYTES];
     uint8_t refused_hash[HK_MEDIA_HASH_BYTES]; /* of the last one that came whole and was refused: not written again */
+    int16_t refused_status;
     uint8_t area; /* in use; the other one is written to */
 } hk_media_slot_t;
 

@@ -82,7 +82,7 @@ bool hk_uplink_withdraw(hk_uplink_t *uplink, const uint8_t event_id[HK_EVENT_ID_
 
 void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed);
 
-/* What the status says of known media from now on. */
+/* What the status says of known media from now on; it is published again. */
 void hk_uplink_set_media(hk_uplink_t *uplink, uint32_t set_version, int set_code, uint32_t dismissed);
 
 /* The broker's socket was opened or closed. */

@@ -72,8 +72,10 @@ static void take_media(void *context, const hk_media_piece_t *piece)
     hk_app_t *app = context;
     bool is_whole;
     const int status = hk_media_slot_take(&app->media_slot, piece, &is_whole);
-    if (is_whole || (status != 0 && status != app->media_status)) {
+    const bool is_told = status == app->media_status && memcmp(app->media_told, piece->hash, sizeof app->media_told) == 0;
+    if (is_whole || (status != 0 && !is_told)) { /* not with every piece of a set that is refused */
         app->media_status = (int16_t)status;
+        memcpy(app->media_told, piece->hash, sizeof app->media_told);
         tell_media(app);
     }
 }
@@ -674,6 +676,9 @@ static void say_media(hk_app_t *app)
         },
     };
     app->is_media_due = !send_control(app, &control);
+    if (!app->is_media_due && app->media_status != 0) {
+        (void)log_line(app, "the last set of known media was refused: the one before stays");
+    }
 }
 
 static void say_error(hk_app_t *app)

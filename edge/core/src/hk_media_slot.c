@@ -86,6 +86,7 @@ static int use(hk_media_slot_t *slot)
         slot->area = area;
     } else {
         memcpy(slot->refused_hash, slot->arriving_hash, HK_MEDIA_HASH_BYTES);
+        slot->refused_status = (int16_t)status;
         (void)slot->port->media_erase(slot->port->context, area); /* so that no restart finds it */
     }
     return status;
@@ -101,8 +102,11 @@ int hk_media_slot_take(hk_media_slot_t *slot, const hk_media_piece_t *piece, boo
     if (form != 0) {
         return form;
     }
-    if (is_in_use(slot, piece) || memcmp(piece->hash, slot->refused_hash, HK_MEDIA_HASH_BYTES) == 0) {
+    if (is_in_use(slot, piece)) {
         return HK_OK;
+    }
+    if (slot->refused_status != 0 && memcmp(piece->hash, slot->refused_hash, HK_MEDIA_HASH_BYTES) == 0) {
+        return slot->refused_status;
     }
     if (piece->version <= slot->set.version || piece->version < slot->arriving_version) {
         return HK_ERROR_OLDER;

@@ -149,12 +149,10 @@ void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed)
 void hk_uplink_set_media(hk_uplink_t *uplink, uint32_t set_version, int set_code, uint32_t dismissed)
 {
     hk_status_t *status = &uplink->status;
-    if (status->set_version != set_version || status->set_code != set_code || status->dismissed != dismissed) {
-        status->set_version = set_version;
-        status->set_code = (int16_t)set_code;
-        status->dismissed = dismissed;
-        uplink->is_status_due = true;
-    }
+    status->set_version = set_version;
+    status->set_code = (int16_t)set_code;
+    status->dismissed = dismissed;
+    uplink->is_status_due = true;
 }
 
 uint8_t hk_uplink_pending(const hk_uplink_t *uplink)

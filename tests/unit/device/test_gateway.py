@@ -13,14 +13,17 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.contracts import messages, topics
+from edge import media_set
+from edge.contracts import limits, messages, topics
 from edge.errors import HarkenError
 from edge.native import adpcm_decode
 from firmware_gen.build import build_image
 from tests.unit.device.conftest import BOOT_ID, TONES
 from tests.unit.device.sounds import RATE_HZ, overlapping, quiet, scene
+from tools import media_push
 from tools.device import Device
 from tools.gateway import Bridge, Broker
+from tools.watch import Watch
 
 pytestmark = [
     pytest.mark.mosquitto,
@@ -328,3 +331,18 @@ def test_a_broker_s_address_is_understood(address: str, host: str, port: int, is
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(HarkenError, match="HOST:PORT"):
         Broker.parse(address)
+
+
+@pytest.mark.parametrize("board", ["host", pytest.param("mps2-an386", marks=pytest.mark.qemu)])
+def test_a_set_of_known_media_waits_with_the_broker_for_its_device(mosquitto: Mosquitto, board: str) -> None:
+    rng = np.random.default_rng(1)
+    words = rng.integers(0, 2**32, (limits.MEDIA_CLIPS_MAX, 2, limits.MEDIA_CLIP_WORDS_MAX), dtype=np.uint32)
+    full = media_set.make([media_set.Clip(f"{n:016x}", tuple(each)) for n, each in enumerate(words)], 1700000000)
+    with Watch("127.0.0.1", mosquitto.port) as watch:
+        assert media_push.push(watch, ["test"], full, timeout_s=0.0) == [media_push.Outcome("test", is_held=False)]
+        with device_of(board) as device:
+            attach(device, mosquitto)
+            assert watch.wait_for(
+                lambda: any(said.message.set_version == full.version for said in watch.of_kind("status")), 20.0
+            )
+            assert device.log.count("the last set of known media was refused: the one before stays") == 0
