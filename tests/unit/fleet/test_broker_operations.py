@@ -16,6 +16,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from cloud.broker import ExternalBroker, find_mosquitto, free_port
+from cloud.ingest.connection import Connection
 from edge.errors import HarkenError
 from tools import cli
 from tools.broker import BrokerFolder, BrokerSettings, back_up, query_status, restore
@@ -242,7 +243,7 @@ def test_status_and_users_are_told(running: Running, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["address"].startswith("127.0.0.1")
 
 
-def test_gateway_and_cloud_take_identities_of_the_fleet(running: Running) -> None:
+def test_gateway_and_cloud_take_identities_of_the_fleet(running: Running, clients: list[Client]) -> None:
     fleet = running.folder.fleet()
     port = running.folder.settings.port
     device = Broker.parse(f"localhost:{port}", identity=fleet.place("kitchen", "device"))
@@ -250,7 +251,15 @@ def test_gateway_and_cloud_take_identities_of_the_fleet(running: Running) -> Non
     assert connection.version() in ("TLSv1.2", "TLSv1.3")  # type: ignore[attr-defined]
     connection.close()
     cloud = ExternalBroker(f"mqtts://localhost:{port}", fleet.place(CLOUD_NAME, "cloud"))
-    assert cloud.address.tls is not None
+    heard: list[str] = []
+    server = Connection(cloud.address, lambda topic, _payload, taken: (heard.append(topic), taken()))  # type: ignore[arg-type]
+    try:
+        assert server.start()
+        kitchen = _device(running, clients, "kitchen")
+        kitchen.say("harken/v1/kitchen/trigger", b"heard")
+        assert _until(lambda: heard == ["harken/v1/kitchen/trigger"])
+    finally:
+        server.stop()
     with pytest.raises(HarkenError, match="write mqtts://"):
         ExternalBroker("mqtt://localhost", fleet.place(CLOUD_NAME, "cloud"))
     with pytest.raises(HarkenError, match="harken provision device attic"):
