@@ -146,7 +146,7 @@ max_inflight_messages {IN_FLIGHT_MESSAGES}
 max_packet_size {packet_bytes}
 
 max_keepalive 300
-max_connections 1000
+max_connections 20000
 memory_limit 536870912
 set_tcp_nodelay true
 connection_messages false
