@@ -16,6 +16,9 @@
 
 #define HK_FINGERPRINT_USABLE_BYTES ((HK_TRIGGER_FINGERPRINT_WORDS + 7u) / 8u)
 #define HK_FINGERPRINT_WORD_SAMPLES (HK_TRIGGER_FINGERPRINT_WORD_STEPS * HK_STEP_SAMPLES) /* from word to word */
+/* A stream begins at once, as no sound does, and the detector's state is empty: what scores say in the first second is
+ * not followed. An alarm that sounds already is named from its next pulses on. */
+#define HK_LISTENER_SETTLING_SAMPLES (50u * HK_STEP_SAMPLES)
 
 typedef struct {
     uint64_t samples_heard;

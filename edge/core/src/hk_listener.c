@@ -116,8 +116,10 @@ size_t hk_listener_step(hk_listener_t *listener, const int16_t pcm[HK_STEP_SAMPL
     hk_clip_ring_push(&listener->ring, pcm, HK_STEP_SAMPLES);
     hk_detector_step(&listener->detector, pcm, fingerprint_frame, listener);
     listener->samples_heard += HK_STEP_SAMPLES;
-    return hk_tracker_step(&listener->tracker, listener->detector.frames, listener->detector.event_scores,
-                           listener->samples_heard, events);
+    static const uint8_t nothing_heard[HK_HEADS_MAX] = { 0 };
+    const bool is_settled = listener->samples_heard > HK_LISTENER_SETTLING_SAMPLES;
+    return hk_tracker_step(&listener->tracker, listener->detector.frames,
+                           is_settled ? listener->detector.event_scores : nothing_heard, listener->samples_heard, events);
 }
 
 hk_listener_words_t hk_listener_fingerprint(hk_listener_t *listener)

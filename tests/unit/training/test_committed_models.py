@@ -92,3 +92,13 @@ def test_a_quiet_room_triggers_nothing(device_library: Path) -> None:
         rng = np.random.default_rng((seed, 78))
         pcm = coloured_noise(rng, 20 * native.SAMPLE_RATE_HZ) * 10 ** (float(rng.uniform(-75, -55)) / 20)
         assert detector.push((pcm * 32767).astype(np.int16)) == []
+
+
+def test_noise_that_is_there_when_a_device_starts_is_no_impact(device_library: Path) -> None:
+    for seed in range(40):
+        rng = np.random.default_rng((seed, 79))
+        pcm = coloured_noise(rng, 2 * native.SAMPLE_RATE_HZ) * 10 ** (float(rng.uniform(-45, -15)) / 20)
+        detector = native.load(device_library)
+        detector.set_armed(True)
+        heard = detector.push(np.clip(pcm * 32767, -32768, 32767).astype(np.int16))
+        assert [one.name for one in heard] == [], f"seed {seed}"
