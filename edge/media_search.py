@@ -32,6 +32,8 @@ KEY_EVERY_WORDS = 6
 """Of so many words of each row, 480 ms of sound, one gets a key: the one whose bits are surest."""
 KEY_SPAN_WORDS = 2
 """A word's key is made of it and of the one so many later: the last words of a row have none."""
+LARGE_INDEX_WORDS = 2**26
+"""Three hundred thousand clips of ten seconds: a quarter of a gigabyte."""
 BUCKET_MAX = 64
 """A bucket with more words says nothing."""
 BUCKET_BITS_MAX = 26
@@ -83,8 +85,16 @@ class Budget:
     """How much a search may look at: buckets, and places compared word by word."""
 
     probes: int = 24_000
-    candidates: int = 12_000
-    """What bounds the time of a search among a million clips; among ten thousand hardly any query finds so many."""
+    candidates: int = 24_000
+
+    @staticmethod
+    def of(words: int) -> "Budget":
+        """What a search among so many words may look at, so that it takes a few milliseconds.
+
+        In a large index the words of a candidate seldom lie in a cache of the processor: there it is candidates that
+        take the time, and half of them, the likelier ones, find nearly as much.
+        """
+        return Budget(candidates=12_000) if words > LARGE_INDEX_WORDS else Budget()
 
     def share(self, part: float) -> "Budget":
         """What a segment that holds this part (0 to 1) of all words may take; never less than a twentieth."""

@@ -261,8 +261,15 @@ def write_arrays(
 
 
 def suitable_bucket_bits(words: int, keys: int) -> int:
-    """How many bits number the buckets of a segment: one to two buckets for a key; 0: it needs no keys."""
-    return 0 if words <= SEARCHED_WHOLE_WORDS else min(media_search.BUCKET_BITS_MAX, max(1, keys.bit_length()))
+    """How many bits number the buckets of a segment; 0: it needs no keys.
+
+    One to two keys in a bucket on average; in a large segment half of that, so that fewer candidates, whose words are
+    far from the processor, are found for the same key.
+    """
+    if words <= SEARCHED_WHOLE_WORDS:
+        return 0
+    spare = 0 if words > media_search.LARGE_INDEX_WORDS else 1
+    return min(media_search.BUCKET_BITS_MAX, max(1, keys.bit_length() - spare))
 
 
 def sync_folder(folder: Path) -> None:

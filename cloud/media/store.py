@@ -215,8 +215,8 @@ class Store:
         Segments with keys are searched by them, the budget split by their size; small ones are compared whole.
         """
         opened = self._current()
-        whole = budget or media_search.Budget()
         keyed_words = sum(len(one.words) for one, _ in opened.values() if one.is_keyed)
+        whole = budget or media_search.Budget.of(keyed_words)
         best: dict[tuple[Segment, int], Found] = {}
         for one, removed in opened.values():
             share = whole.share(len(one.words) / keyed_words) if one.is_keyed else None

@@ -213,7 +213,7 @@ class PostgresStore:
             if settings.words <= segments.SEARCHED_WHOLE_WORDS:
                 every, looked_in = self._whole(connection, settings), None
             else:
-                candidates = _candidates(connection, settings, query, budget or media_search.Budget())
+                candidates = _candidates(connection, settings, query, budget or media_search.Budget.of(settings.words))
                 every = _fetch(connection, np.unique(candidates.recordings))
                 looked_in = candidates
         if not every:

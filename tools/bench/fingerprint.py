@@ -32,6 +32,7 @@ from edge.dataset.manifest import read_audio, read_manifest
 from edge.errors import HarkenError
 from edge.evaluation import broadcasts
 from edge.evaluation.broadcasts import LEAD_IN_S, NOISE_LABEL, Stretch, Track
+from edge.evaluation.metrics import rate_interval
 from firmware_gen.board import load_board
 from tools.bench import media_check
 
@@ -89,6 +90,8 @@ class SizeFigures:
     query_cpu_ms: dict[str, float] = field(default_factory=dict)
     """While the thread was running: what the clock says on a machine with nothing else to do."""
     recall: dict[str, float] = field(default_factory=dict)
+    recall_intervals: dict[str, list[float]] = field(default_factory=dict)
+    """95 %."""
     found: dict[str, list[int]] = field(default_factory=dict)
     skew: dict[str, float] = field(default_factory=dict)
     resident_bytes: int = 0
@@ -121,6 +124,7 @@ class Figures:
                 "recall_exhaustive": {
                     cell: round(found / asked, 4) for cell, (found, asked) in self.exhaustive.items()
                 },
+                "recall_exhaustive_intervals": _intervals(self.exhaustive),
                 "skew_of_real_keys": self.real_skew,
                 "sizes": [asdict(size) for size in self.sizes],
             },
@@ -191,6 +195,10 @@ def measure(request: Request, say: Say) -> Figures:
             f"of a core; {last.bytes_per_hour:,} bytes an hour; {last.recall}"
         )
     return figures
+
+
+def _intervals(counts: dict[str, list[int]]) -> dict[str, list[float]]:
+    return {cell: [round(end, 4) for end in rate_interval(found, asked)] for cell, (found, asked) in counts.items()}
 
 
 def _extraction_speed(tracks: Sequence[Track]) -> float:
@@ -309,7 +317,7 @@ def _measure_size(
     figures = SizeFigures(clips)
     store = Store(folder)
     path = folder / "bulk.part"
-    _write(path, clips, round(clip_seconds * _WORDS_PER_SECOND), sources, references)
+    figures.skew = _write(path, clips, round(clip_seconds * _WORDS_PER_SECOND), sources, references)
     store.adopt(path)
     opened = next(store.entries()).segment
     figures.words = len(opened.words)
@@ -328,19 +336,19 @@ def _measure_size(
     _ask(search, queries[: len(queries) // 4])  # the pages that queries use most are in memory then
     figures.found, times = _ask(search, queries)
     figures.recall = {cell: round(found / asked, 4) for cell, (found, asked) in figures.found.items()}
+    figures.recall_intervals = _intervals(figures.found)
     figures.query_ms, figures.query_cpu_ms = (
         {name: round(float(np.quantile(column, q)) * 1000, 3) for name, q in _QUANTILES.items()}
         for column in zip(*times, strict=True)
     )
-    figures.skew = _skew(opened.words[opened.searchable.keyed_words()])
     figures.resident_bytes = _resident_bytes()
     return figures
 
 
 def _write(
     path: Path, clips: int, length: int, sources: Sequence[native.Words], references: Sequence[Recording]
-) -> None:
-    """Write a segment of the known recordings and as many made clips as are missing."""
+) -> dict[str, float]:
+    """Write a segment of the known recordings and as many made clips as are missing; return the skew of its keys."""
     count = clips - len(references)
     rows = [row for each in references for row in each.words]
     flags = [row for each in references for row in each.is_key]
@@ -366,6 +374,7 @@ def _write(
         b"".join(_id(number) for number in range(clips)),
         [b'{"title":"%d"}' % number for number in range(clips)],
     )
+    return _skew(words[is_key])
 
 
 def make_clips(
