@@ -123,7 +123,7 @@ def evaluate(request: Request, say: Say) -> Evaluation:
     if not request.manifest.is_file():
         raise HarkenError(f"{request.manifest} does not exist: name a manifest in the form of MANIFEST.csv")
     recordings = broadcasts.recordings_of(read_manifest(request.manifest), request.part)
-    noises, others = _split_noise(recordings)
+    noises, others = split_noise(recordings)
     evaluation = Evaluation(request, broadcasts.tracks_of(recordings))
     tracks = evaluation.tracks
     references = [_reference(track) for track in tracks]
@@ -153,7 +153,7 @@ def bit_errors(evaluation: Evaluation) -> dict[str, npt.NDArray[np.float64]]:
     Both homes hear at 10 dB; a bit is reliable here where it is in the first home's words.
     """
     request = evaluation.request
-    noises, _ = _split_noise(broadcasts.recordings_of(read_manifest(request.manifest), request.part))
+    noises, _ = split_noise(broadcasts.recordings_of(read_manifest(request.manifest), request.part))
     homes: list[list[native.Words]] = []
     stretches: list[int] = []
     for home in (0, 1):
@@ -216,7 +216,7 @@ def _noise_name(snr_db: float | None) -> str:
     return "clean" if snr_db is None else f"{snr_db:.0f}dB"
 
 
-def _split_noise(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
+def split_noise(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
     """Return the household recordings that are mixed in, and all recordings but those."""
     originals = sorted({each.original_id for each in recordings if each.label == NOISE_LABEL})
     mixed_in = set(originals[::2])

@@ -91,6 +91,21 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     media.add_argument("--picture", type=Path, metavar="FILE", help="also draw the bit errors of pairs, as PNG")
     media.add_argument("--json", action="store_true", help="end with one line of JSON")
     media.set_defaults(func=_media)
+    parameters = group.add_parser(
+        "media-parameters",
+        help="judge the parameters of fingerprints, each changed in turn",
+        description="The task of `harken eval media` at 3 s, without false positives, for other parameters of the "
+        "fingerprint and of what is kept of a recording.",
+    )
+    parameters.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="a file in the form of MANIFEST.csv (default: HARKEN_DATA's)"
+    )
+    parameters.add_argument(
+        "--part", choices=("all", "development", "held-out"), default="development", help="(default: %(default)s)"
+    )
+    parameters.add_argument("--queries", type=int, default=120, help="stretches a cell (default: %(default)s)")
+    parameters.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parameters.set_defaults(func=_media_parameters)
     gate = group.add_parser("gate", help="what gates in front of the network spare, and which events they change")
     gate.add_argument("--data", type=Path, metavar="FOLDER", help="recordings (default: what HARKEN_DATA names)")
     gate.add_argument("--hours", type=float, metavar="H", help="of mixtures, for gates that pass so far (default: 24)")
@@ -212,6 +227,19 @@ def _media(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(evaluation.printed()))
     return 0 if evaluation.unrelated.false_positives == 0 else 1
+
+
+def _media_parameters(args: argparse.Namespace) -> int:
+    import json
+
+    from edge.dataset.manifest import MANIFEST_FILE, data_folder
+    from tools.bench.media_parameters import Request, measure
+
+    manifest = args.manifest or data_folder(None) / MANIFEST_FILE
+    rows = measure(Request(manifest, args.part, args.queries), lambda line: print(line, flush=True))
+    if args.json:
+        print(json.dumps({"part": args.part, "queries": args.queries, "rows": [row.printed() for row in rows]}))
+    return 0
 
 
 def _gate(args: argparse.Namespace) -> int:

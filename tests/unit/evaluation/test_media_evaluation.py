@@ -11,7 +11,7 @@ from edge.dataset.manifest import COLUMNS, read_manifest
 from edge.errors import HarkenError
 from edge.evaluation import broadcasts
 from tests.cloud_doubles import RATE, music, tone
-from tools.bench import media_evaluation
+from tools.bench import media_evaluation, media_parameters
 from tools.bench.media_evaluation import Request, evaluate
 from tools.cli import main
 
@@ -92,3 +92,22 @@ def test_the_parts_share_no_original(manifest):
 def test_a_manifest_that_is_not_there_is_named(tmp_path):
     with pytest.raises(HarkenError, match="does not exist"):
         evaluate(Request(tmp_path / "none.csv"), lambda _: None)
+
+
+def test_rows_of_parameters_are_judged_with_the_core_built_for_each(manifest, capsys, monkeypatch):
+    monkeypatch.setattr(broadcasts, "_MADE_ALARMS", 2)
+    monkeypatch.setattr(media_parameters, "CHANGES", {"reliable from 90 %": {"reliable_percent": 90}})
+    arguments = ["eval", "media-parameters", "--manifest", str(manifest), "--part", "all", "--queries", "3", "--json"]
+    assert main(arguments) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]}
+    assert set(rows) == {*media_parameters.LAYOUTS, "reliable from 90 %"}
+    assert all(counts[1] == 3 for row in rows.values() for counts in row["found"].values())
+    assert rows["as it is"]["bar"] != rows["reliable from 90 %"]["bar"]
+    assert rows["as it is"]["recall"]["10dB"] >= 2 / 3
+
+
+def test_a_parameter_that_the_page_does_not_have_is_named(manifest, monkeypatch):
+    monkeypatch.setattr(media_parameters, "LAYOUTS", {})
+    monkeypatch.setattr(media_parameters, "CHANGES", {"a row": {"no_such_key": 1}})
+    with pytest.raises(HarkenError, match="no_such_key"):
+        media_parameters.measure(media_parameters.Request(manifest, "all", 1), lambda _: None)
