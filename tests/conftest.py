@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import core_driver
-from tests.postgres_server import PostgresServer, find_programs, postgres_server
+from tools.engines import PostgresServer, S3Address, find_programs, postgres_server, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +30,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
         pytest.skip("PostgreSQL is not installed")
     with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Address]:
+    """A store that speaks S3, of this test run's own."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    with s3_server() as address:
+        yield address

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -72,7 +75,8 @@ class ClipStore:
         Raises:
             FileNotFoundError: there is no such clip.
         """
-        content: bytes = self._fs.cat_file(self._path(event_id))
+        with _as_os_error():
+            content: bytes = self._fs.cat_file(self._path(event_id))
         return content
 
     def write_file(self, event_id: str, content: bytes) -> None:
@@ -83,7 +87,8 @@ class ClipStore:
         """
         path = self._path(event_id)
         if not self._is_local:
-            self._fs.pipe_file(path, content)
+            with _as_os_error():
+                self._fs.pipe_file(path, content)
             return
         aside = path + ".part"
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -129,9 +134,21 @@ class ClipStore:
 
     def _discard(self, path: str) -> None:
         try:
-            self._fs.rm_file(path)
+            with _as_os_error():
+                self._fs.rm_file(path)
         except FileNotFoundError:
             return
+
+
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    """What a remote store's client raises of its own (no connection, a timeout), as the OSError that it is."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, f"{type(error).__name__}: {error}") from error
 
 
 def to_pcm_wav(pcm: bytes, sample_rate_hz: int) -> bytes:

@@ -1,7 +1,9 @@
 import errno
 import io
-from datetime import UTC, datetime
+import os
+from datetime import UTC, datetime, timedelta
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
@@ -145,7 +147,17 @@ def read(clips: ClipStore, clip: StoredClip) -> StoredClip:
     return clips.read(EVENT_ID, sample_count=clip.sample_count, sample_rate_hz=RATE, block_bytes=clip.block_bytes)
 
 
-def test_a_clip_comes_back_as_it_was(clips):
+@pytest.fixture(params=["file", "s3"])
+def anywhere(request, clips):
+    """A store in a folder, and one that speaks S3."""
+    if request.param == "file":
+        return clips
+    address = request.getfixturevalue("s3")
+    return ClipStore(f"{address.bucket_url}/{os.urandom(4).hex()}", **address.options)
+
+
+def test_a_clip_comes_back_as_it_was(anywhere):
+    clips = anywhere
     clip = stored(tone())
     clips.write(EVENT_ID, clip)
     assert read(clips, clip) == clip
@@ -175,7 +187,24 @@ def test_only_event_ids_become_paths(clips, name):
         clips.write(name, stored(tone()))
 
 
-def test_deleting_twice_is_no_error(clips):
+def test_a_store_that_is_away_is_an_os_error_as_a_disk_would_be(s3):
+    options = {**s3.options, "endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"retries": {"max_attempts": 0}}}
+    clips = ClipStore.__new__(ClipStore)
+    clips._fs, clips._root = fsspec.core.url_to_fs("s3://harken-clips/away", **options)
+    clips._is_local = False
+    with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        clips.write(EVENT_ID, stored(tone()))
+
+
+def test_what_was_written_just_now_can_be_told_from_what_is_old(anywhere):
+    anywhere.write(EVENT_ID, stored(tone()))
+    now = datetime.now(UTC)
+    assert anywhere.event_ids(before=now - timedelta(hours=1)) == set()
+    assert anywhere.event_ids(before=now + timedelta(hours=1)) == {EVENT_ID}
+
+
+def test_deleting_twice_is_no_error(anywhere):
+    clips = anywhere
     clips.write(EVENT_ID, stored(tone()))
     assert clips.event_ids() == {EVENT_ID}
     clips.delete(EVENT_ID)

@@ -1,21 +1,30 @@
-"""A PostgreSQL of the tests' own: a private cluster in a temporary folder, one database for each test that asks."""
+"""The engines of a fleet, started on this machine from its distribution's packages: PostgreSQL, Redis, an S3 store.
+
+For tests, benches and trying things out: each lies in a folder of its own, listens on the loopback interface only, and
+is gone when it is stopped. Nothing here is tuned or safe enough to keep anybody's history.
+"""
 
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import time
+import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from cloud.broker import free_port
+from edge.errors import HarkenError
 
-SETTINGS = {
+_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "16MB",
@@ -38,13 +47,20 @@ class PostgresServer:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
-        self._programs = find_programs()
-        assert self._programs is not None, "PostgreSQL is not installed"
+        programs = find_programs()
+        if programs is None:
+            raise HarkenError("PostgreSQL is not installed: apt-get install postgresql")
+        self._programs = programs
         # PostgreSQL refuses to run as root.
         self._user = _other_user() if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "PostgresServer":
+        """Make the cluster and start it; returns once it answers.
+
+        Raises:
+            HarkenError: PostgreSQL cannot be started.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
@@ -53,7 +69,7 @@ class PostgresServer:
                     parent.chmod(parent.stat().st_mode | 0o111)
         data = self.folder / "data"
         self._run("initdb", "-D", data, "-U", "harken", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+        options = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
         self._process = subprocess.Popen(
             [self._programs / "postgres", "-D", str(data), "-p", str(self.port), *options],
             cwd=self.folder,
@@ -66,11 +82,13 @@ class PostgresServer:
                 psycopg.connect(self._dsn("postgres"), connect_timeout=1).close()
                 return self
             except psycopg.OperationalError:
-                assert self._process.poll() is None, "PostgreSQL ended at once"
+                if self._process.poll() is not None:
+                    raise HarkenError(f"PostgreSQL ended at once, in {self.folder}") from None
                 time.sleep(0.05)
-        raise AssertionError("PostgreSQL does not answer")
+        raise HarkenError("PostgreSQL does not answer")
 
     def stop(self) -> None:
+        """End it at once."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)  # at once: nothing in it is worth a checkpoint
             try:
@@ -97,9 +115,10 @@ class PostgresServer:
             text=True,
             **self._identity(),
         )
-        assert done.returncode == 0, done.stderr
+        if done.returncode != 0:
+            raise HarkenError(f"{program} failed: {done.stderr.strip()}")
 
-    def _identity(self) -> dict:
+    def _identity(self) -> dict[str, Any]:
         if self._user is None:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
@@ -118,3 +137,85 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
         yield server.start()
     finally:
         server.stop()
+
+
+@contextmanager
+def _child(command: list[str], answers: Callable[[], bool], name: str) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        give_up_at = time.monotonic() + 60
+        while not answers():
+            if process.poll() is not None or time.monotonic() > give_up_at:
+                raise HarkenError(f"{name} does not start: {' '.join(command)}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """A Redis that keeps nothing; its URL.
+
+    Raises:
+        HarkenError: it is not installed or does not start.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        raise HarkenError("Redis is not installed: apt-get install redis-server")
+    import redis
+
+    port = free_port()
+    client = redis.Redis(port=port)
+
+    def answers() -> bool:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with _child(command, answers, "Redis"):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@dataclass(frozen=True)
+class S3Address:
+    """Where an S3 store is, and what fsspec is told to reach it."""
+
+    bucket_url: str
+    options: dict[str, str]
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Address]:
+    """A store that speaks S3 and keeps all in memory (moto's server), with one bucket.
+
+    Raises:
+        HarkenError: moto or s3fs is not installed, or it does not start.
+    """
+    try:
+        import moto.server  # noqa: F401
+        import s3fs
+    except ImportError as error:
+        raise HarkenError(f"the S3 store for tests is not installed ({error}): pip install 'harken[test]'") from error
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    options = {"endpoint_url": url, "key": "harken", "secret": "harken"}
+    with _child([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], answers, "the S3 store"):
+        s3fs.S3FileSystem(**options).mkdir("harken-clips")
+        yield S3Address("s3://harken-clips", options)
