@@ -38,26 +38,25 @@ class ServedAddress:
 
 
 @contextmanager
-def served(options: list[str], mqtt_port: int | None = None) -> Iterator[ServedAddress]:
-    """A `harken serve` in a process of its own, in a data folder that goes with it.
+def served(options: list[str]) -> Iterator[ServedAddress]:
+    """A `harken serve` in a process of its own; its data folder goes with it unless the options name one.
 
     Raises:
         HarkenError: it ends before it is ready.
     """
-    port, own_mqtt_port = free_port(), mqtt_port or free_port()
+    port, mqtt_port = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="harken-bench-") as folder:
         command = [
             sys.executable, "-c", "import sys; from tools.cli import main; sys.exit(main())", "serve",
-            f"--data-dir={folder}/data", f"--port={port}", *options,
+            f"--port={port}", f"--data-dir={folder}/data", *options,
         ]  # fmt: skip
-        if mqtt_port is None:
-            command.append(f"--mqtt-port={own_mqtt_port}")
+        command.append(f"--mqtt-port={mqtt_port}")
         log = Path(folder, "serve.log")
         with log.open("w") as out:
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         try:
             _wait_until_ready(process, log)
-            yield ServedAddress(process.pid, f"http://127.0.0.1:{port}", BrokerAddress("127.0.0.1", own_mqtt_port))
+            yield ServedAddress(process.pid, f"http://127.0.0.1:{port}", BrokerAddress("127.0.0.1", mqtt_port))
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -84,9 +83,19 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has taken, without its children's."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True)
 class IngestFigures:
-    """What `harken bench ingest` states. `lost` is how many triggers got no receipt."""
+    """What `harken bench ingest` states.
+
+    `lost` is how many triggers got no receipt. `server_cpu_ms` is the processor time of the server's main process for
+    one trigger, with its media check: it says what one core bears, whatever else the machine does.
+    """
 
     rate_per_s: float
     receipt_p50_s: float
@@ -94,6 +103,7 @@ class IngestFigures:
     growth_mb: float
     triggers: int
     lost: int
+    server_cpu_ms: float
 
 
 def measure(
@@ -111,11 +121,11 @@ def measure(
     with served(options or []) as server, Crowd(server.broker) as crowd:
         crowd.send_paced(warm_up, rate_per_s)
         _wait_for(crowd, warm_up)
-        before = resident_bytes(server.pid)
+        before, cpu_before_s = resident_bytes(server.pid), cpu_s(server.pid)
         say(f"sending {len(batches):,} triggers at {rate_per_s:g} a second")
         moments = crowd.send_paced(batches, rate_per_s)
         lost = _wait_for(crowd, batches)
-        after = resident_bytes(server.pid)
+        after, cpu_after_s = resident_bytes(server.pid), cpu_s(server.pid)
     receipts = crowd.answers.receipts
     arrived = [
         (moment, receipts[key])
@@ -133,6 +143,7 @@ def measure(
         growth_mb=round((after - before) / 1e6, 1),
         triggers=len(batches),
         lost=lost,
+        server_cpu_ms=round((cpu_after_s - cpu_before_s) / len(batches) * 1000, 2),
     )
 
 

@@ -52,6 +52,12 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     web.add_argument("--rows", type=int, default=10_000, help="events (default: %(default)s)")
     web.add_argument("--json", action="store_true", help="end with one line of JSON")
     web.set_defaults(func=_web)
+    verifier = group.add_parser("verifier", help="when clips get their verdict, and what a second worker brings")
+    verifier.add_argument("--rate", type=float, default=20.0, help="clips a second (default: %(default)g)")
+    verifier.add_argument("--seconds", type=float, default=30.0, help="how long (default: %(default)g)")
+    verifier.add_argument("--queue", type=int, default=300, help="clips that the workers drain (default: %(default)s)")
+    verifier.add_argument("--json", action="store_true", help="end with one line of JSON")
+    verifier.set_defaults(func=_verifier)
 
 
 def _engine(args: argparse.Namespace) -> int:
@@ -156,7 +162,22 @@ def _ingest(args: argparse.Namespace) -> int:
     print(
         f"{figures.rate_per_s:g} triggers a second; receipts after {figures.receipt_p50_s * 1000:.0f} ms in half, "
         f"{figures.receipt_p99_s * 1000:.0f} ms for 99 %; {figures.growth_mb:g} MB more memory; "
-        f"{figures.lost} of {figures.triggers:,} without a receipt"
+        f"{figures.lost} of {figures.triggers:,} without a receipt; {figures.server_cpu_ms:g} ms of a core each"
+    )
+    if args.json:
+        print(json.dumps(asdict(figures)))
+    return 0
+
+
+def _verifier(args: argparse.Namespace) -> int:
+    from tools.bench.cloud_verifier import measure
+
+    figures = measure(args.rate, args.seconds, args.queue, lambda line: print(line, flush=True))
+    scaling = "not measured" if figures.scaling_two_workers is None else f"{figures.scaling_two_workers:.2f} times one"
+    print(
+        f"{figures.clips_per_s:g} clips a second; verdicts after {figures.verdict_p50_s:.2f} s in half, "
+        f"{figures.verdict_p99_s:.2f} s for 99 %; {figures.lost} of {figures.clips} without a verdict; "
+        f"{figures.clip_cpu_ms:g} ms of a core a clip; two workers: {scaling}"
     )
     if args.json:
         print(json.dumps(asdict(figures)))

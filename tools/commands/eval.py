@@ -28,6 +28,17 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parity.add_argument("--seed", type=int, default=1, metavar="N", help="of the random pieces (default: 1)")
     parity.add_argument("--json", action="store_true", help="end with one line of JSON")
     parity.set_defaults(func=_parity)
+    cloud = group.add_parser(
+        "parity-cloud",
+        help="compare the verdicts of one process on SQLite with those of a fleet on PostgreSQL",
+        description="Replay the same triggers and clips, with messages twice, in the wrong order and unreadable, "
+        "through harken serve on SQLite and through harken serve with two workers on PostgreSQL and an S3 store, and compare "
+        "verdict, reason, recording and scores of every event.",
+    )
+    cloud.add_argument("--triggers", type=int, default=2000, metavar="N", help="default: %(default)s")
+    cloud.add_argument("--history", default="", metavar="URL", help="an empty PostgreSQL (default: one is started)")
+    cloud.add_argument("--json", action="store_true", help="end with one line of JSON")
+    cloud.set_defaults(func=_parity_cloud)
     detector = group.add_parser(
         "detector",
         help="judge device and cloud on a folder of recordings",
@@ -301,3 +312,21 @@ def _cadence(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result.figures))
     return 0
+
+
+def _parity_cloud(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from tools.bench.cloud_parity import replay
+
+    figures, differing = replay(args.triggers, lambda line: print(line, flush=True), args.history)
+    for each in differing[:10]:
+        print(f"differs: {each}")
+    counts = ", ".join(f"{count:,} {name}" for name, count in figures.verdicts.items())
+    print(
+        f"{figures.triggers:,} triggers ({counts}; {figures.refused} messages refused): {figures.differing} differ; "
+        f"{figures.embedded_s:g} s in one process, {figures.distributed_s:g} s in the fleet"
+    )
+    if args.json:
+        print(json.dumps(asdict(figures)))
+    return 0 if figures.differing == 0 else 1

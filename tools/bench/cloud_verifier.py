@@ -1,0 +1,195 @@
+"""How fast clips get their verdict: the delay at a pace, and how much faster two workers are than one."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from cloud.history.clips import ClipStore, StoredClip
+from cloud.history.models import Clip, VerifierJob
+from cloud.history.store import History
+from cloud.verifier.jobs import JobQueue
+from cloud.verifier.model import VerifierModel
+from cloud.verifier.pool import decode
+from edge.contracts import limits
+from edge.errors import HarkenError
+from tools.bench.cloud_ingest import served
+from tools.bench.cloud_parity import working
+from tools.bench.fleet import RATE_HZ, Crowd, Sent, Sound, clip, made_sound, sent, trigger
+from tools.engines import find_programs, postgres_server
+
+_SETTLE_S = 60.0
+_WARM_UP = 10
+_SOUNDS = 32
+_EVENTS = ("smoke_alarm", "co_alarm", "glass_break")
+
+
+@dataclass(frozen=True)
+class VerifierFigures:
+    """What `harken bench verifier` states.
+
+    `clip_cpu_ms` is what judging one clip takes of one core. `scaling_two_workers` is None where there is no
+    PostgreSQL.
+    """
+
+    clips_per_s: float
+    verdict_p50_s: float
+    verdict_p99_s: float
+    scaling_two_workers: float | None
+    clips: int
+    lost: int
+    clip_cpu_ms: float
+    one_worker_clips_per_s: float | None
+    two_workers_clips_per_s: float | None
+
+
+def measure(rate_per_s: float, seconds: float, queue: int, say: Callable[[str], None]) -> VerifierFigures:
+    """Send triggers with their clips at a pace, then let one and two workers drain a queue of `queue` clips.
+
+    The delay is from sending the trigger to the verdict's arrival at the device.
+    """
+    sounds = [Sound.of(made_sound(seed)) for seed in range(_SOUNDS)]
+    say(f"sending {int(rate_per_s * seconds)} triggers with clips at {rate_per_s:g} a second")
+    moments, verdicts, batches = _paced(rate_per_s, seconds, sounds)
+    delays = [
+        verdicts[batch[0].event_id] - moment
+        for moment, batch in zip(moments, batches, strict=True)
+        if batch[0].event_id in verdicts
+    ]
+    if not delays:
+        raise HarkenError("no verdict came: the server's log says why")
+    took_s = max(verdicts[batch[0].event_id] for batch in batches if batch[0].event_id in verdicts) - moments[0]
+    clip_cpu_ms = _clip_cpu_ms(sounds)
+    rates: list[float] = []
+    if find_programs() is None:
+        say("PostgreSQL is not installed: workers are not measured (apt-get install postgresql)")
+    else:
+        rates = _drained(queue, sounds, say)
+    return VerifierFigures(
+        clips_per_s=round(len(delays) / took_s, 2),
+        verdict_p50_s=round(float(np.quantile(delays, 0.5)), 3),
+        verdict_p99_s=round(float(np.quantile(delays, 0.99)), 3),
+        scaling_two_workers=round(rates[1] / rates[0], 2) if rates else None,
+        clips=len(batches),
+        lost=len(batches) - len(delays),
+        clip_cpu_ms=round(clip_cpu_ms, 1),
+        one_worker_clips_per_s=round(rates[0], 1) if rates else None,
+        two_workers_clips_per_s=round(rates[1], 1) if rates else None,
+    )
+
+
+def _paced(
+    rate_per_s: float, seconds: float, sounds: list[Sound]
+) -> tuple[list[float], dict[bytes, float], list[list[Sent]]]:
+    def made(first: int, count: int) -> list[list[Sent]]:
+        batches = []
+        for number in range(first, first + count):
+            device_id, sound = f"bench-{number % 200}", sounds[number % len(sounds)]
+            asked = trigger(number, device_id, _EVENTS[number % len(_EVENTS)], sound, "always")
+            batches.append([sent(device_id, asked), sent(device_id, clip(asked.event_id, sound))])
+        return batches
+
+    warm_up, batches = made(0, _WARM_UP), made(_WARM_UP, int(rate_per_s * seconds))
+    with served([]) as server, Crowd(server.broker) as crowd:
+        crowd.send_paced(warm_up, rate_per_s)
+        _wait_for_verdicts(crowd, warm_up)
+        moments = crowd.send_paced(batches, rate_per_s)
+        _wait_for_verdicts(crowd, batches)
+        return moments, dict(crowd.answers.verdicts), batches
+
+
+def _wait_for_verdicts(crowd: Crowd, batches: list[list[Sent]]) -> None:
+    wanted = {batch[0].event_id for batch in batches}
+    give_up_at = time.monotonic() + _SETTLE_S
+    while wanted - crowd.answers.verdicts.keys() and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+
+
+def _clip_cpu_ms(sounds: list[Sound]) -> float:
+    """Processor time of decoding and judging one clip."""
+    model = VerifierModel()
+    stored = [_stored(sound) for sound in sounds]
+    model.score(decode(stored[0]))
+    began = time.process_time()
+    for each in stored:
+        model.score(decode(each))
+    return (time.process_time() - began) / len(stored) * 1000
+
+
+def _stored(sound: Sound) -> StoredClip:
+    return StoredClip(RATE_HZ, sound.sample_count, limits.CLIP_BLOCK_BYTES, sound.data)
+
+
+def _drained(count: int, sounds: list[Sound], say: Callable[[str], None]) -> list[float]:
+    """Clips a second with one worker and with two, over a queue that is full when they begin."""
+    rates = []
+    with tempfile.TemporaryDirectory(prefix="harken-bench-") as work, postgres_server(Path(work, "postgres")) as server:
+        folder, url = Path(work), server.url()
+        history = History(url)
+        clips_url = (folder / "clips").as_uri()
+        _store_clips(history, ClipStore(clips_url), count, sounds)
+        for workers in (1, 2):
+            with contextlib.ExitStack() as stack:
+                for number in range(workers):
+                    options = [f"--history={url}", f"--clips={clips_url}", f"--name=bench-{number}"]
+                    stack.enter_context(working(options, folder))
+                _drain(history, workers, workers * _WARM_UP)  # each has its model loaded
+                took_s = _drain(history, workers, count)
+            rates.append(count / took_s)
+            say(f"{workers} worker{'s' if workers > 1 else ''}: {rates[-1]:.1f} clips a second")
+        history.close()
+    return rates
+
+
+def _event_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+def _store_clips(history: History, clips: ClipStore, count: int, sounds: list[Sound]) -> None:
+    now = datetime.now(UTC)
+    with history.transaction() as session:
+        for number in range(count):
+            stored = _stored(sounds[number % len(sounds)])
+            size = clips.write(_event_id(number), stored)
+            session.add(
+                Clip(
+                    event_id=_event_id(number),
+                    device_id="bench",
+                    first_sample=0,
+                    trigger_offset=0,
+                    sample_rate_hz=stored.sample_rate_hz,
+                    sample_count=stored.sample_count,
+                    block_bytes=stored.block_bytes,
+                    size_bytes=size,
+                    received_at=now,
+                )
+            )
+
+
+def _drain(history: History, workers: int, count: int) -> float:
+    """Put `count` jobs at once and wait until all have a finding; returns seconds."""
+    jobs = JobQueue(history)
+    now = datetime.now(UTC)
+    with history.transaction() as session:
+        for number in range(count):
+            jobs.put(session, _event_id(number), "bench", now)
+    began = time.monotonic()
+    give_up_at = began + _SETTLE_S + count
+    while True:
+        with history.reading() as session:
+            if not jobs.waiting(session):
+                break
+        if time.monotonic() > give_up_at:
+            raise HarkenError(f"{workers} workers did not drain {count} clips: see harken worker --verbose")
+        time.sleep(0.02)
+    took_s = time.monotonic() - began
+    with history.transaction() as session:
+        session.query(VerifierJob).delete()
+    return took_s
