@@ -42,6 +42,7 @@ from cloud.history.models import (
 )
 from cloud.history.quarantine import BadMessage, quarantine
 from cloud.history.store import count_rejection, further_words, is_deleted
+from cloud.ingest.plausible import as_count, as_samples, as_text, clip_fault, clock_fault
 from cloud.media.decision import explaining_events
 from cloud.media.evidence import Evidence, words_so_far
 from cloud.media.index import MediaIndex
@@ -66,7 +67,7 @@ log = logging.getLogger("harken.steps")
 
 
 class RefusedError(Exception):
-    """A message that must not be acted on, raised before anything is written.
+    """A message that must not be acted on, raised before anything is written; or returned for one taken in part.
 
     `cause` is counted, the text is for people.
     """
@@ -134,7 +135,7 @@ class Steps:
             parsed, content = _decode(topic, payload)
         except RefusedError as refusal:
             return self._rejection(BadMessage(topic, payload, refusal.cause, str(refusal)), acknowledge)
-        handlers: dict[type, Callable[[Session, Effects, str, Any], None]] = {
+        handlers: dict[type, Callable[[Session, Effects, str, Any], RefusedError | None]] = {
             messages.Trigger: self._take_trigger,
             messages.FurtherWords: self._take_further_words,
             messages.Clip: self._take_clip,
@@ -144,10 +145,12 @@ class Steps:
 
         def run(session: Session, effects: Effects) -> None:
             try:
-                handle(session, effects, parsed.device_id, content)
+                fault = handle(session, effects, parsed.device_id, content)
             except RefusedError as refusal:
-                log.warning("%s refused: %s", topic, refusal)
-                quarantine(session, BadMessage(topic, payload, refusal.cause, str(refusal)), self._now())
+                fault = refusal
+            if fault is not None:
+                log.warning("%s: %s: %s", topic, fault.cause, fault)
+                quarantine(session, BadMessage(topic, payload, fault.cause, str(fault)), self._now())
 
         def on_unstored() -> None:
             if isinstance(content, messages.Trigger):
@@ -174,7 +177,9 @@ class Steps:
         log.warning("%s refused: %s", bad.topic[:200], bad.detail)
         return Step("rejection", run, acknowledge)
 
-    def _take_trigger(self, session: Session, effects: Effects, device_id: str, trigger: messages.Trigger) -> None:
+    def _take_trigger(
+        self, session: Session, effects: Effects, device_id: str, trigger: messages.Trigger
+    ) -> RefusedError | None:
         event_id = trigger.event_id.hex()
         _check_owner("trigger", trigger.event_id, device_id)
         if trigger.event not in self._catalogue:
@@ -183,7 +188,7 @@ class Steps:
             )
         effects.publications.append(_receipt(device_id, trigger.event_id, "trigger"))
         if is_deleted(session, event_id) or session.get(Event, event_id) is not None:
-            return
+            return None
         now = self._now()
         device = self._see_device(session, device_id, now)
         session.add(
@@ -193,8 +198,8 @@ class Steps:
                 device_id=device_id,
                 name=trigger.event,
                 device_seq=trigger.device_seq,
-                event_start_sample=trigger.event_start_sample,
-                trigger_sample=trigger.trigger_sample,
+                event_start_sample=as_samples(min(trigger.event_start_sample, trigger.trigger_sample)),
+                trigger_sample=as_samples(trigger.trigger_sample),
                 score=trigger.score,
                 scores=self._named_scores(trigger.scores),
                 sensitivity=trigger.sensitivity,
@@ -208,7 +213,7 @@ class Steps:
                     "confidence": trigger.cadence.confidence,
                 },
                 model_hash=trigger.model_hash.hex(),
-                head_version=trigger.head_version,
+                head_version=as_count(trigger.head_version),
                 clip_policy=trigger.clip,
                 received_at=now,
                 hinted_media_id=trigger.media.media_id if trigger.media else None,
@@ -219,7 +224,7 @@ class Steps:
         session.add(
             Fingerprint(
                 event_id=event_id,
-                first_sample=trigger.fingerprint.first_sample,
+                first_sample=as_samples(trigger.fingerprint.first_sample),
                 step_samples=trigger.fingerprint.step_samples,
                 words=trigger.fingerprint.words,
                 usable=trigger.fingerprint.usable,
@@ -227,6 +232,9 @@ class Steps:
             )
         )
         effects.next_steps.append(self.media_check(event_id, device_id))
+        # A genuine alarm may come from a device whose clock is broken: the event goes on, and the fault is shown.
+        fault = clock_fault(trigger)
+        return None if fault is None else RefusedError("trigger: clock off", f"event {event_id}: {fault}")
 
     def _named_scores(self, scores: Mapping[int, int]) -> dict[str, int]:
         names = {spec.id: spec.name for spec in self._catalogue}
@@ -236,6 +244,7 @@ class Steps:
         self, session: Session, effects: Effects, device_id: str, further: messages.FurtherWords
     ) -> None:
         sent = further.fingerprint
+        first_sample = as_samples(sent.first_sample)
         for raw_id in further.event_ids:
             event_id = raw_id.hex()
             _check_owner("fingerprint", raw_id, device_id)
@@ -243,12 +252,12 @@ class Steps:
             is_judged = row is not None and row.stage == DONE
             if is_judged or is_deleted(session, event_id):
                 continue
-            if any(kept.first_sample == sent.first_sample for kept in further_words(session, event_id)):
+            if any(kept.first_sample == first_sample for kept in further_words(session, event_id)):
                 continue
             session.add(
                 FurtherWords(
                     event_id=event_id,
-                    first_sample=sent.first_sample,
+                    first_sample=first_sample,
                     device_id=device_id,
                     step_samples=sent.step_samples,
                     words=sent.words,
@@ -262,7 +271,9 @@ class Steps:
                     row.hinted_media_id, row.hinted_z = further.media.media_id, further.media.z_q4 / 16
                 effects.next_steps.append(self.media_check(event_id, device_id))
 
-    def _take_clip(self, session: Session, effects: Effects, device_id: str, clip: messages.Clip) -> None:
+    def _take_clip(
+        self, session: Session, effects: Effects, device_id: str, clip: messages.Clip
+    ) -> RefusedError | None:
         event_id = clip.event_id.hex()
         _check_owner("clip", clip.event_id, device_id)
         if clip.codec != CODEC:
@@ -272,20 +283,26 @@ class Steps:
         is_dismissed = row is not None and row.verdict == Verdict.MEDIA and row.clip_policy == "on_request"
         if is_kept or is_dismissed or is_deleted(session, event_id):
             effects.publications.append(_receipt(device_id, clip.event_id, "clip"))
-            return
+            return None
+        fault = clip_fault(clip)
+        if fault is not None:
+            effects.publications.append(_receipt(device_id, clip.event_id, "clip"))  # sent again it were no better
+            if row is not None and row.stage == AWAITING_CLIP:
+                self._conclude(effects, row, VerifierFinding.failed(fault))
+            return RefusedError("clip: unusable audio", f"event {event_id}: {fault}")
         stored = StoredClip(clip.sample_rate_hz, clip.sample_count, clip.block_bytes, clip.data)
         try:
             size = self._clips.write(event_id, stored)
         except OSError as error:
             self._clip_not_kept(effects, row, error)
-            return
+            return None
         effects.publications.append(_receipt(device_id, clip.event_id, "clip"))
         session.add(
             Clip(
                 event_id=event_id,
                 device_id=device_id,
-                first_sample=clip.first_sample,
-                trigger_offset=clip.trigger_offset,
+                first_sample=as_samples(clip.first_sample),
+                trigger_offset=min(clip.trigger_offset, clip.sample_count),
                 sample_rate_hz=clip.sample_rate_hz,
                 sample_count=clip.sample_count,
                 block_bytes=clip.block_bytes,
@@ -298,6 +315,7 @@ class Steps:
             row.stage = VERIFYING
             if not self._is_dismissed_by_clip(session, effects, row, clip.first_sample, stored):
                 self._ask_verifier(session, effects, row, lambda: stored)
+        return None
 
     def _clip_not_kept(self, effects: Effects, row: Event | None, error: OSError) -> None:
         """Go on without a clip. No receipt, so that the device keeps it as long as it can."""
@@ -311,17 +329,17 @@ class Steps:
     def _take_status(self, session: Session, effects: Effects, device_id: str, status: messages.Status) -> None:  # noqa: ARG002
         device = self._see_device(session, device_id, self._now())
         device.is_online = status.is_online
-        device.board = status.board
-        device.firmware = status.firmware
+        device.board = as_text(status.board)
+        device.firmware = as_text(status.firmware)
         device.model_hash = status.model_hash.hex()
         device.armed = status.is_armed
         device.set_version, device.set_code = status.set_version, status.set_code
         if status.is_online:  # a last will was written before it all happened
-            device.samples_heard = status.samples_heard
-            device.triggers_dropped = status.triggers_dropped
-            device.clips_dropped = status.clips_dropped
+            device.samples_heard = as_samples(status.samples_heard)
+            device.triggers_dropped = as_count(status.triggers_dropped)
+            device.clips_dropped = as_count(status.clips_dropped)
             device.outbox_depth = status.outbox_depth
-            device.dismissed = status.dismissed
+            device.dismissed = as_count(status.dismissed)
 
     @staticmethod
     def _see_device(session: Session, device_id: str, now: datetime) -> Device:

@@ -25,10 +25,10 @@ def core(core_program: Path) -> Iterator[core_driver.CoreDriver]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL of this test run's own; `postgres.url()` is a new, empty database."""
+    """A PostgreSQL of this test run's own; `postgres.migrated_url()` is a new database with our tables."""
     if find_programs() is None:
         pytest.skip("PostgreSQL is not installed")
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+    with postgres_server(tmp_path_factory.mktemp("postgres"), is_durable=False) as server:
         yield server
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 
 from cloud.broker import free_port
+from cloud.history.store import History
 from edge.errors import HarkenError
 
 _SETTINGS = {
@@ -44,8 +45,11 @@ def find_programs() -> Path | None:
 class PostgresServer:
     """A running cluster. `url()` makes an empty database and gives its SQLAlchemy URL."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, is_durable: bool = True) -> None:
+        """Prepare a cluster in a folder; one that is not durable is quicker, and lost when the machine stops."""
         self.folder = folder
+        self._settings = _SETTINGS if is_durable else {**_SETTINGS, "fsync": "off", "full_page_writes": "off"}
+        self._template = ""
         self.port = port
         programs = find_programs()
         if programs is None:
@@ -69,7 +73,7 @@ class PostgresServer:
                     parent.chmod(parent.stat().st_mode | 0o111)
         data = self.folder / "data"
         self._run("initdb", "-D", data, "-U", "harken", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        options = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        options = [f"-c{name}={value}" for name, value in self._settings.items()]
         self._process = subprocess.Popen(
             [self._programs / "postgres", "-D", str(data), "-p", str(self.port), *options],
             cwd=self.folder,
@@ -97,12 +101,20 @@ class PostgresServer:
                 self._process.kill()
                 self._process.wait(5)
 
-    def url(self) -> str:
-        """A SQLAlchemy URL of a new, empty database."""
+    def url(self, template: str = "template1") -> str:
+        """A SQLAlchemy URL of a new database: an empty one, or a copy of another."""
         name = f"harken_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+psycopg://harken@127.0.0.1:{self.port}/{name}"
+
+    def migrated_url(self) -> str:
+        """The same of a new database with the history's tables, copied from one that was made once."""
+        if not self._template:
+            url = self.url()
+            History(url).close()
+            self._template = url.rpartition("/")[2]
+        return self.url(self._template)
 
     def _dsn(self, database: str) -> str:
         return f"postgresql://harken@127.0.0.1:{self.port}/{database}"
@@ -130,9 +142,9 @@ def _other_user() -> pwd.struct_passwd:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[PostgresServer]:
+def postgres_server(folder: Path, is_durable: bool = True) -> Iterator[PostgresServer]:
     """A cluster in `folder` for the length of the block."""
-    server = PostgresServer(folder, free_port())
+    server = PostgresServer(folder, free_port(), is_durable)
     try:
         yield server.start()
     finally:

@@ -30,7 +30,7 @@ class BadMessage:
     @property
     def message_id(self) -> str:
         """The same for the same bytes on the same topic."""
-        return hashlib.sha256(self.topic.encode() + b"\0" + self.payload).hexdigest()[:32]
+        return hashlib.sha256(self.topic.encode(errors="replace") + b"\0" + self.payload).hexdigest()[:32]
 
 
 def quarantine(session: Session, bad: BadMessage, at: datetime) -> None:
@@ -39,7 +39,7 @@ def quarantine(session: Session, bad: BadMessage, at: datetime) -> None:
     row = session.get(QuarantinedMessage, bad.message_id)
     if row is not None:
         row.count += 1
-        row.last_at, row.cause, row.detail, row.tries = at, bad.cause, bad.detail[:400], bad.tries
+        row.last_at, row.cause, row.tries = at, bad.cause, bad.tries
         return
     holds_sound = bad.topic.endswith("/clip")
     is_kept = not holds_sound and len(bad.payload) <= PAYLOAD_MAX_BYTES
@@ -47,8 +47,8 @@ def quarantine(session: Session, bad: BadMessage, at: datetime) -> None:
         QuarantinedMessage(
             message_id=bad.message_id,
             cause=bad.cause,
-            detail=bad.detail[:400],
-            topic=bad.topic[:200],
+            detail=bad.detail[:400].replace("\0", ""),
+            topic=bad.topic[:200].replace("\0", ""),
             size_bytes=len(bad.payload),
             payload=bad.payload if is_kept else None,
             tries=bad.tries,

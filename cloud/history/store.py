@@ -191,7 +191,7 @@ def count_rejection(session: Session, cause: str, topic: str, detail: str, at: d
         row = Rejection(cause=cause, count=0, last_topic="", last_detail="", last_at=at)
         session.add(row)
     row.count += 1
-    row.last_topic, row.last_detail, row.last_at = topic[:200], detail[:400], at
+    row.last_topic, row.last_detail, row.last_at = topic[:200].replace("\0", ""), detail[:400].replace("\0", ""), at
 
 
 def is_deleted(session: Session, event_id: str) -> bool:

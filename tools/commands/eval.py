@@ -32,8 +32,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "parity-cloud",
         help="compare the verdicts of one process on SQLite with those of a fleet on PostgreSQL",
         description="Replay the same triggers and clips, with messages twice, in the wrong order and unreadable, "
-        "through harken serve on SQLite and through harken serve with two workers on PostgreSQL and an S3 store, and compare "
-        "verdict, reason, recording and scores of every event.",
+        "through harken serve on SQLite and through harken serve with two workers on PostgreSQL and an S3 store, and "
+        "compare verdict, reason, recording and scores of every event.",
     )
     cloud.add_argument("--triggers", type=int, default=2000, metavar="N", help="default: %(default)s")
     cloud.add_argument("--history", default="", metavar="URL", help="an empty PostgreSQL (default: one is started)")

@@ -147,7 +147,7 @@ class Cloud:
 def history_url(request, tmp_path):
     """Both engines behind the history, because the same code has to work on both."""
     if request.param == "postgresql":
-        return request.getfixturevalue("postgres").url()
+        return request.getfixturevalue("postgres").migrated_url()
     return f"sqlite:///{tmp_path / 'history.sqlite3'}"
 
 

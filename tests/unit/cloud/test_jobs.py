@@ -91,7 +91,7 @@ def test_asking_again_after_the_answer_asks_anew(history, jobs):
 
 @pytest.mark.postgres
 def test_workers_that_lease_at_the_same_moment_get_different_jobs(postgres):
-    history = History(postgres.url())
+    history = History(postgres.migrated_url())
     jobs = JobQueue(history)
     with history.transaction() as session:
         for number in range(60):
@@ -191,7 +191,7 @@ def test_a_clip_that_is_gone_ends_in_a_reason(fleet, kitchen):
 
 @pytest.mark.postgres
 def test_two_servers_on_one_history_make_one_event_of_what_reaches_them(tmp_path, postgres):
-    url = postgres.url()
+    url = postgres.migrated_url()
     one, two = Fleet(tmp_path / "one", url), Fleet(tmp_path / "two", url)
     two.clips = two.steps._clips = one.clips
     try:

@@ -43,7 +43,7 @@ def rows(history):
 def target(tmp_path, request):
     url = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").url()
+        url = request.getfixturevalue("postgres").migrated_url()
     history = History(url)
     yield history, ClipStore((tmp_path / "other-clips").as_uri())
     history.close()
