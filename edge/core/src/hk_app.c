@@ -253,7 +253,7 @@ static void recognise(hk_app_t *app, uint64_t samples_heard)
 /* What sounds after a trigger: the device goes on to look for it among its known media, and the cloud gets the words. */
 static void follow_triggers(hk_app_t *app)
 {
-    enum { LOOK_SAMPLES = HK_FURTHER_WORDS_MAX / 2 * HK_FINGERPRINT_WORD_SAMPLES }; /* half a second */
+    enum { LOOK_SAMPLES = HK_FURTHER_WORDS_MAX * HK_FINGERPRINT_WORD_SAMPLES }; /* a second */
     hk_further_t *further = &app->uplink.further;
     const uint64_t samples_heard = app->listener.samples_heard;
     if (!hk_further_has_open(further, samples_heard)) {
