@@ -133,8 +133,7 @@ def queries_of(
         if through_codec:
             coded = native.adpcm_decode(native.adpcm_encode(as_pcm(dry)), whole)
             dry = microphones.smeared(coded.astype(np.float32) / 32768, 12.0)
-        room = _room(rng)
-        played = signal.fftconvolve(_loudspeaker(dry), room)[:whole]
+        played = signal.fftconvolve(_loudspeaker(dry), room(rng))[:whole]
         begin = start + int(LEAD_IN_S * RATE_HZ)
         start_of_noise = int(rng.integers(len(noise) - whole))
         peak = float(rng.uniform(0.03, 0.5))
@@ -156,7 +155,7 @@ def negatives_of(recordings: Sequence[Recording], seed: int) -> Iterator[Negativ
                 yield Negative(recording.label, as_pcm(np.resize(sound, whole)))
     for number, (name, sound) in enumerate(_made_alarms(seed)):
         rng = np.random.default_rng((seed, 1, number))
-        heard = signal.fftconvolve(np.resize(sound, whole), _room(rng))[:whole] + rng.normal(0, 0.001, whole)
+        heard = signal.fftconvolve(np.resize(sound, whole), room(rng))[:whole] + rng.normal(0, 0.001, whole)
         yield Negative(f"made {name}", as_pcm(0.3 * heard / np.max(np.abs(heard))))
 
 
@@ -209,7 +208,7 @@ def _loudspeaker(dry: FloatArray) -> FloatArray:
     return np.asarray(signal.sosfilt(band, dry), np.float32)
 
 
-def _room(rng: np.random.Generator) -> FloatArray:
+def room(rng: np.random.Generator) -> FloatArray:
     """Return the response of a room whose reverberation is decaying noise, float32[n]; the direct sound is 1."""
     t = np.arange(round(1.1 * RT60_S * RATE_HZ)) / RATE_HZ
     tail = rng.standard_normal(len(t)) * 10 ** (-3 * t / RT60_S)

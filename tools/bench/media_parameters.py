@@ -63,7 +63,6 @@ CHANGES: dict[str, Mapping[str, float]] = {
     "mean over 16 steps": {"change_steps": 16},
     "mean over 64 steps": {"change_steps": 64},
     "smoothed over 8 steps": {"smoothing_steps": 8},
-    "smoothed over 16 steps": {"smoothing_steps": 16},
     "bands up to 3 kHz": {"high_hz": 3000.0},
 }
 """Of the section [fingerprint] of `frontend.toml`, which is what the row “as it is” has."""

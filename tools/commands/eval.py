@@ -117,6 +117,17 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parameters.add_argument("--queries", type=int, default=120, help="stretches a cell (default: %(default)s)")
     parameters.add_argument("--json", action="store_true", help="end with one line of JSON")
     parameters.set_defaults(func=_media_parameters)
+    loudspeaker = group.add_parser(
+        "loudspeaker", help="judge whether a small head could tell a loudspeaker's sound from a live one"
+    )
+    loudspeaker.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="a file in the form of MANIFEST.csv (default: HARKEN_DATA's)"
+    )
+    loudspeaker.add_argument(
+        "--each-label", type=int, default=60, metavar="N", help="recordings of a label at most (default: %(default)s)"
+    )
+    loudspeaker.add_argument("--json", action="store_true", help="end with one line of JSON")
+    loudspeaker.set_defaults(func=_loudspeaker)
     gate = group.add_parser("gate", help="what gates in front of the network spare, and which events they change")
     gate.add_argument("--data", type=Path, metavar="FOLDER", help="recordings (default: what HARKEN_DATA names)")
     gate.add_argument("--hours", type=float, metavar="H", help="of mixtures, for gates that pass so far (default: 24)")
@@ -250,6 +261,19 @@ def _media_parameters(args: argparse.Namespace) -> int:
     rows = measure(Request(manifest, args.part, args.queries), lambda line: print(line, flush=True))
     if args.json:
         print(json.dumps({"part": args.part, "queries": args.queries, "rows": [row.printed() for row in rows]}))
+    return 0
+
+
+def _loudspeaker(args: argparse.Namespace) -> int:
+    import json
+
+    from edge.dataset.manifest import MANIFEST_FILE, data_folder
+    from tools.bench.loudspeaker import Request, measure
+
+    manifest = args.manifest or data_folder(None) / MANIFEST_FILE
+    figures = measure(Request(manifest, args.each_label), lambda line: print(line, flush=True))
+    if args.json:
+        print(json.dumps(figures.printed()))
     return 0
 
 
