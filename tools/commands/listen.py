@@ -25,20 +25,23 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     source.add_argument("--mic", action="store_true", help="the default microphone, until interrupted")
     parser.add_argument("--board", default="host", help="host (default) or an emulated board such as mps2-an386")
     parser.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
-    parser.add_argument("--armed", action="store_true", help="as if nobody were at home: glass, footsteps, doors too")
+    parser.add_argument("--all", action="store_true", help="every event, also those that are off by default")
+    parser.add_argument("--armed", action="store_true", help="as if nobody were at home: footsteps too")
     parser.set_defaults(func=_listen)
 
 
 def _listen(args: argparse.Namespace) -> int:
+    from edge import catalogue
     from edge.audio import SAMPLE_RATE_HZ, read_recording
-    from edge.contracts.messages import Config
+    from edge.contracts.messages import Config, EventSetting
     from firmware_gen.build import build_image
     from tools.device import Device
 
     recording = None if args.mic else read_recording(args.wav)  # a bad file is refused before anything is built
     microphone = _microphone() if args.mic else None
     image = build_image(args.board, args.model)
-    config = Config(is_armed=args.armed)
+    every = {event.name: EventSetting(True, event.default_sensitivity) for event in catalogue.load()}
+    config = Config(is_armed=args.armed, events=every if args.all else {})
     with Device(args.board, image, config=config, on_event=print_event, on_log=print) as device:
         if recording is not None:
             if recording.note:

@@ -75,7 +75,7 @@ def play(
         if not line.startswith("sign in"):  # the demo's own link does that
             console.print(f"  {line}", style="dim", highlight=False, soft_wrap=True)
 
-    # nobody is at home, so that glass, steps and doors count too
+    # nobody is at home, so that steps count too
     away = messages.Config(is_armed=True)
     with stand(
         board,

@@ -84,7 +84,8 @@ def test_pcm_that_does_not_continue_is_reported(start: Start) -> None:
 
 
 def test_an_armed_only_event_needs_arming_and_saved_settings_hold(start: Start) -> None:
-    disarmed, armed = start(), start(Config(is_armed=True))
+    chosen = {"glass_break": EventSetting(is_enabled=True, sensitivity="normal")}
+    disarmed, armed = start(Config(is_armed=False, events=chosen)), start(Config(is_armed=True, events=chosen))
     for device in (disarmed, armed):
         device.inject(scene("glass_break"), settle=False)
     assert disarmed.events == []
@@ -230,7 +231,8 @@ def test_settling_without_a_cloud_says_what_is_missing(start: Start) -> None:
 
 @pytest.mark.qemu
 def test_the_stack_holds_everything_that_a_board_does() -> None:
-    device = Device("mps2-an386", build_image("mps2-an386", TONES), config=Config(is_armed=True))
+    chosen = {"glass_break": EventSetting(is_enabled=True, sensitivity="normal")}
+    device = Device("mps2-an386", build_image("mps2-an386", TONES), config=Config(is_armed=True, events=chosen))
     with device:
         device.inject(scene("smoke_alarm", "glass_break"), settle=False)
         device.inject_over_link(scene("co_alarm", pause_s=0.5))

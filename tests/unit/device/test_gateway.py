@@ -238,7 +238,8 @@ def test_what_the_cloud_has_not_stored_survives_a_killed_broker(mosquitto: Mosqu
 
 
 def test_retained_settings_reach_the_device(mosquitto: Mosquitto, cloud: Cloud) -> None:
-    cloud.publish("test", "config", messages.Config(is_armed=True), retain=True)
+    chosen = {"glass_break": messages.EventSetting(is_enabled=True, sensitivity="normal")}
+    cloud.publish("test", "config", messages.Config(is_armed=True, events=chosen), retain=True)
     with device_of("host") as device:
         attach(device, mosquitto)
         with cloud.changed:
