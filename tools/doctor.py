@@ -112,6 +112,18 @@ def _tflite_interpreter() -> Finding:
     return Finding("TFLite interpreter", False, "not found", needed_for, "pip install -c constraints.txt -e '.[cloud]'")
 
 
+def _front_end() -> Finding:
+    folder = PROJECT_ROOT / "build" / "web" / "node_modules"
+    is_present = (folder / "wavesurfer.js").is_dir() and (folder / "htmx.org").is_dir()
+    return Finding(
+        "pages' libraries",
+        is_present,
+        str(folder) if is_present else "not installed",
+        "waveforms and filters without a reload (the pages work without)",
+        "" if is_present else "tools/setup.sh full",
+    )
+
+
 def _models() -> list[Finding]:
     findings = []
     for kind in ("detector", "verifier"):
@@ -196,6 +208,8 @@ def examine() -> list[Finding]:
             "cloud",
         ),
         _tflite_interpreter,
+        _front_end,
+        lambda: _program("Chromium", ["chromium", "--version"], "the tests of the pages", "chromium"),
         lambda: _packages("training packages", ("tensorflow", "tf_keras"), "harken train, harken quantize", "train"),
         lambda: _packages("TensorFlow Lite Micro", ("tflite_micro",), "harken eval parity", "train"),
         lambda: _packages("microphone package", ("sounddevice",), "harken listen --mic", "mic"),

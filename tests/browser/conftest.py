@@ -156,7 +156,7 @@ def opened(chromium, site):
     def open_page(*, signed_in=True, width=1200, height=900, **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, base_url=site.url, **options)
         contexts.append(context)
-        context.set_default_timeout(15000)
+        context.set_default_timeout(40000)
         page = context.new_page()
         page.faults = []
         page.on("pageerror", lambda error: page.faults.append(str(error)))
@@ -170,8 +170,12 @@ def opened(chromium, site):
         context.close()
 
 
-def pictures_folder() -> Path:
-    """Where screenshots go: under build/, or into the documentation where HARKEN_DOCS_PICTURES is set."""
-    folder = CHECKOUT_DIR / "docs" / "pictures" if os.environ.get("HARKEN_DOCS_PICTURES") else build_root() / "pictures"
+IN_DOCUMENTATION = ("page-event-light.png", "page-notifications-light.png", "page-devices-dark.png")
+
+
+def picture_file(name: str) -> Path:
+    """Where a screenshot goes: build/, or, with HARKEN_DOCS_PICTURES=1, the documentation for those that it shows."""
+    wanted = os.environ.get("HARKEN_DOCS_PICTURES") and name in IN_DOCUMENTATION
+    folder = CHECKOUT_DIR / "docs" / "pictures" if wanted else build_root() / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return folder / name

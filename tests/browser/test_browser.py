@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.browser.conftest import AXE, PASSWORD, pictures_folder
+from tests.browser.conftest import AXE, PASSWORD, picture_file
 from tests.cloud_doubles import Sounds, noise
 
 PHONE = {"width": 390, "height": 844}
@@ -27,7 +27,7 @@ def addresses(site):
     }
 
 
-def until(page, condition, timeout_s=15.0):
+def until(page, condition, timeout_s=40.0):
     """Wait for a condition in JavaScript. (Playwright's own waiting needs `eval`, which the pages do not allow.)"""
     give_up_at = time.monotonic() + timeout_s
     while not page.evaluate(condition):
@@ -57,11 +57,11 @@ def test_every_page_is_for_everybody(opened, site, scheme, size):
     findings = {}
     for name, path in addresses(site).items():
         page.goto(path)
-        until(page, "[...document.images].every(each => each.complete || each.loading == 'lazy')")
+        until(page, "[...document.images].every(each => each.complete || !each.offsetParent || each.y > innerHeight)")
         too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert too_wide <= 0, f"{name} is {too_wide} px wider than the screen"
         assert [fault for fault in page.faults if "404" not in fault] == [], name
-        page.screenshot(path=pictures_folder() / f"page-{name}-{scheme}.png", full_page=name != "history")
+        page.screenshot(path=picture_file(f"page-{name}-{scheme}.png"), full_page=name != "history")
         page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         if found := serious_findings(page):
             findings[name] = found

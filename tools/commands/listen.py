@@ -1,6 +1,7 @@
 """`harken listen`: a virtual device hears a file or the microphone, and every event is printed as it comes."""
 
 import argparse
+import contextlib
 import queue
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +12,24 @@ if TYPE_CHECKING:
 
     from edge.contracts.messages import DeviceEvent
     from tools.device import Device
+    from tools.watch import Watch
 
 BLOCK_SAMPLES = 1600
 # Room for what an event's evidence needs after the last sound: trackers name an alarm up to 3 s after it.
 TAIL_SECONDS = 4
+ANSWER_TIMEOUT_S = 60.0
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command `listen`."""
-    parser = subparsers.add_parser("listen", help="hear a recording or the microphone on a virtual device, no broker")
+    parser = subparsers.add_parser("listen", help="hear a recording or the microphone on a virtual device")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--wav", type=Path, help="a recording: WAV, FLAC or Ogg of any rate")
     source.add_argument("--mic", action="store_true", help="the default microphone, until interrupted")
     parser.add_argument("--board", default="host", help="host (default) or an emulated board such as mps2-an386")
     parser.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
+    parser.add_argument("--broker", metavar="HOST[:PORT]", help="be a device of the server there (harken serve)")
+    parser.add_argument("--device", default="virtual", metavar="ID", help="… by this name (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="every event, also those that are off by default")
     parser.add_argument("--armed", action="store_true", help="as if nobody were at home: footsteps too")
     parser.set_defaults(func=_listen)
@@ -42,12 +47,18 @@ def _listen(args: argparse.Namespace) -> int:
     image = build_image(args.board, args.model)
     every = {event.name: EventSetting(True, event.default_sensitivity) for event in catalogue.load()}
     config = Config(is_armed=args.armed, events=every if args.all else {})
-    with Device(args.board, image, config=config, on_event=print_event, on_log=print) as device:
+    with contextlib.ExitStack() as stack:
+        device = stack.enter_context(
+            Device(args.board, image, device_id=args.device, config=config, on_event=print_event, on_log=print)
+        )
+        watch = _join(stack, device, args.broker, args.device) if args.broker else None
         if recording is not None:
             if recording.note:
                 print(recording.note)
             print(f"hearing {args.wav} ({len(recording.pcm) / SAMPLE_RATE_HZ:.1f} s) on {device.board.title}")
             _hear(device, recording.pcm)
+            if watch is not None:
+                _await_verdicts(device, watch)
         elif microphone is not None:
             print(f"listening on {device.board.title}; end with Ctrl-C")
             try:
@@ -58,6 +69,43 @@ def _listen(args: argparse.Namespace) -> int:
         count = len(device.events)
         print(f"heard {device.samples_heard / SAMPLE_RATE_HZ:.1f} s: {count} event{'' if count == 1 else 's'}")
     return 0
+
+
+def _join(stack: contextlib.ExitStack, device: "Device", address: str, device_id: str) -> "Watch":
+    """Connect a device with a server's broker; what the server answers is printed.
+
+    Raises:
+        HarkenError: nobody answers there.
+    """
+    from edge.errors import HarkenError
+    from tools.gateway import Bridge, Broker
+    from tools.watch import Said, Watch
+
+    def show(said: Said) -> None:
+        if said.topic.kind == "verdict":
+            print(f"          {said.message.verdict}: {said.message.reason}", flush=True)
+
+    broker = Broker.parse(address, None)
+    watch = stack.enter_context(Watch(broker.host, broker.port, device_id, show))
+    stack.enter_context(contextlib.closing(Bridge(device.link, broker, print)))
+
+    def is_online() -> bool:
+        return any(said.topic.kind == "status" and said.message.is_online for said in watch.said)
+
+    if not watch.wait_for(is_online, ANSWER_TIMEOUT_S):
+        raise HarkenError(f"the device did not come online at {address}: is harken serve running there?")
+    print(f"{device_id} is a device of the server at {address}")
+    return watch
+
+
+def _await_verdicts(device: "Device", watch: "Watch") -> None:
+    """Stay until the server has said what it thinks of everything that was heard."""
+
+    def is_settled() -> bool:
+        heard = {event.event_id for event in device.events}
+        return heard <= {said.message.event_id for said in watch.of_kind("verdict")}
+
+    watch.wait_for(is_settled, ANSWER_TIMEOUT_S)
 
 
 def _hear(device: "Device", pcm: "np.ndarray") -> None:
