@@ -16,6 +16,7 @@ compared with the average first. It needs no company, bears more noise, and cost
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 import threading
 from dataclasses import dataclass, field
@@ -52,8 +53,8 @@ _RECALL_MOST = 512
 _REFRESH_S = 10.0
 _TONE_EDGE_WORDS = 2
 """So far apart two homes may say that a tone begins or ends: their words' grids, rooms and noise differ."""
-_NEWS_MOST = 32
-"""Earlier triggers that one trigger can bring news to; the next one brings it to the others."""
+_NEWS_MOST, _NEWS_WITNESSES_MOST = 8, 16
+"""Earlier triggers that one trigger can bring news to, and triggers that it asks for each; the next one goes on."""
 
 
 class WindowUnavailableError(Exception):
@@ -304,8 +305,8 @@ class Window:
             agreeing = []
             if _doubt(other, own, _reversed(agreement, own.number)) is None:
                 agreeing.append((own, agreement))
-            for third, to_third in others:
-                if third is other:
+            for third, to_third in others[:_NEWS_WITNESSES_MOST]:
+                if third is other or not third.heard.is_witness:
                     continue
                 at = to_third.offset - agreement.offset
                 between = compare(other.sound, third.sound, first=at - 1, last=at + 1, min_bits=self._budget.min_bits)
@@ -466,21 +467,24 @@ def _doubt(own: _Entry, other: _Entry, agreement: Agreement, *, is_concurrent: b
         return "the device measured the cadence of an alarm"
     one, two = own.heard, other.heard
     last_apart = (len(two.words.bits) - agreement.offset - len(one.words.bits)) * WORD_S
-    return crowd.doubt(
-        one.is_safety,
-        crowd.Agreement(
-            z=agreement.z,
-            rest_z=agreement.rest_z,
-            bit_error_rate=agreement.bit_error_rate,
-            seconds=agreement.words * WORD_S,
-            self_z=max(own.self_z, other.self_z),
-            is_same_suspicion=one.family == two.family,
-            start_lag_s=(two.start_word - agreement.offset - one.start_word) * WORD_S,
-            clock_lag_s=two.at_s - one.at_s - last_apart if is_concurrent else 0.0,
-            dominated_s=_dominated_words(one.words, two.words, agreement.offset) * WORD_S if one.is_safety else 0.0,
-            own_tone_s=_own_tone_s(own, other, agreement.offset) if one.is_safety else None,
-        ),
+    agreed = crowd.Agreement(
+        z=agreement.z,
+        rest_z=agreement.rest_z,
+        bit_error_rate=agreement.bit_error_rate,
+        seconds=agreement.words * WORD_S,
+        self_z=max(own.self_z, other.self_z),
+        is_same_suspicion=one.family == two.family,
+        start_lag_s=(two.start_word - agreement.offset - one.start_word) * WORD_S,
+        clock_lag_s=two.at_s - one.at_s - last_apart if is_concurrent else 0.0,
+        dominated_s=0.0,
+        own_tone_s=0.0,
     )
+    why_not = crowd.doubt(one.is_safety, agreed)
+    if why_not is not None or not one.is_safety:
+        return why_not
+    dominated_s = _dominated_words(one.words, two.words, agreement.offset) * WORD_S
+    own_tone_s = _own_tone_s(own, other, agreement.offset)
+    return crowd.doubt(True, dataclasses.replace(agreed, dominated_s=dominated_s, own_tone_s=own_tone_s))
 
 
 def _dominated_words(one: native.Words, two: native.Words, offset: int) -> int:
