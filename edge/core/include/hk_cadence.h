@@ -41,6 +41,8 @@ typedef struct {
 typedef struct {
     uint32_t at;         /* first onset, in frames since the start */
     uint16_t beat;       /* onset to onset, in quarters of the pattern's tick */
+    uint16_t beats;      /* sum of its beat and that of the burst before, or twice its own: eighths of a quarter */
+    int8_t beat_rest;    /* by how much the beat is longer than `beat`, eighths of a quarter */
     uint8_t on;          /* a pulse's length in ticks of the pattern */
     uint8_t group;
     uint8_t agreement;   /* share of the level's variance that the pulses have in common, 0..255 */

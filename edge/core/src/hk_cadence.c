@@ -9,6 +9,8 @@
 /* Positions within a burst, and beats, are in quarters of a tick; levels between ticks are interpolated. */
 #define QUARTERS 4
 #define SMOOTHED 4
+/* The beat that two bursts have, and by which they are known, is told in parts of a quarter. */
+#define BEAT_PARTS 8
 /* Levels read off a window between its ticks: so many to a quarter of log2. */
 #define FINE_LEVEL (QUARTERS * SMOOTHED)
 #define FRAME_MS 10
@@ -48,7 +50,8 @@ typedef struct {
     uint8_t stride;          /* ... in which every so many ticks are looked at */
     uint8_t glance;          /* and so many at the first glance, which decides whether to look at all */
     range_t beat_search;     /* the beat that fits best is looked for in this range ... */
-    range_t beats;           /* ... and the sum of two bursts' beats must lie in this one */
+    range_t beats_kept;      /* ... and is kept where it lies in this one: other groups of bands may know it better */
+    range_t beats;           /* the sum of two bursts' beats, by all groups, must lie in this one: eighths of a quarter */
     range_t on, on_dry;      /* with an echo, and where the pulses end at once */
     uint16_t pause_ms_least, pause_ms_most;
     int8_t late;             /* the shape may rise so many ticks beside the first onset ... */
@@ -66,13 +69,13 @@ typedef struct {
 static const pattern_t PATTERNS[HK_CADENCE_PATTERNS] = {
     {
         .kind = HK_CADENCE_T3, .pulses = 3, .tick_frames = 2, .rise = 3, .before = 40, .after = 40, .behind = 168, .beat_coarse = 4, .stride = 4, .glance = 4,
-        .beat_search = { 160, 222 }, .beats = { 355, 445 }, .on = { 14, 42 }, .on_dry = { 19, 31 },
+        .beat_search = { 160, 222 }, .beats_kept = { 166, 222 }, .beats = { 2840, 3560 }, .on = { 14, 42 }, .on_dry = { 19, 31 },
         .pause_ms_least = 1210, .pause_ms_most = 1790, .late = 12, .clicks = 1, .lull = 6, .grace_ms = 500, .hint_quiet_ms = 800,
         .agreement_least = 140, .finding_least = 200, .hint_least = 190, .beat_alike = 6,
     },
     {
         .kind = HK_CADENCE_T4, .pulses = 4, .tick_frames = 1, .rise = 4, .before = 22, .after = 22, .behind = 118, .beat_coarse = 2, .stride = 1, .glance = 2,
-        .beat_search = { 62, 104 }, .beats = { 143, 177 }, .on = { 4, 19 }, .on_dry = { 6, 16 },
+        .beat_search = { 62, 104 }, .beats_kept = { 64, 98 }, .beats = { 1142, 1422 }, .on = { 4, 22 }, .on_dry = { 6, 16 },
         .pause_ms_least = 4200, .pause_ms_most = 5800, .late = 3, .is_late_allowed = true, .clicks = 2, .lull = 9, .grace_ms = 700, .hint_quiet_ms = 800,
         .agreement_least = 120, .finding_least = 170, .hint_least = 180, .beat_alike = 4,
     },
@@ -112,6 +115,7 @@ typedef struct {
     int16_t shape[BEAT_TICKS_MAX];    /* sum over the pulses */
     int32_t segment[PULSES_MAX];      /* mean level over each pulse and the gap after it */
     int32_t agreement;                /* 0..255 */
+    int32_t agreement_q8;
 } fold_t;
 
 void hk_cadence_init(hk_cadence_state_t *cadence)
@@ -203,7 +207,24 @@ static void fold_at(const window_t *window, const pattern_t *pattern, int32_t at
     const int64_t variance = ((int64_t)squares * ticks - within) * pulses;
     fold->beat = beat;
     fold->ticks = ticks;
-    fold->agreement = variance > 0 ? (int32_t)(explained * 255 / variance) : 0;
+    fold->agreement_q8 = variance > 0 ? (int32_t)(explained * (UINT8_MAX << 8) / variance) : 0;
+    fold->agreement = fold->agreement_q8 >> 8;
+}
+
+/* By how much the best beat is longer than `beat`, in parts of a quarter: where the parabola through the agreement at
+ * it and its neighbours is highest. */
+static int32_t beat_rest(const window_t *window, const pattern_t *pattern, int32_t at, int32_t beat)
+{
+    fold_t fold;
+    const int32_t ticks = pattern->beat_search.least / QUARTERS;
+    int32_t agreement[3];
+    for (int32_t i = 0; i < 3; i++) {
+        fold_at(window, pattern, at, beat + i - 1, ticks, 1, &fold);
+        agreement[i] = fold.agreement_q8;
+    }
+    const int32_t bend = 2 * agreement[1] - agreement[0] - agreement[2];
+    const int32_t rest = bend > 0 ? (agreement[2] - agreement[0]) * BEAT_PARTS / (2 * bend) : 0;
+    return rest > BEAT_PARTS / 2 ? BEAT_PARTS / 2 : rest < -BEAT_PARTS / 2 ? -BEAT_PARTS / 2 : rest;
 }
 
 /* The beat at which the pulses agree best. All beats are compared over as many ticks: those of the shortest. */
@@ -398,9 +419,8 @@ static uint32_t span_frames(const pattern_t *pattern, const hk_cadence_burst_t *
 /* Whether two bursts may be of one sounder: one beat, one loudness, one shape. */
 static bool are_bursts_alike(const pattern_t *pattern, const hk_cadence_burst_t *a, const hk_cadence_burst_t *b)
 {
-    const int32_t beats = a->beat + b->beat, beat_difference = a->beat - b->beat, loud_difference = a->loud - b->loud;
+    const int32_t beat_difference = a->beat - b->beat, loud_difference = a->loud - b->loud;
     return a->group == b->group && beat_difference <= pattern->beat_alike && beat_difference >= -pattern->beat_alike &&
-           beats >= pattern->beats.least && beats <= pattern->beats.most &&
            a->agreement + b->agreement >= 2 * pattern->finding_least && loud_difference <= LOUD_ALIKE &&
            loud_difference >= -LOUD_ALIKE && a->contrast <= 2 * b->contrast + 1 && b->contrast <= 2 * a->contrast + 1;
 }
@@ -458,20 +478,23 @@ static uint32_t pause_between(const hk_cadence_state_t *cadence, const pattern_t
     return pause;
 }
 
-/* Whether another group of bands heard the same burst better and at a beat that is not the pattern's. */
-static bool is_overruled(const hk_cadence_state_t *cadence, size_t p, const hk_cadence_burst_t *burst)
+/* Whether the beat of a burst is the pattern's, by all groups of bands that heard as many bursts in a row: each knows it
+ * the better the more its pulses agree, with the fourth power of that. */
+static bool is_beat_right(const hk_cadence_state_t *cadence, size_t p, const hk_cadence_burst_t *burst)
 {
     const pattern_t *pattern = &PATTERNS[p];
     const uint32_t near = frames_of_quarters(pattern, burst->beat);
+    int64_t sum = 0, weights = 0;
     for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
         const hk_cadence_burst_t *other = &cadence->bursts[p][i];
-        if (other->periods > 0 && other->group != burst->group && other->at + near > burst->at &&
-            burst->at + near > other->at && other->agreement > burst->agreement &&
-            (2 * other->beat < pattern->beats.least || 2 * other->beat > pattern->beats.most)) {
-            return true;
+        if (other->periods > 0 && (other->periods > 1) == (burst->periods > 1) && other->at + near > burst->at &&
+            burst->at + near > other->at) {
+            const int32_t square = other->agreement * other->agreement >> 8, weight = square * square;
+            sum += (int64_t)weight * other->beats;
+            weights += weight;
         }
     }
-    return false;
+    return sum >= weights * pattern->beats.least && sum <= weights * pattern->beats.most;
 }
 
 /* Whether two entries are one burst, taken for two because its onset was. */
@@ -487,6 +510,7 @@ static void remember(hk_cadence_state_t *cadence, size_t p, hk_cadence_burst_t b
     const pattern_t *pattern = &PATTERNS[p];
     hk_cadence_burst_t *bursts = cadence->bursts[p];
     burst.periods = 1;
+    burst.beats = (uint16_t)(2 * (burst.beat * BEAT_PARTS + burst.beat_rest));
     /* in the place of the same burst if that agrees less, of an empty one, of one too old, or of the weakest */
     size_t place = 0;
     int32_t least = INT32_MAX;
@@ -507,9 +531,10 @@ static void remember(hk_cadence_state_t *cadence, size_t p, hk_cadence_burst_t b
     }
     for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
         const uint32_t pause = pause_between(cadence, pattern, &bursts[i], &burst);
-        if (pause > 0 && bursts[i].periods >= burst.periods && !is_overruled(cadence, p, &bursts[i])) {
+        if (pause > 0 && bursts[i].periods >= burst.periods) {
             burst.periods = (uint8_t)(bursts[i].periods < UINT8_MAX ? bursts[i].periods + 1 : UINT8_MAX);
             burst.pause = (uint16_t)pause;
+            burst.beats = (uint16_t)((burst.beat + bursts[i].beat) * BEAT_PARTS + burst.beat_rest + bursts[i].beat_rest);
         }
     }
     bursts[place] = burst;
@@ -538,7 +563,7 @@ static bool is_rise(const uint8_t *ring, int32_t size, uint32_t at, int32_t over
 /* From onset to onset as the standard has it, in ticks. */
 static int32_t nominal_beat(const pattern_t *pattern)
 {
-    return (pattern->beats.least + pattern->beats.most) / (4 * QUARTERS);
+    return (pattern->beats.least + pattern->beats.most) / (4 * QUARTERS * BEAT_PARTS);
 }
 
 /* From its first onset to where the slowest burst's last beat has ended, in ticks. */
@@ -612,8 +637,8 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
     }
     fold_t fold;
     fold_best(&window, pattern, at, &fold);
-    if (fold.agreement < pattern->agreement_least || 2 * fold.beat < pattern->beats.least - 2 * pattern->beat_alike ||
-        2 * fold.beat > pattern->beats.most + 2 * pattern->beat_alike) {
+    if (fold.agreement < pattern->agreement_least || fold.beat < pattern->beats_kept.least ||
+        fold.beat > pattern->beats_kept.most) {
         return;
     }
     int32_t floor = INT32_MAX, top = 0;
@@ -677,6 +702,7 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
              (hk_cadence_burst_t){
                  .at = (at_tick + (uint32_t)late) * pattern->tick_frames,
                  .beat = (uint16_t)fold.beat,
+                 .beat_rest = (int8_t)beat_rest(&window, pattern, at, fold.beat),
                  .on = (uint8_t)on,
                  .group = (uint8_t)group,
                  .agreement = (uint8_t)(fold.agreement > UINT8_MAX ? UINT8_MAX : fold.agreement),
@@ -727,7 +753,7 @@ static void weigh_bursts(const hk_cadence_state_t *cadence, size_t p, hk_cadence
     const pattern_t *pattern = &PATTERNS[p];
     for (size_t i = 0; i < HK_CADENCE_BURSTS; i++) {
         const hk_cadence_burst_t *burst = &cadence->bursts[p][i];
-        if (burst->periods == 0 || is_overruled(cadence, p, burst)) {
+        if (burst->periods == 0 || !is_beat_right(cadence, p, burst)) {
             continue;
         }
         const uint32_t span = span_frames(pattern, burst), age = cadence->frames - burst->at;
@@ -737,8 +763,7 @@ static void weigh_bursts(const hk_cadence_state_t *cadence, size_t p, hk_cadence
         }
         if (burst->periods == 1) {
             const uint32_t quiet = span + pattern->hint_quiet_ms / FRAME_MS;
-            if (burst->agreement < pattern->hint_least || age < quiet || 2 * burst->beat < pattern->beats.least ||
-                2 * burst->beat > pattern->beats.most ||
+            if (burst->agreement < pattern->hint_least || age < quiet ||
                 coarse_above(cadence, burst->group, burst->at + span + 20, burst->at + quiet, silence_level(burst)) > 1) {
                 continue;
             }
@@ -837,7 +862,8 @@ static bool is_begun_pattern(int32_t pulses, int32_t beat_ticks)
 {
     for (size_t p = 0; p < HK_CADENCE_PATTERNS; p++) {
         const pattern_t *pattern = &PATTERNS[p];
-        const int32_t beats = 2 * beat_ticks * 2 * QUARTERS / pattern->tick_frames, slack = 4 * QUARTERS;
+        const int32_t beats = 2 * beat_ticks * 2 * QUARTERS * BEAT_PARTS / pattern->tick_frames;
+        const int32_t slack = 4 * QUARTERS * BEAT_PARTS;
         if (pulses <= pattern->pulses && beats >= pattern->beats.least - slack && beats <= pattern->beats.most + slack) {
             return true;
         }
