@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ class Watch:
         port: the broker's port.
         device_id: whose topics; None for all.
         on_said: called in the network thread for each message, before it is kept in `said`.
+        tls: how to speak to a broker that asks for it, our certificate included.
 
     Raises:
         HarkenError: no broker answers there.
@@ -56,6 +58,7 @@ class Watch:
         port: int,
         device_id: str | None = None,
         on_said: Callable[[Said], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._address = (host, port)
         self._filter = f"{topics.PREFIX}/{device_id or '+'}/#"
@@ -66,6 +69,8 @@ class Watch:
         self.undecodable = 0
         # 3.1.1, so that the broker that stands in for Mosquitto will do as well
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._client.on_connect = self._connected
         self._client.on_subscribe = lambda *_: self._is_subscribed.set()
         self._client.on_message = self._received

@@ -86,7 +86,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     whom.add_argument("--device", action="append", metavar="ID", help="a device; may be repeated")
     whom.add_argument("--all", action="store_true", help="every device in the history")
     push.add_argument("--none", action="store_true", help="an empty set: take away what the devices hold")
-    push.add_argument("--broker", default="localhost:1883", metavar="HOST[:PORT]", help="default: %(default)s")
+    push.add_argument("--broker", default="localhost:1883", help="HOST[:PORT]; mqtts://HOST[:PORT] for TLS")
+    push.add_argument("--ca-file", help="certificate authority of the broker, PEM; implies TLS")
+    push.add_argument(
+        "--identity", type=Path, metavar="DIR", help="ca.pem, cert.pem and key.pem of the server; implies TLS"
+    )
     push.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long devices may take (%(default)s s)")
     push.set_defaults(func=run_push)
     for action in (add, bulk, show, push, remove):
@@ -296,8 +300,8 @@ def run_push(args: argparse.Namespace) -> int:
     titles = {reference.media_id: reference.title for reference in index.references()}
     for clip in clips:
         print(f"{clip.media_id}  {len(clip.words[0]) * 0.08:4.1f} s  {titles.get(clip.media_id, '')}")
-    broker = Broker.parse(args.broker)
-    with Watch(broker.host, broker.port) as watch:
+    broker = Broker.parse(args.broker, args.ca_file, args.identity)
+    with Watch(broker.host, broker.port, tls=broker.tls) as watch:
         outcomes = media_push.push(watch, device_ids, chosen, args.wait)
     for outcome in outcomes:
         answer = outcome.refusal and f"refuses it: {outcome.refusal}"

@@ -336,3 +336,18 @@ def test_rules_name_every_topic_a_device_has_and_no_more(tmp_path: Path) -> None
         assert f"pattern write harken/v1/%u/{kind}\n" not in rules
     assert "#" not in "".join(line for line in rules.splitlines() if line.startswith("pattern"))
     assert "kitchen" not in rules
+
+
+def test_the_cloud_gives_a_device_its_known_media_which_no_other_device_reads(
+    running: Running, clients: list[Client], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kitchen, hall = _device(running, clients, "kitchen"), _device(running, clients, "hall")
+    for client in (kitchen, hall):
+        client.subscribe("harken/v1/kitchen/media/+")
+    identity = running.folder.fleet().place(CLOUD_NAME, "cloud")
+    address = f"mqtts://localhost:{running.folder.settings.port}"
+    push = ["media", "push", "--device", "kitchen", "--none", "--data-dir", str(tmp_path), "--wait", "0"]
+    assert cli.main([*push, "--broker", address, "--identity", str(identity)]) == 0
+    assert "has not answered" in capsys.readouterr().out
+    assert _until(lambda: [topic for topic, payload in kitchen.heard if payload] == ["harken/v1/kitchen/media/0"])
+    assert hall.heard == []
