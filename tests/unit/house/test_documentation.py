@@ -13,8 +13,10 @@ PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").r
 
 
 def shell_lines(page: Path) -> list[str]:
+    """The commands of a page's shell blocks: comments cut off, a line of several taken apart."""
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), flags=re.M | re.S)
-    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.split("#")[0].strip()]
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [part.strip() for line in lines for part in re.split(r"\s(?:&&|\||&)(?:\s|$)", line) if part.strip()]
 
 
 HARKEN_LINES = [
