@@ -1,5 +1,7 @@
 """The media index in PostgreSQL gives the answers of the one in files, for any clips and queries."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -92,7 +94,7 @@ def test_both_give_the_same_answers_to_every_query(clips, stores, monkeypatch, b
     monkeypatch.setattr(segments, "SEARCHED_WHOLE_WORDS", 0)  # by their keys, however small they are
     files, database = stores
     matched = unanswered = 0
-    for seed in range(40):
+    for seed in range(24):
         query = heard(clips, seed)
         expected = answers(files.search(query, budget=budget))
         given = answers(database.search(query, budget=budget))
@@ -100,7 +102,7 @@ def test_both_give_the_same_answers_to_every_query(clips, stores, monkeypatch, b
         assert [each[3] for each in given] == [each[3] for each in expected]
         matched += bool(expected) and expected[0][3] > 9
         unanswered += not expected or expected[0][3] < 9
-    assert min(matched, unanswered) >= 8  # both kinds were asked for
+    assert min(matched, unanswered) >= 5  # both kinds were asked for
 
 
 def test_a_small_index_is_compared_whole_in_both(clips, postgres, tmp_path):
@@ -111,6 +113,33 @@ def test_a_small_index_is_compared_whole_in_both(clips, postgres, tmp_path):
     for seed in range(8):
         query = heard(few, seed)
         assert answers(stores[0].search(query)) == answers(stores[1].search(query))
+
+
+def test_searches_go_on_while_another_server_adds_and_removes(clips, postgres, monkeypatch):
+    monkeypatch.setattr(segments, "SEARCHED_WHOLE_WORDS", 0)
+    url = postgres.url()
+    reader, writer = PostgresStore(url, bucket_bits=BUCKET_BITS), PostgresStore(url)
+    stays, comes_and_goes = clips[0], clips[1:4]
+    writer.add([stays])
+    query = media_search.Query(
+        np.repeat(stays.words[0], 2), np.full(2 * len(stays.words[0]), 0xFFFFFFFF, np.uint32), stride=2, min_bits=100
+    )
+    is_done = threading.Event()
+
+    def write() -> None:
+        while not is_done.is_set():
+            writer.add(comes_and_goes)
+            for clip in comes_and_goes:
+                writer.remove(clip.media_id)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(20):
+            assert reader.search(query, budget=media_search.Budget(500, 500))[0].stored.media_id == stays.media_id.hex()
+    finally:
+        is_done.set()
+        thread.join()
 
 
 def test_the_index_over_a_database_decides_as_that_over_files(postgres, tmp_path):
