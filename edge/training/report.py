@@ -236,7 +236,8 @@ def _folds_table(k_fold: Mapping[str, Any] | None) -> list[str]:
         "",
         f"Over nearly all originals, by {k_fold['folds']} folds (`harken train --stage folds`): each was judged by "
         "a float network of this form that was taught without its originals, on "
-        f"{k_fold['hours']:g} h of scenes for {' + '.join(map(str, k_fold['passes']))} passes only.",
+        f"{k_fold['hours']:g} h of scenes for {' + '.join(map(str, k_fold['passes']))} passes only: "
+        "less than what the shipped one, which has heard these originals, can do.",
         "",
         "| event | clips | recall (95 %) | false/h on other recordings (95 %; hours) | AUC |",
         "|---|---|---|---|---|",
@@ -245,7 +246,7 @@ def _folds_table(k_fold: Mapping[str, Any] | None) -> list[str]:
         if not figure["positives"]:
             continue
         span, hours = _span(figure["false_per_hour_ci95"]), figure["negative_hours"]
-        false = f"{figure['false_per_hour']:g} ({span}; {hours:.2f} h)"
+        false = f"{figure['false_per_hour']:.1f} ({span}; {hours:.2f} h)"
         recall = f"{figure['recall']:.2f} ({_span(figure['recall_ci95'])})"
         lines.append(f"| {event} | {figure['positives']} | {recall} | {false} | {_number(figure['auc'])} |")
     return lines
