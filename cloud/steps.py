@@ -287,8 +287,7 @@ class Steps:
         fault = clip_fault(clip)
         if fault is not None:
             effects.publications.append(_receipt(device_id, clip.event_id, "clip"))  # sent again it were no better
-            if row is not None and row.stage == AWAITING_CLIP:
-                self._conclude(effects, row, VerifierFinding.failed(fault))
+            effects.next_steps.append(self._unusable_clip(event_id, device_id, fault))  # after the media check
             return RefusedError("clip: unusable audio", f"event {event_id}: {fault}")
         stored = StoredClip(clip.sample_rate_hz, clip.sample_count, clip.block_bytes, clip.data)
         try:
@@ -316,6 +315,16 @@ class Steps:
             if not self._is_dismissed_by_clip(session, effects, row, clip.first_sample, stored):
                 self._ask_verifier(session, effects, row, lambda: stored)
         return None
+
+    def _unusable_clip(self, event_id: str, device_id: str, fault: str) -> Step:
+        """Conclude an event whose clip nobody can judge."""
+
+        def run(session: Session, effects: Effects) -> None:
+            row = session.get(Event, event_id)
+            if row is not None and row.stage in (RECEIVED, AWAITING_CLIP):
+                self._conclude(effects, row, VerifierFinding.failed(fault))
+
+        return Step("unusable clip", run, device_id=device_id, event_id=event_id)
 
     def _clip_not_kept(self, effects: Effects, row: Event | None, error: OSError) -> None:
         """Go on without a clip. No receipt, so that the device keeps it as long as it can."""

@@ -20,7 +20,7 @@ from cloud.verifier.model import VerifierModel
 from cloud.verifier.pool import decode
 from edge.contracts import limits
 from edge.errors import HarkenError
-from tools.bench.cloud_ingest import served
+from tools.bench.cloud_ingest import cpu_s, served
 from tools.bench.cloud_parity import working
 from tools.bench.fleet import RATE_HZ, Crowd, Sent, Sound, clip, made_sound, sent, trigger
 from tools.engines import find_programs, postgres_server
@@ -35,8 +35,8 @@ _EVENTS = ("smoke_alarm", "co_alarm", "glass_break")
 class VerifierFigures:
     """What `harken bench verifier` states.
 
-    `clip_cpu_ms` is what judging one clip takes of one core. `scaling_two_workers` is None where there is no
-    PostgreSQL.
+    `clip_cpu_ms` is what judging one clip takes of one core, `server_cpu_ms` what the server's main process takes for
+    the trigger, its clip and its verdict. `scaling_two_workers` is None where there is no PostgreSQL.
     """
 
     clips_per_s: float
@@ -46,6 +46,7 @@ class VerifierFigures:
     clips: int
     lost: int
     clip_cpu_ms: float
+    server_cpu_ms: float
     one_worker_clips_per_s: float | None
     two_workers_clips_per_s: float | None
 
@@ -57,7 +58,7 @@ def measure(rate_per_s: float, seconds: float, queue: int, say: Callable[[str], 
     """
     sounds = [Sound.of(made_sound(seed)) for seed in range(_SOUNDS)]
     say(f"sending {int(rate_per_s * seconds)} triggers with clips at {rate_per_s:g} a second")
-    moments, verdicts, batches = _paced(rate_per_s, seconds, sounds)
+    moments, verdicts, batches, server_cpu_ms = _paced(rate_per_s, seconds, sounds)
     delays = [
         verdicts[batch[0].event_id] - moment
         for moment, batch in zip(moments, batches, strict=True)
@@ -68,7 +69,9 @@ def measure(rate_per_s: float, seconds: float, queue: int, say: Callable[[str], 
     took_s = max(verdicts[batch[0].event_id] for batch in batches if batch[0].event_id in verdicts) - moments[0]
     clip_cpu_ms = _clip_cpu_ms(sounds)
     rates: list[float] = []
-    if find_programs() is None:
+    if not queue:
+        say("no queue, no workers: they are not measured")
+    elif find_programs() is None:
         say("PostgreSQL is not installed: workers are not measured (apt-get install postgresql)")
     else:
         rates = _drained(queue, sounds, say)
@@ -80,6 +83,7 @@ def measure(rate_per_s: float, seconds: float, queue: int, say: Callable[[str], 
         clips=len(batches),
         lost=len(batches) - len(delays),
         clip_cpu_ms=round(clip_cpu_ms, 1),
+        server_cpu_ms=round(server_cpu_ms, 2),
         one_worker_clips_per_s=round(rates[0], 1) if rates else None,
         two_workers_clips_per_s=round(rates[1], 1) if rates else None,
     )
@@ -87,7 +91,7 @@ def measure(rate_per_s: float, seconds: float, queue: int, say: Callable[[str], 
 
 def _paced(
     rate_per_s: float, seconds: float, sounds: list[Sound]
-) -> tuple[list[float], dict[bytes, float], list[list[Sent]]]:
+) -> tuple[list[float], dict[bytes, float], list[list[Sent]], float]:
     def made(first: int, count: int) -> list[list[Sent]]:
         batches = []
         for number in range(first, first + count):
@@ -100,9 +104,11 @@ def _paced(
     with served([]) as server, Crowd(server.broker) as crowd:
         crowd.send_paced(warm_up, rate_per_s)
         _wait_for_verdicts(crowd, warm_up)
+        before_s = cpu_s(server.pid)
         moments = crowd.send_paced(batches, rate_per_s)
         _wait_for_verdicts(crowd, batches)
-        return moments, dict(crowd.answers.verdicts), batches
+        server_cpu_ms = (cpu_s(server.pid) - before_s) / len(batches) * 1000
+        return moments, dict(crowd.answers.verdicts), batches, server_cpu_ms
 
 
 def _wait_for_verdicts(crowd: Crowd, batches: list[list[Sent]]) -> None:

@@ -58,6 +58,18 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     verifier.add_argument("--queue", type=int, default=300, help="clips that the workers drain (default: %(default)s)")
     verifier.add_argument("--json", action="store_true", help="end with one line of JSON")
     verifier.set_defaults(func=_verifier)
+    sizing = group.add_parser(
+        "sizing",
+        help="what fleets up to ten million devices need, from what one trigger and one clip take here",
+    )
+    sizing.add_argument("--trigger-ms", type=float, metavar="MS", help="of a core for a trigger (default: measured)")
+    sizing.add_argument("--event-ms", type=float, metavar="MS", help="… with its clip and verdict (default: measured)")
+    sizing.add_argument("--clip-ms", type=float, metavar="MS", help="… for judging a clip (default: measured)")
+    sizing.add_argument("--triggers-a-day", type=float, default=20.0, help="of one device (default: %(default)g)")
+    sizing.add_argument("--clip-share", type=float, default=0.5, help="that send a clip (default: %(default)g)")
+    sizing.add_argument("--peak", type=float, default=5.0, help="peak hour over mean (default: %(default)g)")
+    sizing.add_argument("--json", action="store_true", help="end with one line of JSON")
+    sizing.set_defaults(func=_sizing)
 
 
 def _engine(args: argparse.Namespace) -> int:
@@ -195,4 +207,35 @@ def _web(args: argparse.Namespace) -> int:
     )
     if args.json:
         print(json.dumps(asdict(figures)))
+    return 0
+
+
+def _sizing(args: argparse.Namespace) -> int:
+    from tools.bench import cloud_ingest, cloud_verifier
+    from tools.bench.sizing import Costs, Habits, sizes
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    trigger_ms, event_ms, clip_ms = args.trigger_ms, args.event_ms, args.clip_ms
+    if trigger_ms is None:
+        trigger_ms = cloud_ingest.measure(100.0, 10.0, 1000, say).server_cpu_ms
+    if event_ms is None or clip_ms is None:
+        measured = cloud_verifier.measure(10.0, 10.0, 0, say)
+        event_ms = measured.server_cpu_ms if event_ms is None else event_ms
+        clip_ms = measured.clip_cpu_ms if clip_ms is None else clip_ms
+    costs = Costs(trigger_ms, event_ms, clip_ms)
+    habits = Habits(args.triggers_a_day, args.clip_share, args.peak)
+    table = sizes(costs, habits)
+    print(f"a trigger takes {trigger_ms:g} ms of a core, with clip and verdict {event_ms:g} ms, judging {clip_ms:g} ms")
+    print("| devices | triggers/s | at the peak | servers | workers | sound a day, GB | rows a year, GB |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    for size in table:
+        print(
+            f"| {size.devices:,} | {size.triggers_per_s:,g} | {size.peak_triggers_per_s:,g} | {size.servers:,} | "
+            f"{size.workers:,} | {size.clips_gb_a_day:,g} | {size.rows_gb_a_year:,g} |"
+        )
+    if args.json:
+        costs_and_habits = {"costs": asdict(costs), "habits": asdict(habits)}
+        print(json.dumps({**costs_and_habits, "sizes": [asdict(size) for size in table]}))
     return 0

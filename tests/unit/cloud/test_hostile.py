@@ -139,6 +139,13 @@ def test_hostile_audio_ends_in_a_reason_that_a_person_is_told(cloud, kitchen, ha
     assert messages.Receipt(trigger.event_id, "clip") in cloud.answers("receipt")  # it need not come again
 
 
+def test_hostile_audio_right_behind_its_trigger_leaves_nobody_waiting(cloud, kitchen):
+    trigger = kitchen.trigger()
+    cloud.receive(kitchen, trigger)
+    cloud.receive(kitchen, empty(kitchen.clip(trigger)))
+    assert "empty" in cloud.verdict(trigger).reason
+
+
 def test_any_samples_decode_to_sound_that_can_be_judged():
     """There is no NaN in ADPCM: every block with a valid header is some sound; a header that is not is refused."""
     rng = np.random.default_rng(5)
