@@ -137,9 +137,10 @@ static int32_t window_cut(const window_t *window, int32_t i)
 }
 
 /* Copies `length` ticks up to and with tick `last` out of a ring, cut to the range below the level that is held for
- * three ticks somewhere from `from` on, and smooths them a little: what lies between two ticks is then hardly smoother than
+ * three ticks somewhere from `from` on, or below `ceiling` if that is lower, and smooths them a little: what lies between two ticks is then hardly smoother than
  * a tick itself, and a beat of whole ticks fares no worse than any other. */
-static void window_open(window_t *window, const uint8_t *ring, int32_t size, uint32_t last, int32_t length, int32_t from)
+static void window_open(window_t *window, const uint8_t *ring, int32_t size, uint32_t last, int32_t length, int32_t from,
+                        int32_t ceiling)
 {
     int32_t index = (int32_t)(last % (uint32_t)size) - (length - 1);
     index += index < 0 ? size : 0;
@@ -155,7 +156,7 @@ static void window_open(window_t *window, const uint8_t *ring, int32_t size, uin
             loud = held > loud ? held : loud;
         }
     }
-    window->loud = loud;
+    window->loud = loud < ceiling ? loud : ceiling;
     int32_t before = -1, here = window_cut(window, 0);
     for (int32_t i = 0; i < length; i++) {
         const int32_t next = i + 1 < length ? window_cut(window, i + 1) : here;
@@ -607,23 +608,18 @@ static bool may_be_burst(const uint8_t *ring, int32_t size, const pattern_t *pat
     return body * behind >= after * span;
 }
 
-/* Looks at the moment that lies just so far back that a burst which began there has been heard to its end. */
-static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, uint32_t last_tick)
+/* Weighs what began `behind` ticks ago, in levels up to `ceiling`, and remembers it where it is a burst of pattern `p`. True
+ * where it would be one, but for each of its pulses looking like two. */
+static bool weigh_burst(hk_cadence_state_t *cadence, size_t p, size_t group, uint32_t last_tick, int32_t ceiling)
 {
     const pattern_t *pattern = &PATTERNS[p];
     const int32_t behind = pattern->behind, ahead = pattern->before;
     const int32_t length = ahead + behind + 1;
     int32_t size;
     const uint8_t *ring = ring_of(cadence, pattern, group, &size);
-    if (last_tick < (uint32_t)(length + pattern->rise + 2)) {
-        return;
-    }
     const uint32_t at_tick = last_tick - (uint32_t)behind;
-    if (!is_rise(ring, size, at_tick, pattern->rise) || !may_be_burst(ring, size, pattern, at_tick)) {
-        return;
-    }
     window_t window;
-    window_open(&window, ring, size, last_tick, length, ahead);
+    window_open(&window, ring, size, last_tick, length, ahead, ceiling);
     const int32_t at = ahead;
     /* what came before must be quieter than what follows, and so must what comes after, whatever the beat */
     const int32_t nominal = nominal_beat(pattern);
@@ -633,13 +629,13 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
     const int32_t tail_at = at + last_end(pattern);
     const int32_t tail = window_sum(&window, tail_at, length) * QUARTERS / (length - tail_at);
     if (body - before < BODY_MIN || body - tail < BODY_MIN / 2) {
-        return;
+        return false;
     }
     fold_t fold;
     fold_best(&window, pattern, at, &fold);
     if (fold.agreement < pattern->agreement_least || fold.beat < pattern->beats_kept.least ||
         fold.beat > pattern->beats_kept.most) {
-        return;
+        return false;
     }
     int32_t floor = INT32_MAX, top = 0;
     for (int32_t j = 0; j < fold.ticks; j++) {
@@ -660,8 +656,11 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
     const int32_t slack = FINE_LEVEL / 2;
     if (contrast < FINE_LEVEL || most - least > contrast / 2 + slack || most - last > contrast / 4 + slack ||
         most - fold.segment[0] > contrast * 5 / 4 + slack ||
-        fold.segment[0] - before < contrast / 4 || last - after < contrast / 5 || !is_one_pulse(&fold)) {
-        return;
+        fold.segment[0] - before < contrast / 4 || last - after < contrast / 5) {
+        return false;
+    }
+    if (!is_one_pulse(&fold)) {
+        return fold.agreement >= pattern->finding_least;
     }
     /* in a room that is slow to fill, a pulse too many may be no louder than the gaps after it, but is louder than nothing */
     int32_t silence = floor / (3 * pattern->pulses) + contrast * 3 / 10 + FINE_LEVEL;
@@ -677,17 +676,17 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
                           window_sum(&window, at - 1 - pattern->rise, at - 1)) * QUARTERS / pattern->rise;
     for (int32_t from = at - 2 - SILENCE_TICKS; from >= 0; from -= SILENCE_TICKS) {
         if (window_sum(&window, from, from + SILENCE_TICKS) * QUARTERS / SILENCE_TICKS > silence) {
-            return;
+            return false;
         }
     }
     if (rise < contrast / 8) {
-        return;
+        return false;
     }
     /* the first onset may have been taken for one somewhat beside it; from burst to burst, the shape's own is the same */
     int32_t late = steepest_rise(&fold, pattern->rise);
     if (late > pattern->late || late < -pattern->late) {
         if (!pattern->is_late_allowed) {
-            return;
+            return false;
         }
         late = 0;
     }
@@ -695,7 +694,7 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
     const int32_t on = pulse_length(&fold, &fall);
     const range_t *range = fall == 1 ? &pattern->on_dry : &pattern->on;
     if (on < range->least || on > range->most) {
-        return;
+        return false;
     }
     const int32_t loud = window.loud - RANGE + (top / (3 * pattern->pulses) + FINE_LEVEL / 2) / FINE_LEVEL;
     remember(cadence, p,
@@ -709,6 +708,54 @@ static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, 
                  .loud = (uint8_t)(loud < 0 ? 0 : loud),
                  .contrast = (uint8_t)((contrast + FINE_LEVEL / 2) / FINE_LEVEL),
              });
+    return false;
+}
+
+/* The level that `share` in 16 of a ring's `count` ticks from `first` on reach. */
+static int32_t level_reached(const uint8_t *ring, int32_t size, uint32_t first, int32_t count, int32_t share)
+{
+    int32_t least = 0, most = UINT8_MAX;
+    while (least < most) {
+        const int32_t middle = (least + most + 1) / 2;
+        int32_t reached = 0, index = (int32_t)(first % (uint32_t)size);
+        for (int32_t i = 0; i < count; i++) {
+            reached += ring[index] >= middle;
+            index = index + 1 == size ? 0 : index + 1;
+        }
+        if (reached * 16 >= count * share) {
+            least = middle;
+        } else {
+            most = middle - 1;
+        }
+    }
+    return least;
+}
+
+/* Looks at the moment that lies just so far back that a burst of pattern `p` which began there has been heard to its end. */
+static void look_for_burst(hk_cadence_state_t *cadence, size_t p, size_t group, uint32_t last_tick)
+{
+    const pattern_t *pattern = &PATTERNS[p];
+    const int32_t behind = pattern->behind, ahead = pattern->before;
+    int32_t size;
+    const uint8_t *ring = ring_of(cadence, pattern, group, &size);
+    if (last_tick < (uint32_t)(ahead + behind + 1 + pattern->rise + 2)) {
+        return;
+    }
+    const uint32_t at_tick = last_tick - (uint32_t)behind;
+    if (!is_rise(ring, size, at_tick, pattern->rise) || !may_be_burst(ring, size, pattern, at_tick)) {
+        return;
+    }
+    if (!weigh_burst(cadence, p, group, last_tick, INT32_MAX)) {
+        return;
+    }
+    /* Pulses that agree, but each looks like two. Where a room's reflections cancel a steady tone, it is loudest before they
+     * have come and after it has ended: what is louder than the tone while it lasts is taken for as loud. It lasts for
+     * 7 in 16 of a burst at least, and stands out of what was before by the whole range. */
+    const int32_t ceiling = level_reached(ring, size, at_tick, last_end(pattern), 7);
+    const int32_t before = level_reached(ring, size, at_tick - (uint32_t)ahead, ahead - 2, 8);
+    if (ceiling - before >= RANGE) {
+        (void)weigh_burst(cadence, p, group, last_tick, ceiling);
+    }
 }
 
 void hk_cadence_push(hk_cadence_state_t *cadence, const hk_frame_t frames[2])
@@ -877,7 +924,7 @@ static void find_other(const hk_cadence_state_t *cadence, size_t group, hk_caden
     window_t window;
     runs_t runs;
     window_open(&window, cadence->medium[group], HK_CADENCE_MEDIUM,
-                cadence->frames / 2 + HK_CADENCE_MEDIUM - 1, HK_CADENCE_MEDIUM, 0);
+                cadence->frames / 2 + HK_CADENCE_MEDIUM - 1, HK_CADENCE_MEDIUM, 0, INT32_MAX);
     find_runs(&window, &runs);
     if (runs.loud_ticks >= CONTINUOUS_LOUD_TICKS && runs.longest_gap <= CONTINUOUS_GAP_TICKS &&
         is_tonal(cadence, group)) {
