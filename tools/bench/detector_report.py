@@ -188,7 +188,7 @@ def _folds() -> list[str]:
             if one["positives"]:
                 recall = f"{one['recall']:.2f} ({one['recall_ci95'][0]:.2f}-{one['recall_ci95'][1]:.2f})"
                 low, high = one["false_per_hour_ci95"]
-                false = f"{one['false_per_hour']:g} ({low:g}-{high:g})"
+                false = f"{one['false_per_hour']:.2f} ({low:.2f}-{high:.2f})"
                 lines.append(
                     f"| {name} | {one['positives']} | {recall} | {false} | {one['negative_hours']:.2f} | "
                     f"{_area(one['auc'])} |"
