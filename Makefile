@@ -1,5 +1,7 @@
 # `make demo` and `make test` set up everything that they need by themselves. `make help` lists the rest.
 BOARD ?= mps2-an386
+# test files that run side by side
+JOBS ?= 2
 HARKEN = .venv/bin/harken
 # recordings for training and for the tests on real sound: a folder with a MANIFEST.csv
 HARKEN_DATA ?= $(abspath $(wildcard ../shared/data/audio))
@@ -25,7 +27,7 @@ check: setup ## lint, types, import directions
 	@.venv/bin/lint-imports --no-cache
 
 test: check ## every test, on the host, on the emulated board, through a real broker
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 soak: setup ## the bench's tests on every board that runs here, and those on USB that hil/boards.yaml names
 	@.venv/bin/python -m pytest hil/test_bench.py --board all --junitxml build/hil/junit.xml

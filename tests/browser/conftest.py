@@ -135,7 +135,8 @@ def site(tmp_path_factory):
     secrets._hasher = before
 
 
-@pytest.fixture(scope="session")
+# Of the module, not the session: while Playwright is open, its event loop runs in this thread and no other may begin.
+@pytest.fixture(scope="module")
 def chromium():
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium, or make setup")

@@ -101,7 +101,7 @@ class Client:
         self.client.on_message = lambda _c, _d, message: self.heard.append((message.topic, message.payload))
         self.client.connect("localhost", port or running.folder.settings.port)
         self.client.loop_start()
-        self.connected.wait(5)
+        self.connected.wait(3)
 
     def _on_connect(self, _c: Any, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
         self.reason = reason
