@@ -25,6 +25,9 @@ from edge.errors import HarkenError
 
 CLIP_ASKED = "clip asked"
 
+# Commands that the devices' firmware acts on. Pages offer no others: a button that does nothing is worse than none.
+OBEYED_BY_DEVICES = frozenset({"send_clip", "discard_clip"})
+
 
 class Controls:
     """What an owner may do to a device; each call reaches the devices of one home only."""

@@ -21,7 +21,7 @@ from cloud.history.store import History
 from cloud.ingest.connection import Connection
 from cloud.media.discovered import DiscoveredStore
 from cloud.media.index import MediaIndex
-from cloud.notify.controls import Controls
+from cloud.notify.controls import OBEYED_BY_DEVICES, Controls
 from cloud.pipeline import Pipeline
 from cloud.steps import Steps
 from cloud.verifier.model import MODEL_FOLDER
@@ -112,6 +112,7 @@ class Site:
             lstrip_blocks=True,
         )
         self._templates.globals.update(
+            obeyed_by_devices=OBEYED_BY_DEVICES,
             verdict_words=views.VERDICT_WORDS,
             verdict_meanings=views.VERDICT_MEANINGS,
             ago=views.ago,
