@@ -14,7 +14,8 @@ nobody either, so that a crowd made for the purpose silences no one. Each of the
   the sound around agrees, but the others suspected nothing there. So the other device must have suspected the same
   event (the two alarms count as one), and both must say that it began at the same place of the common sound.
 
-For safety events the alarm's own tone is no evidence (`Words.is_usable`), and two things more are asked:
+For safety events the alarm's own tone is no evidence (`Words.is_usable`), three other accounts have to agree, and two
+things more are asked:
 
 - *The tones are theirs too.* Fingerprints are deaf to a tone that stays, and an alarm may go off while the broadcast's
   alarm sounds. So nothing is decided before the clips have come, and every tone that stands out in this one must be
@@ -40,10 +41,10 @@ MAX_CLOCK_LAG_S = 12.0
 """Between two homes that hear one broadcast: transmission, buffering, the way to the cloud."""
 MAX_START_LAG_S, MAX_START_LAG_SAFETY_S = 1.0, 0.6
 """Between the places at which two devices say that the event began, in the time of the common sound."""
-MAX_OWN_TONE_S = 0.06
-"""Two frames of a tone that another home does not hear are an alarm of one's own."""
+MAX_OWN_TONE_S = 0.0
+"""A single frame of a tone that another home does not hear may be an alarm of one's own."""
 MAX_DOMINATED_S = 0.4
-MIN_WITNESSES = 2
+MIN_WITNESSES, MIN_WITNESSES_SAFETY = 2, 3
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,6 @@ def doubt(is_safety: bool, agreement: Agreement) -> str | None:
     return reason
 
 
-def is_media(witnesses: Iterable[str]) -> bool:
+def is_media(witnesses: Iterable[str], *, is_safety: bool) -> bool:
     """Whether the accounts of those who agree are enough."""
-    return len(set(witnesses)) >= MIN_WITNESSES
+    return len(set(witnesses)) >= (MIN_WITNESSES_SAFETY if is_safety else MIN_WITNESSES)

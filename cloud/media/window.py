@@ -282,7 +282,7 @@ class Window:
                 best_doubt = why_not
         told = []
         own_witnesses = _witnesses(own, agreeing)
-        if crowd.is_media(own_witnesses):
+        if crowd.is_media(own_witnesses, is_safety=own.heard.is_safety):
             told.append(self._tell(own, agreeing))
             self._learn(own, agreeing)
         told += self._news(own, others)
@@ -312,9 +312,9 @@ class Window:
                 between = compare(other.sound, third.sound, first=at - 1, last=at + 1, min_bits=self._budget.min_bits)
                 if _doubt(other, third, between) is None:
                     agreeing.append((third, between))
-                if crowd.is_media(_witnesses(other, agreeing)):
+                if crowd.is_media(_witnesses(other, agreeing), is_safety=other.heard.is_safety):
                     break
-            if crowd.is_media(_witnesses(other, agreeing)):
+            if crowd.is_media(_witnesses(other, agreeing), is_safety=other.heard.is_safety):
                 told.append(self._tell(other, agreeing))
         return told
 
@@ -506,7 +506,7 @@ def _own_tone_s(own: _Entry, other: _Entry, offset: int) -> float | None:
         own_s = unexplained_s(own.heard.tones.own, heard, own.heard.tones_at + offset - heard_at)
         if own_s is not None:
             found.append(own_s)
-    needed = 1 if other.average_of is None else crowd.MIN_WITNESSES
+    needed = 1 if other.average_of is None else crowd.MIN_WITNESSES_SAFETY
     return sorted(found)[needed - 1] if len(found) >= needed else None
 
 

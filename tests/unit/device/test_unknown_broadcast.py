@@ -1,4 +1,4 @@
-"""An advertisement that nobody knows, heard in three homes by two virtual devices and an emulated board, at once.
+"""An advertisement that nobody knows, heard in four homes by three virtual devices and an emulated board, at once.
 
 Device, link, gateway, broker, cloud, window, and back: the board is told that it was a broadcast. A home in which an
 alarm sounds while the same advertisement plays is woken.
@@ -38,7 +38,7 @@ pytestmark = [
     ),
 ]
 
-HOMES = {"north": "host", "south": "host", "kitchen": "mps2-an386", "bedroom": "host"}
+HOMES = {"north": "host", "south": "host", "west": "host", "kitchen": "mps2-an386", "bedroom": "host"}
 ONLY_SMOKE = Config(
     is_armed=False,
     events={
@@ -142,7 +142,7 @@ def play(cloud: Cloud, sounds: dict[str, np.ndarray]) -> None:
 def test_a_board_is_told_of_a_broadcast_that_nobody_knew_and_an_alarm_beside_it_wakes(cloud: Cloud) -> None:
     for board in set(HOMES.values()):
         build_image(board, TONES)
-    play(cloud, {"north": advertisement(1), "south": advertisement(2, late=1234)})
+    play(cloud, {"north": advertisement(1), "south": advertisement(2, late=1234), "west": advertisement(5, late=321)})
     play(cloud, {"kitchen": advertisement(3, late=777), "bedroom": own_alarm(4)})
     board, genuine = cloud.event_of("kitchen"), cloud.event_of("bedroom")
     assert board.verdict == "media", board.media_note
