@@ -21,10 +21,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _scan(args: argparse.Namespace) -> int:
-    import importlib
+    from hil import registry
 
-    # by name: `tools` does not rest on `hil`, this command only opens its door
-    registry = importlib.import_module("hil.registry")
     path = args.boards or registry.DEFAULT_REGISTRY
     found = registry.scan(registry.load_registry(path).values())
     for entry in found:
@@ -46,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
 
     if importlib.util.find_spec("pytest") is None:
         raise HarkenError("pytest is not installed: pip install -c constraints.txt -e '.[hil]'")
-    folder = Path(__file__).parents[2] / "hil"
+    folder = Path(__file__).parent
     command = [sys.executable, "-m", "pytest", "-p", "hil.plugin", str(folder)]
     for board in args.board:
         command += ["--board", board]
