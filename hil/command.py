@@ -21,8 +21,12 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _scan(args: argparse.Namespace) -> int:
-    from hil import registry
+    from edge.errors import HarkenError
 
+    try:
+        from hil import registry
+    except ImportError as error:
+        raise HarkenError(f"{error.name} is not installed: pip install -c constraints.txt -e '.[hil]'") from None
     path = args.boards or registry.DEFAULT_REGISTRY
     found = registry.scan(registry.load_registry(path).values())
     for entry in found:
