@@ -53,7 +53,7 @@ class TryLimit:
         self._failures: dict[str, list[float]] = {}
 
     def wait_s(self, *keys: str) -> float:
-        """Seconds until the next try is allowed; 0 for now."""
+        """Seconds until the next try is allowed; 0 where it is allowed at once."""
         now = self._clock()
         with self._lock:
             longest = 0.0
