@@ -75,8 +75,7 @@ def test_a_step_that_fails_once_is_done_with_the_next_try(cloud, recorder):
 
 
 def test_what_follows_from_the_same_device_waits_and_other_devices_do_not(cloud, recorder):
-    gate = threading.Event()
-    cloud.pipeline.submit(Step("gate", lambda *_: gate.wait(5) and None))  # what follows makes one batch
+    gate = _held(cloud)
     recorder.submit("kitchen 1", "kitchen", fails=4)
     recorder.submit("hallway 1", "hallway")
     recorder.submit("kitchen 2", "kitchen")
@@ -170,15 +169,10 @@ def test_a_batch_reads_and_writes_its_rows_together(cloud):
     sqlalchemy.event.listen(
         cloud.history._writer, "before_cursor_execute", lambda *args: statements.append((args[2], args[5]))
     )
-    gate = threading.Event()
-    cloud.pipeline.submit(Step("gate", lambda *_: gate.wait(5) and None))
-    sent = []
+    gate = _held(cloud)
     for number in range(32):
         sounds = Sounds(f"room-{number}")
-        sent.append(sounds.trigger("dog_bark"))
-        cloud.receive(sounds, sent[-1])
-    time.sleep(0.05)
-    statements.clear()
+        cloud.receive(sounds, sounds.trigger("dog_bark"))
     gate.set()
     cloud.until(lambda: len(cloud.answers("receipt")) == 32)
     inserts = [many for text, many in statements if text.startswith("INSERT INTO events")]
@@ -195,6 +189,19 @@ def test_a_deadline_set_by_a_clock_that_was_years_ahead_has_passed(cloud, kitche
     cloud.until(lambda: (row := cloud.row(trigger)) and row.stage == "awaiting_clip")
     cloud.skew = timedelta()
     assert cloud.verdict(trigger).verdict == "unverified"
+
+
+def _held(cloud):
+    """Stop the pipeline in a batch of its own until what is returned is set: what comes meanwhile makes one batch."""
+    is_held, gate = threading.Event(), threading.Event()
+
+    def hold(*_):
+        is_held.set()
+        gate.wait(10)
+
+    cloud.pipeline.submit(Step("gate", hold))
+    assert is_held.wait(10)
+    return gate
 
 
 def _quarantined(cloud):
