@@ -1,7 +1,6 @@
 """Steps that fail: tried three times, in their device's order, and then put where a person sees them."""
 
 import threading
-import time
 from dataclasses import replace
 from datetime import timedelta
 
