@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edge.errors import HarkenError
+from edge.quiet_stderr import quiet_stderr
 
 
 def open_interpreter(model_path: Path) -> Any:
@@ -24,7 +21,7 @@ def open_interpreter(model_path: Path) -> Any:
         except ImportError:
             continue
         try:
-            with _quiet():
+            with quiet_stderr():
                 interpreter = runtime.Interpreter(model_path=str(model_path), num_threads=1)
                 interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
@@ -33,18 +30,3 @@ def open_interpreter(model_path: Path) -> Any:
             ) from error
         return interpreter
     raise HarkenError("judging float models needs tflite-runtime or ai-edge-litert: pip install 'harken[cloud]'")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Send what compiled code writes to the error stream nowhere."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

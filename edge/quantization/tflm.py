@@ -1,9 +1,5 @@
 """The real TensorFlow Lite Micro of the `tflite-micro` wheel: the reference that the device is held to."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import HarkenError
+from edge.quiet_stderr import quiet_stderr
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -55,27 +52,12 @@ def is_taken(model: bytes, arena_bytes: int) -> bool:
     Raises HarkenError where the wheel is missing.
     """
     runtime = _runtime()
-    with _quiet_stderr():
+    with quiet_stderr():
         try:
             runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
         except RuntimeError:
             return False
     return True
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Send what compiled code writes to the error stream nowhere."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)
 
 
 def _runtime() -> Any:

@@ -88,7 +88,7 @@ def test_the_manifests_name_tflm_at_one_version(exports: dict[str, Export], boar
 
 
 def test_the_manifests_are_of_the_component_manager_s_form(exports: dict[str, Export]) -> None:
-    manager = pytest.importorskip("idf_component_tools.manager", reason="idf-component-manager is not installed")
+    manager = pytest.importorskip("idf_component_tools.manager")
     for path in exports["esp32"].folder.rglob("idf_component.yml"):
         manager.ManifestManager(path, path.parent.name).load()
 
