@@ -25,6 +25,7 @@ _WIRE_TYPES = (
     "trigger",
     "clip",
     "status",
+    "live_scores",
     "receipt",
     "verdict",
     "config",

@@ -237,6 +237,8 @@ class MediaHint(_Message):
 _CADENCE: Final = _nested(Cadence)
 _FINGERPRINT: Final = _nested(Fingerprint)
 _HINT: Final = _nested(MediaHint)
+_SCORES: Final = _mapping(_U8, _U8, 1, limits.SCORES_MAX)
+_THRESHOLDS: Final = _mapping(_U8, _U8, 0, limits.SCORES_MAX)
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ class Trigger(_Message):
     event_start_sample: Annotated[int, _U64]
     trigger_sample: Annotated[int, _U64]
     score: Annotated[int, _U8]
-    scores: Annotated[Mapping[int, int], _mapping(_U8, _U8, 1, limits.SCORES_MAX)]
+    scores: Annotated[Mapping[int, int], _SCORES]
     sensitivity: Annotated[str, _choice("sensitivity")]
     is_armed: Annotated[bool, _boolean()]
     cadence: Annotated[Cadence, _CADENCE]
@@ -292,7 +294,7 @@ class Status(_Message):
     """How a device is (retained); its last will is the same with `is_online` false.
 
     `set_version` is that of the known media that it holds (0: none), `set_code` 0 or why it refused the last set,
-    `dismissed` how many triggers known media explained.
+    `dismissed` how many triggers known media explained, `is_siren_on` None from older firmware.
     """
 
     is_online: Annotated[bool, _boolean()]
@@ -307,6 +309,16 @@ class Status(_Message):
     set_version: Annotated[int, _U32] = 0
     set_code: Annotated[int, _CODE] = 0
     dismissed: Annotated[int, _U32] = 0
+    is_siren_on: Annotated[bool | None, _boolean()] = None
+
+
+@dataclass(frozen=True)
+class LiveScores(_Message):
+    """What the device hears now, by event number, 0–255; `thresholds` of the events that it listens for now."""
+
+    scores: Annotated[Mapping[int, int], _SCORES]
+    samples_heard: Annotated[int, _U64]
+    thresholds: Annotated[Mapping[int, int], _THRESHOLDS]
 
 
 @dataclass(frozen=True)
@@ -349,7 +361,11 @@ class Config(_Message):
 
 @dataclass(frozen=True)
 class Command(_Message):
-    """What a device is to do: send_clip or discard_clip (of this event), siren_on, siren_off, clip_now."""
+    """What a device is to do.
+
+    send_clip, discard_clip or siren_on for one of its events, clip_now for an event that the cloud has made; for
+    siren_off, scores_on and scores_off the event says nothing.
+    """
 
     event_id: Annotated[bytes, _EVENT_ID]
     command: Annotated[str, _choice("command")]
@@ -537,7 +553,16 @@ class DeviceMedia(_Message):
     dismissed: Annotated[int, _U32]
 
 
-MqttMessage = Trigger | FurtherWords | Clip | Status | Receipt | Verdict | Config | Command | MediaPiece
+@dataclass(frozen=True)
+class DeviceOutput(_Message):
+    """The device has switched an output: siren, or recording, the lamp that tells of a clip that was asked for."""
+
+    control: ClassVar[int | None] = schema.values("device")["output"]
+    output: Annotated[str, _choice("output")]
+    is_on: Annotated[bool, _boolean()]
+
+
+MqttMessage = Trigger | FurtherWords | Clip | Status | LiveScores | Receipt | Verdict | Config | Command | MediaPiece
 HostControl = (
     HostHello
     | HostConfigure
@@ -559,6 +584,7 @@ DeviceControl = (
     | DeviceError
     | DeviceHead
     | DeviceMedia
+    | DeviceOutput
 )
 Message = MqttMessage | HostControl | DeviceControl
 
@@ -567,6 +593,7 @@ _MQTT_TYPES: Final[dict[str, type[_Message]]] = {
     "fingerprint": FurtherWords,
     "clip": Clip,
     "status": Status,
+    "scores": LiveScores,
     "receipt": Receipt,
     "verdict": Verdict,
     "config": Config,

@@ -16,6 +16,7 @@ VALUE_GROUPS = (
     "receipt",
     "verdict",
     "command",
+    "output",
     "host",
     "device",
 )

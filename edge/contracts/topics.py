@@ -12,7 +12,7 @@ from edge.errors import HarkenError
 
 PREFIX = "harken/v1"
 
-FromDevice = Literal["trigger", "clip", "status", "fingerprint"]
+FromDevice = Literal["trigger", "clip", "status", "fingerprint", "scores"]
 ToDevice = Literal["receipt", "verdict", "config", "command", "media"]
 Kind = FromDevice | ToDevice
 
@@ -20,6 +20,8 @@ FROM_DEVICE: tuple[FromDevice, ...] = get_args(FromDevice)
 TO_DEVICE: tuple[ToDevice, ...] = get_args(ToDevice)
 IN_PIECES: frozenset[Kind] = frozenset({"media"})
 RETAINED: frozenset[Kind] = frozenset({"status", "config", "media"})
+LIVE: frozenset[Kind] = frozenset({"scores"})
+"""Sent at QoS 0 for whoever looks just now, and never kept."""
 
 MEDIA_PIECES_MAX = -(-MEDIA_SET_MAX_BYTES // MEDIA_PIECE_BYTES)
 

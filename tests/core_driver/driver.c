@@ -336,9 +336,18 @@ static void do_encode_status(void)
     status_message.set_version = (uint32_t)number();
     status_message.set_code = (int16_t)strtol(word(), NULL, 10);
     status_message.dismissed = (uint32_t)number();
+    status_message.is_siren_on = number() != 0;
     ENCODE(hk_message_encode_status, &status_message);
     free(board);
     free(firmware);
+}
+
+static void do_encode_live_scores(void)
+{
+    hk_live_scores_t live = {.samples_heard = number()};
+    exactly(live.scores, sizeof live.scores);
+    exactly(live.thresholds, sizeof live.thresholds);
+    ENCODE(hk_message_encode_live_scores, &live);
 }
 
 static void do_encode_device_control(void)
@@ -401,6 +410,10 @@ static void do_encode_device_control(void)
         control.u.media.set_version = (uint32_t)number();
         control.u.media.set_code = (int16_t)strtol(word(), NULL, 10);
         control.u.media.dismissed = (uint32_t)number();
+        break;
+    case HK_DEVICE_OUTPUT:
+        control.u.output.output = (uint8_t)number();
+        control.u.output.is_on = number() != 0;
         break;
     default:
         break;
@@ -810,6 +823,8 @@ static void obey(const char *command)
         do_encode_clip();
     } else if (strcmp(command, "encode_further_words") == 0) {
         do_encode_further_words();
+    } else if (strcmp(command, "encode_live_scores") == 0) {
+        do_encode_live_scores();
     } else if (strcmp(command, "encode_status") == 0) {
         do_encode_status();
     } else if (strcmp(command, "encode_device_control") == 0) {

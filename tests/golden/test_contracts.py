@@ -119,8 +119,9 @@ def _message(case: dict[str, Any]) -> Any:
         fields["media"] = messages.MediaHint(**fields["media"])
     if "event_ids" in fields:
         fields["event_ids"] = tuple(map(_value, fields["event_ids"]))
-    if "scores" in fields:
-        fields["scores"] = {int(number): score for number, score in fields["scores"].items()}
+    for name in ("scores", "thresholds"):
+        if name in fields:
+            fields[name] = {int(number): score for number, score in fields[name].items()}
     if "events" in fields:
         fields["events"] = {name: messages.EventSetting(**setting) for name, setting in fields["events"].items()}
     return getattr(messages, case["type"])(**fields)
@@ -176,6 +177,7 @@ def _device_control_words(m: Any) -> list[object]:
         messages.DeviceError: lambda: [m.code, m.text],
         messages.DeviceHead: lambda: [m.event, m.head_version, m.code],
         messages.DeviceMedia: lambda: [m.set_version, m.set_code, m.dismissed],
+        messages.DeviceOutput: lambda: [schema.values("output")[m.output], m.is_on],
     }
     return [m.control, *words[type(m)]()]
 
@@ -193,7 +195,12 @@ def _encoding(case: dict[str, Any]) -> tuple[str, list[object], bytes, bytes]:
         s = message
         words = [s.is_online, s.is_armed, s.board, s.firmware, s.model_hash, s.samples_heard]
         words += [s.triggers_dropped, s.clips_dropped, s.outbox_depth, s.set_version, s.set_code, s.dismissed]
+        words += [s.is_siren_on]
         return "encode_status", words, expected, b""
+    if isinstance(message, messages.LiveScores):
+        scores = bytes(message.scores[event.id] for event in load())
+        thresholds = bytes(message.thresholds.get(event.id, 0) for event in load())
+        return "encode_live_scores", [message.samples_heard, scores, thresholds], expected, b""
     if isinstance(message, messages.FurtherWords):
         return "encode_further_words", _further_words(message), expected, b""
     return "encode_device_control", _device_control_words(message), expected, b""

@@ -61,6 +61,7 @@ class Owner(ctypes.Structure):
         ("is_wanted", ctypes.c_bool),
         ("is_unwanted", ctypes.c_bool),
         ("tries", ctypes.c_uint8),
+        ("is_asked", ctypes.c_bool),
     )
 
 
@@ -152,6 +153,16 @@ class Slot:
             ctypes.byref(displaced),
         )
         return status, displaced.value
+
+    def ask(self, event_id: bytes) -> int:
+        """An owner asks for a clip around now; return the status."""
+        return int(self._library.hk_clip_slot_ask(ctypes.byref(self._slot), event_id, ctypes.c_uint64(self.heard)))
+
+    def read(self, offset: int, count: int) -> bytes:
+        """What a sender gets of the clip on its way."""
+        out = (ctypes.c_uint8 * count)(*[7] * count)
+        self._library.hk_clip_slot_read(ctypes.byref(self._slot), ctypes.c_size_t(offset), out, ctypes.c_size_t(count))
+        return bytes(out)
 
     def next(self) -> bytes | None:
         owner = self._library.hk_clip_slot_next_to_send(ctypes.byref(self._slot))
@@ -298,6 +309,65 @@ def test_audio_on_its_way_is_never_displaced(slot: Slot) -> None:
     assert slot.claim(THIRD, True, True) == (FULL, 0)
     slot.call("receipt", FIRST)
     assert slot.claim(THIRD, True, True) == (0, 1)
+
+
+def test_a_clip_that_was_asked_for_is_captured_and_sent_like_any_other(slot: Slot) -> None:
+    assert slot.ask(FIRST) == 0
+    slot.hear(2.0)
+    assert slot.states == {FIRST: READY}
+    assert slot.call("mark_sending", FIRST) == 0
+    assert slot.read(0, 256) == slot.audio[:256]
+    slot.call("mark_sent")
+    slot.call("receipt", FIRST)
+    assert slot.states == {}
+
+
+@pytest.mark.parametrize("is_safety", [False, True])
+def test_a_clip_that_is_asked_for_takes_no_event_s_place(slot: Slot, is_safety: bool) -> None:
+    slot.claim(FIRST, is_safety, True)
+    assert slot.ask(SECOND) == FULL, "an event's window begins before it was asked for"
+    slot.hear(2.0)
+    assert slot.ask(SECOND) == FULL
+    slot.call("receipt", FIRST)
+    assert slot.ask(SECOND) == 0
+
+
+@pytest.mark.parametrize("is_safety", [False, True])
+@pytest.mark.parametrize("stage", ["ready", "sending", "sent"])
+def test_any_event_takes_the_slot_from_a_clip_that_was_asked_for(slot: Slot, is_safety: bool, stage: str) -> None:
+    slot.ask(FIRST)
+    slot.hear(2.0)
+    if stage != "ready":
+        slot.call("mark_sending", FIRST)
+    if stage == "sent":
+        slot.call("mark_sent")
+    assert slot.claim(SECOND, is_safety, True) == (0, 0)
+    trigger = slot.heard
+    slot.hear(2.0)
+    assert slot.owners[SECOND].state == READY
+    assert slot.extent[1] == trigger + 2 * RATE, "its capture waits for nothing"
+    if stage == "sending":
+        assert slot.next() is None
+        assert slot.read(512, 256) == bytes(256), "nobody gets the event's sound under another name"
+        slot.call("mark_sent")
+    assert slot.states == {SECOND: READY}
+    assert slot.next() == SECOND
+
+
+def test_events_share_the_window_of_a_clip_that_was_asked_for_and_go_first(slot: Slot) -> None:
+    slot.ask(FIRST)
+    slot.hear(0.5)
+    assert slot.claim(SECOND, False, True) == (0, 0)
+    slot.hear(1.5)
+    assert slot.states == {FIRST: READY, SECOND: READY}
+    assert slot.next() == SECOND
+
+
+def test_in_a_full_house_what_was_asked_for_makes_room_first(slot: Slot) -> None:
+    slot.ask(FIRST)
+    for event_id in (SECOND, THIRD, FOURTH, FIFTH):
+        assert slot.claim(event_id, False, True) == (0, 0)
+    assert set(slot.states) == {SECOND, THIRD, FOURTH, FIFTH}
 
 
 def test_safety_owners_are_sent_first_and_one_at_a_time(slot: Slot) -> None:

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hk_commands.h"
 #include "hk_head_slot.h"
 #include "hk_limits.h"
 #include "hk_link.h"
@@ -44,6 +45,7 @@ typedef struct {
     hk_head_slot_t head_slot;
     hk_media_slot_t media_slot;
     hk_media_guard_t media_guard;
+    hk_commands_t commands;
 
     hk_link_receiver_t receiver;
     hk_link_sender_t sender;
@@ -80,6 +82,9 @@ typedef struct {
     uint8_t said_pending; /* in the last `heard` */
     uint32_t steps_since_heard;
     bool is_up_said;      /* that the MQTT session is up */
+    uint8_t outputs;      /* as they are switched: bit HK_OUTPUT_… */
+    uint8_t outputs_said;
+    const char *command_text; /* what a command came to, NULL when it is said */
     int error_due;        /* 0: none */
     const char *error_text;
     hk_device_control_t events[HK_APP_EVENTS_WAITING];

@@ -10,7 +10,11 @@
  * that a safety event takes the slot from owners of which none is one and none is on its way: RAM holds the running
  * ring and one copy of it.
  *
- * What the cloud says before the capture is remembered and takes effect at the capture. So who shares the window, and
+ * A clip that an owner asked for shares the window like any other while it is heard, but comes after every event: it
+ * takes the slot only when that is empty, and an event that finds nothing else in it takes it over. If its audio is just
+ * being read then, the rest of what is read is silence (hk_clip_slot_read).
+ *
+ * What the cloud says of events before the capture is remembered and takes effect at the capture. So who shares the window, and
  * where it lies, depends on the audio alone, not on how fast the cloud answers.
  *
  * The caller owns the slot (about 33 KB). Times are samples heard. Not for use from an interrupt. */
@@ -48,6 +52,7 @@ typedef struct {
     bool is_wanted;   /* policy "always", or asked for */
     bool is_unwanted; /* settled before it was captured or while it was being sent */
     uint8_t tries;    /* of sending it, up to HK_CLIP_TRIES */
+    bool is_asked;    /* its owner's wish, no event */
 } hk_clip_owner_t;
 
 typedef struct {
@@ -69,6 +74,10 @@ void hk_clip_slot_init(hk_clip_slot_t *slot);
 int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample,
                        bool is_safety, bool is_wanted, uint8_t *displaced);
 
+/* Makes a clip that its owner asked for an owner of the audio around `trigger_sample`, to be sent when it is captured.
+ * Returns 0, or HK_ERROR_FULL unless the slot is empty: it shares the window of no event, which begins before. */
+int hk_clip_slot_ask(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample);
+
 /* To be called after each step: captures what is due and gives up owners that the cloud does not want.
  * Returns how many were given up, 0 .. HK_CLIP_SLOT_OWNERS. */
 int hk_clip_slot_update(hk_clip_slot_t *slot, const hk_clip_ring_t *ring, uint64_t samples_heard);
@@ -86,12 +95,16 @@ int hk_clip_slot_discard(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_I
 /* The cloud has stored the event's clip: the owner is done. 0 or HK_ERROR_NOT_FOUND. */
 int hk_clip_slot_receipt(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES]);
 
-/* The owner to send next: safety events first, then the oldest trigger. NULL when none is READY or while one is
+/* The owner to send next: safety events first, what was asked for last, then the oldest trigger. NULL when none is READY or while one is
  * SENDING. It stays the slot's, and valid until the next call that changes the slot. */
 const hk_clip_owner_t *hk_clip_slot_next_to_send(const hk_clip_slot_t *slot);
 
 /* The sender took up the READY owner of this event (the audio is read from now on): 0 or HK_ERROR_STATE. */
 int hk_clip_slot_mark_sending(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES]);
+
+/* Copies `n` bytes of the clip that is SENDING, from `offset` on. Once nobody wants it any more they are zeros, which
+ * decode to silence: its place may be another's by then. */
+void hk_clip_slot_read(const hk_clip_slot_t *slot, size_t offset, uint8_t *out, size_t n);
 
 /* All of the clip that was SENDING has been handed over. */
 void hk_clip_slot_mark_sent(hk_clip_slot_t *slot);

@@ -22,6 +22,11 @@
 void hk_event_id_make(uint8_t event_id[HK_EVENT_ID_BYTES], const uint8_t boot_id[HK_BOOT_ID_BYTES], uint32_t seq,
                       const char *device_id);
 
+/* Finds the sequence number of an event id that hk_event_id_make has made of this boot and device.
+ * Returns 0, or HK_ERROR_NOT_FOUND for another's. */
+int hk_event_id_sequence(const uint8_t event_id[HK_EVENT_ID_BYTES], const uint8_t boot_id[HK_BOOT_ID_BYTES],
+                         const char *device_id, uint32_t *seq);
+
 /* True for 1 to HK_DEVICE_ID_MAX_CHARS of a-z, 0-9 and '-', zero-terminated. */
 bool hk_device_id_is_valid(const char *device_id);
 
@@ -111,10 +116,19 @@ typedef struct {
     uint32_t set_version; /* of the known media in use; 0: none */
     int16_t set_code;     /* of the last set that was offered: 0 or HK_ERROR_… */
     uint32_t dismissed;   /* triggers that known media explained */
+    bool is_siren_on;     /* sounding, or in one of its pauses */
 } hk_status_t;
 
+/* What the device hears now, for whoever looks. */
+typedef struct {
+    uint64_t samples_heard;
+    uint8_t scores[HK_EVENT_COUNT];     /* smoothed, in catalogue order */
+    uint8_t thresholds[HK_EVENT_COUNT]; /* that they are compared with; 0: the event is not listened for now */
+} hk_live_scores_t;
+
 #define HK_CLIP_PREFIX_MAX_BYTES 96u
-#define HK_STATUS_MAX_BYTES 128u
+#define HK_STATUS_MAX_BYTES 136u
+#define HK_LIVE_SCORES_MAX_BYTES (24u + 8u * HK_EVENT_COUNT)
 #define HK_FURTHER_WORDS_MAX_BYTES 352u
 #define HK_CONTROL_MAX_BYTES 192u /* any link control message */
 
@@ -122,6 +136,7 @@ typedef struct {
  * HK_ERROR_ARGUMENT for a value out of the schema's range. */
 int hk_message_encode_trigger(const hk_trigger_t *trigger, uint8_t *out, size_t capacity, size_t *length);
 int hk_message_encode_status(const hk_status_t *status, uint8_t *out, size_t capacity, size_t *length);
+int hk_message_encode_live_scores(const hk_live_scores_t *live, uint8_t *out, size_t capacity, size_t *length);
 
 int hk_message_encode_further_words(const hk_further_words_t *further, uint8_t *out, size_t capacity, size_t *length);
 
@@ -272,6 +287,10 @@ typedef struct {
             int16_t set_code;
             uint32_t dismissed;
         } media;
+        struct {
+            uint8_t output; /* HK_OUTPUT_… */
+            bool is_on;
+        } output;
     } u;
 } hk_device_control_t;
 

@@ -5,6 +5,7 @@
 #ifndef HK_PORT_H
 #define HK_PORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,9 @@ typedef struct {
     /* Erases an area, or writes `n` bytes at `at` from media_areas on to what is erased; 0, or -1 where that failed. */
     int (*media_erase)(void *context, unsigned area);
     int (*media_write)(void *context, size_t at, const uint8_t *bytes, size_t n);
+    /* Switches an output, HK_OUTPUT_SIREN or HK_OUTPUT_RECORDING. NULL: the board has none; what is to be heard or seen is
+     * said on the link all the same. */
+    void (*output_switch)(void *context, uint8_t output, bool is_on);
     void *context;
 } hk_port_t;
 

@@ -151,6 +151,11 @@ void hk_tracker_keep_events(hk_tracker_t *tracker, uint8_t count);
 int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,
                               const uint8_t thresholds[HK_TRACKER_SENSITIVITIES]);
 
+/* What is compared with what just now, of event `index`: its smoothed score, and the threshold at its sensitivity, 0
+ * where the event is not listened for. */
+uint8_t hk_tracker_score(const hk_tracker_t *tracker, uint8_t index);
+uint8_t hk_tracker_threshold(const hk_tracker_t *tracker, uint8_t index);
+
 /* One step: two frames, one score of each head (`params.event_count`), and the number of samples heard up to its end.
  * Writes up to HK_TRACKER_EVENTS_MAX events to `out`, safety alarms first; returns how many. */
 size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const uint8_t *scores, uint64_t sample,

@@ -32,6 +32,8 @@ typedef struct {
     void (*on_media)(void *context, const hk_media_piece_t *piece);
     /* The cloud says that a recording explains the latest trigger of this event of the catalogue. */
     void (*on_explained)(void *context, uint8_t event);
+    /* A command that is for no clip of an event. */
+    void (*on_command)(void *context, const hk_command_t *command);
     void *context;
 } hk_uplink_listener_t;
 
@@ -58,7 +60,7 @@ typedef struct {
     uint8_t will[HK_STATUS_MAX_BYTES];
     uint8_t status_payload[HK_STATUS_MAX_BYTES];
     uint8_t clip_prefix[HK_CLIP_PREFIX_MAX_BYTES];
-    uint8_t further_payload[HK_FURTHER_WORDS_MAX_BYTES];
+    uint8_t further_payload[HK_FURTHER_WORDS_MAX_BYTES]; /* live scores', too: never both at a time */
 } hk_uplink_t;
 
 /* Sets the uplink up, not connected. `device_id`, `board` and `firmware` outlive it.
@@ -77,6 +79,11 @@ void hk_uplink_heard(hk_uplink_t *uplink, const hk_clip_ring_t *ring, uint64_t s
 bool hk_uplink_wants_words(const hk_uplink_t *uplink, uint64_t samples_heard);
 void hk_uplink_offer_words(hk_uplink_t *uplink, const hk_listener_words_t *words, uint64_t samples_heard);
 
+/* Offers live scores, where the session has nothing else under way (hk_uplink_wants_scores): they delay no trigger and
+ * no clip by more than their own hundred bytes. */
+bool hk_uplink_wants_scores(const hk_uplink_t *uplink);
+void hk_uplink_offer_scores(hk_uplink_t *uplink, const hk_live_scores_t *live);
+
 /* Takes a trigger back that was not handed to the broker, with its clip; whether it could be. */
 bool hk_uplink_withdraw(hk_uplink_t *uplink, const uint8_t event_id[HK_EVENT_ID_BYTES]);
 
@@ -84,6 +91,9 @@ void hk_uplink_set_armed(hk_uplink_t *uplink, bool is_armed);
 
 /* What the status says of known media from now on; it is published again. */
 void hk_uplink_set_media(hk_uplink_t *uplink, uint32_t set_version, int set_code, uint32_t dismissed);
+
+/* What the status says of the siren from now on; it is published again. */
+void hk_uplink_set_siren(hk_uplink_t *uplink, bool is_on);
 
 /* The broker's socket was opened or closed. */
 void hk_uplink_open(hk_uplink_t *uplink, uint32_t now_ms);

@@ -26,6 +26,9 @@ static void apply_config(hk_app_t *app, const hk_config_t *config)
                                    setting->is_set ? setting->sensitivity : spec->default_sensitivity);
     }
     hk_tracker_set_armed(tracker, config->is_armed);
+    if (!config->is_armed) {
+        hk_siren_off(&app->commands.siren);
+    }
     hk_uplink_set_armed(&app->uplink, config->is_armed);
 }
 
@@ -86,6 +89,34 @@ static void take_explanation(void *context, uint8_t event)
     hk_media_guard_hush(&app->media_guard, event, app->listener.samples_heard);
 }
 
+static void take_command(void *context, const hk_command_t *command)
+{
+    hk_app_t *app = context;
+    const hk_commands_result_t result =
+        hk_commands_take(&app->commands, command, app->boot_id, app->device_id, app->listener.tracker.is_armed,
+                         app->listener.samples_heard);
+    app->command_text = hk_commands_text(result);
+    if (result == HK_COMMANDS_SIREN_IGNORED) {
+        hk_uplink_set_siren(&app->uplink, app->commands.siren.is_on); /* the cloud thinks otherwise */
+    }
+}
+
+/* Switches the outputs as they are to be now, and lets the cloud know of the siren. */
+static void serve_outputs(hk_app_t *app)
+{
+    const uint8_t outputs = hk_commands_outputs(&app->commands, app->listener.samples_heard);
+    const uint8_t changed = outputs ^ app->outputs;
+    app->outputs = outputs;
+    for (uint8_t i = 0; changed >> i != 0 && app->port->output_switch != NULL; i++) {
+        if ((changed >> i & 1u) != 0) {
+            app->port->output_switch(app->port->context, i, (outputs >> i & 1u) != 0);
+        }
+    }
+    if (app->is_configured && app->commands.siren.is_on != app->uplink.status.is_siren_on) {
+        hk_uplink_set_siren(&app->uplink, app->commands.siren.is_on);
+    }
+}
+
 static void report_error(hk_app_t *app, int code, const char *text)
 {
     app->error_due = code;
@@ -108,6 +139,7 @@ static void configure(hk_app_t *app, const hk_host_control_t *control)
         .on_config = take_config,
         .on_media = take_media,
         .on_explained = take_explanation,
+        .on_command = take_command,
         .context = app,
     };
     const int status = hk_uplink_init(&app->uplink, app->device_id, app->port->board, HK_FIRMWARE_VERSION,
@@ -214,6 +246,9 @@ static void trigger(hk_app_t *app, const hk_event_t *event)
     memcpy(message.model_hash, hk_model_hash, HK_MODEL_HASH_BYTES);
     app->triggers_made++;
     const int status = hk_uplink_put(&app->uplink, &message);
+    if (status == 0 && message.is_armed && hk_catalogue[message.event].is_armed_only) {
+        hk_siren_note(&app->commands.siren, message.device_seq, event->trigger_sample);
+    }
     if (status != 0 && status != HK_ERROR_FULL) {
         report_error(app, status, "a trigger could not be encoded");
     }
@@ -278,6 +313,18 @@ static void follow_triggers(hk_app_t *app)
     }
 }
 
+static void serve_commands(hk_app_t *app)
+{
+    const uint64_t samples_heard = app->listener.samples_heard;
+    const hk_tracker_t *tracker = &app->listener.tracker;
+    if (hk_commands_heard(&app->commands, &app->uplink.slot, tracker, samples_heard)
+        && hk_uplink_wants_scores(&app->uplink)) {
+        hk_live_scores_t message;
+        hk_live_next(&app->commands.live, tracker, samples_heard, &message);
+        hk_uplink_offer_scores(&app->uplink, &message);
+    }
+}
+
 static void hear_step(hk_app_t *app)
 {
     hk_event_t events[HK_TRACKER_EVENTS_MAX];
@@ -287,6 +334,7 @@ static void hear_step(hk_app_t *app)
         trigger(app, &events[i]);
     }
     follow_triggers(app);
+    serve_commands(app);
     hk_uplink_heard(&app->uplink, &app->listener.ring, app->listener.samples_heard);
     if (app->is_scores_on) {
         send_scores(app);
@@ -695,6 +743,21 @@ static void say_error(hk_app_t *app)
     }
 }
 
+static void say_outputs(hk_app_t *app)
+{
+    for (uint8_t i = 0; (app->outputs ^ app->outputs_said) >> i != 0; i++) {
+        const uint8_t bit = (uint8_t)(1u << i);
+        const bool is_on = (app->outputs & bit) != 0;
+        const hk_device_control_t control = {.kind = HK_DEVICE_OUTPUT, .u.output = {.output = i, .is_on = is_on}};
+        if (((app->outputs ^ app->outputs_said) & bit) != 0 && send_control(app, &control)) {
+            app->outputs_said ^= bit;
+        }
+    }
+    if (app->command_text != NULL && log_line(app, app->command_text)) {
+        app->command_text = NULL;
+    }
+}
+
 static void say_what_is_due(hk_app_t *app)
 {
     if (app->is_hello_due) {
@@ -719,6 +782,7 @@ static void say_what_is_due(hk_app_t *app)
     say_stats(app);
     say_head(app);
     say_media(app);
+    say_outputs(app);
 }
 
 /* Moves MQTT bytes into link frames as far as there is room; whether any moved. */
@@ -787,6 +851,7 @@ hk_app_state_t hk_app_poll(hk_app_t *app)
     if (!is_busy && app->steps_since_heard > 0) {
         app->is_heard_due = true; /* the sound has stopped coming: say how far it was heard */
     }
+    serve_outputs(app);
     say_what_is_due(app);
     is_busy |= serve_uplink(app);
     is_busy |= flush(app);

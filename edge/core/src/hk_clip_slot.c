@@ -33,6 +33,16 @@ static bool any_in_state(const hk_clip_slot_t *slot, hk_clip_owner_state_t state
     return false;
 }
 
+static bool is_empty(const hk_clip_slot_t *slot)
+{
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        if (slot->owners[i].state != HK_CLIP_OWNER_NONE) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static hk_clip_owner_t *find(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES])
 {
     for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
@@ -56,8 +66,14 @@ static void fill(hk_clip_owner_t *owner, const uint8_t event_id[HK_EVENT_ID_BYTE
     memcpy(owner->event_id, event_id, HK_EVENT_ID_BYTES);
 }
 
-/* Where one more owner goes: a free place, or for a safety event that of the oldest which is none. NULL: nowhere. */
-static hk_clip_owner_t *find_place(hk_clip_slot_t *slot, bool is_safety)
+/* Safety events, other events, what was asked for. */
+static int rank(const hk_clip_owner_t *owner)
+{
+    return owner->is_safety ? 2 : !owner->is_asked;
+}
+
+/* Where one more owner of a rank goes: a free place, or that of the oldest of a lower one. NULL: nowhere. */
+static hk_clip_owner_t *find_place(hk_clip_slot_t *slot, int wanted_rank)
 {
     hk_clip_owner_t *oldest = NULL;
     for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
@@ -65,7 +81,9 @@ static hk_clip_owner_t *find_place(hk_clip_slot_t *slot, bool is_safety)
         if (owner->state == HK_CLIP_OWNER_NONE) {
             return owner;
         }
-        if (is_safety && !owner->is_safety && (oldest == NULL || owner->trigger_sample < oldest->trigger_sample)) {
+        const bool is_before = oldest == NULL || rank(owner) < rank(oldest)
+                               || (rank(owner) == rank(oldest) && owner->trigger_sample < oldest->trigger_sample);
+        if (rank(owner) < wanted_rank && is_before) {
             oldest = owner;
         }
     }
@@ -74,7 +92,27 @@ static hk_clip_owner_t *find_place(hk_clip_slot_t *slot, bool is_safety)
 
 /* --- Claiming and capturing --- */
 
-/* Nothing here may depend on what the cloud has said so far: not is_wanted, not is_unwanted. */
+/* Whether the window of an owner whose audio is still being heard holds this sample, too. */
+static bool is_shared(const hk_clip_slot_t *slot, uint64_t trigger_sample)
+{
+    return any_in_state(slot, HK_CLIP_OWNER_CAPTURING) && trigger_sample >= slot->window_trigger_sample
+           && trigger_sample - slot->window_trigger_sample <= AFTER_SAMPLES;
+}
+
+/* Empties the slot for an event. What is just being read stays until that is done, and goes then. */
+static void clear(hk_clip_slot_t *slot)
+{
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        hk_clip_owner_t *owner = &slot->owners[i];
+        if (owner->state == HK_CLIP_OWNER_SENDING) {
+            owner->is_unwanted = true;
+        } else {
+            owner->state = HK_CLIP_OWNER_NONE;
+        }
+    }
+}
+
+/* Nothing here may depend on what the cloud has said of events so far: not is_wanted, not is_unwanted. */
 int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample,
                        bool is_safety, bool is_wanted, uint8_t *displaced)
 {
@@ -83,21 +121,19 @@ int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_
     bool is_busy = false;
     for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
         const hk_clip_owner_t *owner = &slot->owners[i];
-        if (owner->state != HK_CLIP_OWNER_NONE) {
+        if (owner->state != HK_CLIP_OWNER_NONE && !owner->is_asked) {
             owned++;
             has_safety = has_safety || owner->is_safety;
             is_busy = is_busy || is_on_its_way(owner);
         }
     }
     *displaced = 0;
-    const bool is_inside = trigger_sample >= slot->window_trigger_sample
-                           && trigger_sample - slot->window_trigger_sample <= AFTER_SAMPLES;
-    if (any_in_state(slot, HK_CLIP_OWNER_CAPTURING) && is_inside) {
-        hk_clip_owner_t *place = find_place(slot, is_safety);
+    if (is_shared(slot, trigger_sample)) {
+        hk_clip_owner_t *place = find_place(slot, is_safety ? 2 : 1);
         if (place == NULL) {
             return HK_ERROR_FULL;
         }
-        *displaced = place->state != HK_CLIP_OWNER_NONE;
+        *displaced = place->state != HK_CLIP_OWNER_NONE && !place->is_asked;
         fill(place, event_id, trigger_sample, is_safety, is_wanted);
         if (is_safety && !has_safety) {
             slot->window_trigger_sample = trigger_sample; /* its two seconds after the trigger are heard, too */
@@ -108,8 +144,19 @@ int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_
         return HK_ERROR_FULL;
     }
     *displaced = owned;
-    memset(slot->owners, 0, sizeof slot->owners);
-    fill(&slot->owners[0], event_id, trigger_sample, is_safety, is_wanted);
+    clear(slot);
+    fill(find_place(slot, 1), event_id, trigger_sample, is_safety, is_wanted); /* at most one place is not free */
+    slot->window_trigger_sample = trigger_sample;
+    return 0;
+}
+
+int hk_clip_slot_ask(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_BYTES], uint64_t trigger_sample)
+{
+    if (!is_empty(slot)) {
+        return HK_ERROR_FULL;
+    }
+    fill(&slot->owners[0], event_id, trigger_sample, false, true);
+    slot->owners[0].is_asked = true;
     slot->window_trigger_sample = trigger_sample;
     return 0;
 }
@@ -124,8 +171,8 @@ static int capture(hk_clip_slot_t *slot, const hk_clip_ring_t *ring)
     int lost = 0;
     for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
         hk_clip_owner_t *owner = &slot->owners[i];
-        if (owner->state == HK_CLIP_OWNER_NONE) {
-            continue;
+        if (owner->state != HK_CLIP_OWNER_CAPTURING) {
+            continue; /* free, or still being read */
         }
         if (status != 0 || owner->is_unwanted) {
             lost += !owner->is_unwanted;
@@ -227,8 +274,8 @@ const hk_clip_owner_t *hk_clip_slot_next_to_send(const hk_clip_slot_t *slot)
         if (owner->state != HK_CLIP_OWNER_READY) {
             continue;
         }
-        const bool is_before = next == NULL || (owner->is_safety && !next->is_safety)
-                               || (owner->is_safety == next->is_safety && owner->trigger_sample < next->trigger_sample);
+        const bool is_before = next == NULL || rank(owner) > rank(next)
+                               || (rank(owner) == rank(next) && owner->trigger_sample < next->trigger_sample);
         if (is_before) {
             next = owner;
         }
@@ -247,6 +294,19 @@ int hk_clip_slot_mark_sending(hk_clip_slot_t *slot, const uint8_t event_id[HK_EV
         owner->tries++;
     }
     return 0;
+}
+
+void hk_clip_slot_read(const hk_clip_slot_t *slot, size_t offset, uint8_t *out, size_t n)
+{
+    bool is_wanted = false;
+    for (size_t i = 0; i < HK_CLIP_SLOT_OWNERS; i++) {
+        is_wanted = is_wanted || (slot->owners[i].state == HK_CLIP_OWNER_SENDING && !slot->owners[i].is_unwanted);
+    }
+    if (is_wanted) {
+        memcpy(out, slot->data + offset, n);
+    } else {
+        memset(out, 0, n);
+    }
 }
 
 /* Moves every owner that is in state `from` to `to`, or out where it is unwanted. */

@@ -45,6 +45,16 @@ void hk_event_id_make(uint8_t event_id[HK_EVENT_ID_BYTES], const uint8_t boot_id
     store_u32_be(event_id + HK_BOOT_ID_BYTES + 4, hk_crc32(0, device_id, strlen(device_id)));
 }
 
+int hk_event_id_sequence(const uint8_t event_id[HK_EVENT_ID_BYTES], const uint8_t boot_id[HK_BOOT_ID_BYTES],
+                         const char *device_id, uint32_t *seq)
+{
+    uint8_t own[HK_EVENT_ID_BYTES];
+    const uint8_t *at = event_id + HK_BOOT_ID_BYTES;
+    *seq = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+    hk_event_id_make(own, boot_id, *seq, device_id);
+    return memcmp(own, event_id, HK_EVENT_ID_BYTES) == 0 ? HK_OK : HK_ERROR_NOT_FOUND;
+}
+
 bool hk_device_id_is_valid(const char *device_id)
 {
     size_t n = 0;
@@ -250,7 +260,27 @@ int hk_message_encode_status(const hk_status_t *status, uint8_t *out, size_t cap
     wire.status_k_set_version = status->set_version;
     wire.status_k_set_code = status->set_code;
     wire.status_k_dismissed = status->dismissed;
+    wire.status_k_is_siren_on_present = true;
+    wire.status_k_is_siren_on.status_k_is_siren_on = status->is_siren_on;
     return encoder_status(cbor_encode_status(out, capacity, &wire, length));
+}
+
+int hk_message_encode_live_scores(const hk_live_scores_t *live, uint8_t *out, size_t capacity, size_t *length)
+{
+    struct live_scores wire;
+    memset(&wire, 0, sizeof wire);
+    wire.live_scores_k_samples_heard = live->samples_heard;
+    wire.k_scores_live_score_count = HK_EVENT_COUNT;
+    for (size_t i = 0; i < HK_EVENT_COUNT; i++) {
+        wire.k_scores_live_score[i].live_scores_k_scores_live_score_key = hk_catalogue[i].id;
+        wire.k_scores_live_score[i].k_scores_live_score = live->scores[i];
+        if (live->thresholds[i] > 0) {
+            struct k_thresholds_threshold *limited = &wire.k_thresholds_threshold[wire.k_thresholds_threshold_count++];
+            limited->live_scores_k_thresholds_threshold_key = hk_catalogue[i].id;
+            limited->k_thresholds_threshold = live->thresholds[i];
+        }
+    }
+    return encoder_status(cbor_encode_live_scores(out, capacity, &wire, length));
 }
 
 /* Writes the head of a CBOR byte string of n bytes, at most 5; returns its size. */
@@ -573,6 +603,12 @@ int hk_message_encode_device_control(const hk_device_control_t *control, uint8_t
         wire.device_control_device_media_message_m.device_media_message_k_set_version = control->u.media.set_version;
         wire.device_control_device_media_message_m.device_media_message_k_set_code = control->u.media.set_code;
         wire.device_control_device_media_message_m.device_media_message_k_dismissed = control->u.media.dismissed;
+        break;
+    case HK_DEVICE_OUTPUT:
+        wire.device_control_choice = device_control_device_output_message_m_c;
+        wire.device_control_device_output_message_m.device_output_message_k_output.output_value_choice =
+            control->u.output.output;
+        wire.device_control_device_output_message_m.device_output_message_k_is_on = control->u.output.is_on;
         break;
     default:
         return HK_ERROR_ARGUMENT;

@@ -184,6 +184,19 @@ static int32_t at_level(const uint8_t values[HK_TRACKER_SENSITIVITIES], uint8_t 
     return (values[below] * (half - way) + values[below + 1] * way + half / 2) / half;
 }
 
+uint8_t hk_tracker_score(const hk_tracker_t *tracker, uint8_t index)
+{
+    return smoothed_score(&tracker->events[index]);
+}
+
+uint8_t hk_tracker_threshold(const hk_tracker_t *tracker, uint8_t index)
+{
+    const hk_tracker_event_params_t *params = &tracker->params.events[index];
+    const hk_tracker_event_state_t *state = &tracker->events[index];
+    const bool is_heard = state->is_enabled && (tracker->is_armed || !params->is_armed_only);
+    return is_heard ? (uint8_t)at_level(params->thresholds, state->level) : 0;
+}
+
 /* Follows one event's score: hysteresis, time above the threshold, gaps, end. `share` of the threshold is asked, in
  * percent. */
 static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_params_t *params, uint8_t score,

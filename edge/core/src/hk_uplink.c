@@ -5,9 +5,10 @@
 #include "hk_error.h"
 #include "hk_frontend_tables.h"
 
-enum { TOKEN_TRIGGER = 1, TOKEN_CLIP = 2, TOKEN_STATUS = 3, TOKEN_FURTHER = 4 };
+enum { TOKEN_TRIGGER = 1, TOKEN_CLIP = 2, TOKEN_STATUS = 3, TOKEN_FURTHER = 4, TOKEN_SCORES = 5 };
 
 _Static_assert(HK_MQTT_IN_FLIGHT >= 4, "a trigger, a clip, further words and the status may be under way together");
+_Static_assert(HK_LIVE_SCORES_MAX_BYTES <= HK_FURTHER_WORDS_MAX_BYTES, "they share a buffer");
 _Static_assert(HK_OUTBOX_TRIGGERS + HK_CLIP_SLOT_OWNERS <= UINT8_MAX, "pending is a byte");
 
 static const uint8_t subscribed_kinds[] = {HK_KIND_RECEIPT, HK_KIND_VERDICT, HK_KIND_CONFIG, HK_KIND_COMMAND,
@@ -118,6 +119,9 @@ bool hk_uplink_wants_words(const hk_uplink_t *uplink, uint64_t samples_heard)
 
 void hk_uplink_offer_words(hk_uplink_t *uplink, const hk_listener_words_t *words, uint64_t samples_heard)
 {
+    if (hk_mqtt_cancel(&uplink->mqtt, TOKEN_SCORES) == HK_ERROR_BUSY) {
+        return; /* live scores are just being written from the same buffer */
+    }
     uint8_t usable[(HK_FURTHER_WORDS_MAX + 7) / 8];
     hk_further_words_t message;
     if (!hk_further_next(&uplink->further, words, samples_heard, usable, &message)) {
@@ -132,6 +136,27 @@ void hk_uplink_offer_words(hk_uplink_t *uplink, const hk_listener_words_t *words
     const int status = hk_message_encode_further_words(&message, uplink->further_payload,
                                                        sizeof uplink->further_payload, &publish.head_length);
     uplink->is_further_under_way = status == 0 && hk_mqtt_publish(&uplink->mqtt, &publish) == 0;
+}
+
+bool hk_uplink_wants_scores(const hk_uplink_t *uplink)
+{
+    return hk_mqtt_state(&uplink->mqtt) == HK_MQTT_UP && !uplink->is_stopping
+           && hk_mqtt_room(&uplink->mqtt) == HK_MQTT_IN_FLIGHT;
+}
+
+void hk_uplink_offer_scores(hk_uplink_t *uplink, const hk_live_scores_t *live)
+{
+    hk_mqtt_publish_t publish = {
+        .topic = uplink->topics[HK_KIND_SCORES],
+        .head = uplink->further_payload,
+        .qos = 0,
+        .token = TOKEN_SCORES,
+    };
+    if (hk_message_encode_live_scores(live, uplink->further_payload, sizeof uplink->further_payload,
+                                      &publish.head_length)
+        == 0) {
+        (void)hk_mqtt_publish(&uplink->mqtt, &publish);
+    }
 }
 
 void hk_uplink_heard(hk_uplink_t *uplink, const hk_clip_ring_t *ring, uint64_t samples_heard)
@@ -152,6 +177,12 @@ void hk_uplink_set_media(hk_uplink_t *uplink, uint32_t set_version, int set_code
     status->set_version = set_version;
     status->set_code = (int16_t)set_code;
     status->dismissed = dismissed;
+    uplink->is_status_due = true;
+}
+
+void hk_uplink_set_siren(hk_uplink_t *uplink, bool is_on)
+{
+    uplink->status.is_siren_on = is_on;
     uplink->is_status_due = true;
 }
 
@@ -195,11 +226,13 @@ static int handle_command(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
 {
     hk_command_t command;
     const int status = hk_message_decode_command(payload, n, &command);
-    /* A command for a clip that is gone is stale, not wrong; one for what a device lacks is not acted on. */
+    /* A command for a clip that is gone is stale, not wrong. */
     if (status == 0 && command.command == HK_COMMAND_SEND_CLIP) {
         (void)hk_clip_slot_request(&uplink->slot, command.event_id);
     } else if (status == 0 && command.command == HK_COMMAND_DISCARD_CLIP) {
         (void)hk_clip_slot_discard(&uplink->slot, command.event_id);
+    } else if (status == 0) {
+        uplink->told.on_command(uplink->told.context, &command);
     }
     return status;
 }
@@ -318,8 +351,7 @@ static void publish_trigger(hk_uplink_t *uplink)
 
 static void read_clip(void *context, size_t offset, uint8_t *out, size_t n)
 {
-    const hk_clip_slot_t *slot = context;
-    memcpy(out, slot->data + offset, n);
+    hk_clip_slot_read(context, offset, out, n);
 }
 
 static void publish_clip(hk_uplink_t *uplink)
