@@ -1,7 +1,8 @@
-"""The gateway: carries a device's MQTT bytes between its link and the broker's socket, and nothing else."""
+"""The gateway: carries devices' MQTT bytes between their links and the broker's socket, and nothing else."""
 
 import contextlib
 import queue
+import secrets
 import socket
 import ssl
 import threading
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.contracts import messages
+from edge.contracts import limits, messages
 from edge.errors import HarkenError
-from tools.link import Channel, Link, LinkError
+from tools.link import Channel, Link, LinkError, open_stream
+from tools.link.identity import check_board, check_model
+from tools.link.vault import read_vault
 
 CONNECT_TIMEOUT_S = 5.0
 FIRST_RETRY_S = 0.2
@@ -220,3 +223,83 @@ class Bridge:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._outgoing.get_nowait()
+
+
+class Gateway:
+    """Many devices at once: each is opened, asked who it is, bridged, and looked for again when it goes away."""
+
+    def __init__(
+        self,
+        broker_of: Callable[[str], Broker],
+        board: str | None = None,
+        model_hash: bytes | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """Prepare a gateway.
+
+        Args:
+            broker_of: the broker as the device of an id speaks to it; raises HarkenError where that cannot be.
+            board: what every device must say that it is; None for any.
+            model_hash: of the detector that every device must run; None for any.
+            say: takes a line for people.
+        """
+        self._broker_of = broker_of
+        self._board = board
+        self._model_hash = model_hash
+        self._say = say
+        self._served: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def serve(self, device_id: str | None, address: str, stop: threading.Event) -> None:
+        """Keep one device connected until `stop` is set. `device_id` None: the one that it was provisioned with."""
+        said = ""
+        while not stop.is_set():
+            try:
+                with Link(open_stream(address)) as link:
+                    name = self._identify(link, device_id, address)
+                    said = ""
+                    try:
+                        self._bridge(link, name, stop)
+                    finally:
+                        self._served.pop(name, None)
+            except HarkenError as error:
+                if str(error) != said:  # once, not every second while a cable is out
+                    said = str(error)
+                    self._say(f"{device_id or address}: {said}")
+            stop.wait(1.0)
+
+    def _identify(self, link: Link, device_id: str | None, address: str) -> str:
+        """Return who the device is; raises HarkenError for a wrong board or model, or another id than its own."""
+        hello = link.hello()
+        check_board(hello, address, self._board)
+        check_model(hello, address, self._model_hash)
+        vault = read_vault(link)
+        own = vault.device_id if vault is not None else ""
+        name = device_id or own
+        if not name:
+            raise HarkenError(f"the device at {address} has no id of its own: write ID={address}, or provision it")
+        if own and own != name:
+            raise HarkenError(
+                f"the device at {address} is provisioned as {own}: write {own}={address}, or give it this name with "
+                f"`harken provision write {name} --link {address} --rename`"
+            )
+        with self._lock:
+            other = self._served.setdefault(name, address)
+        if other != address:
+            raise HarkenError(
+                f"the device at {address} is provisioned as {name}, and so is {other}: rename one of them"
+            )
+        self._say(f"{name}: {hello.board} {hello.firmware} at {address}, broker {self._broker_of(name)}")
+        return name
+
+    def _bridge(self, link: Link, name: str, stop: threading.Event) -> None:
+        def tell(message: Any) -> None:
+            if isinstance(message, messages.DeviceError):
+                self._say(f"{name}: {message.text}")
+
+        link.on_control = tell
+        bridge = Bridge(link, self._broker_of(name), lambda line: self._say(f"{name}: {line}"))
+        link.send_control(messages.HostConfigure(name, secrets.token_bytes(limits.BOOT_ID_BYTES)))
+        while not link.is_closed and not stop.is_set():
+            stop.wait(0.2)
+        bridge.close()

@@ -392,10 +392,13 @@ class HostHello(_Message):
 
 @dataclass(frozen=True)
 class HostConfigure(_Message):
-    """Who the device is for this boot; `utc_ms` is milliseconds since 1970 where the host knows."""
+    """Who the device is for this boot; `utc_ms` is milliseconds since 1970 where the host knows.
+
+    `device_id` None: the one that the device was provisioned with.
+    """
 
     control: ClassVar[int | None] = schema.values("host")["configure"]
-    device_id: Annotated[str, _device_id()]
+    device_id: Annotated[str | None, _device_id()]
     boot_id: Annotated[bytes, _bytes(limits.BOOT_ID_BYTES, limits.BOOT_ID_BYTES)]
     utc_ms: Annotated[int | None, _U64] = None
 
@@ -453,6 +456,36 @@ class HostMedia(MediaPiece):
     """The same over the link."""
 
     control: ClassVar[int | None] = schema.values("host")["media"]
+
+
+@dataclass(frozen=True)
+class HostVault(_Message):
+    """Ask what the device was provisioned with."""
+
+    control: ClassVar[int | None] = schema.values("host")["vault"]
+
+
+@dataclass(frozen=True, repr=False)
+class HostProvision(_Message):
+    """What the device is to keep over a restart: all that is not None is written, or nothing; the rest stays."""
+
+    control: ClassVar[int | None] = schema.values("host")["provision"]
+    device_id: Annotated[str | None, _device_id()] = None
+    ssid: Annotated[str | None, _text(0, limits.SSID_MAX_CHARS)] = None
+    wifi_password: Annotated[str | None, _text(0, limits.WIFI_PASSWORD_MAX_CHARS)] = None
+    broker_host: Annotated[str | None, _text(0, limits.BROKER_HOST_MAX_CHARS)] = None
+    broker_port: Annotated[int | None, _U16] = None
+    update_key: Annotated[bytes | None, _bytes(limits.UPDATE_KEY_BYTES, limits.UPDATE_KEY_BYTES)] = None
+
+
+@dataclass(frozen=True, repr=False)
+class HostCredentials(_Message):
+    """A piece of a device's CA, certificate and key, three PEM texts each ended by a zero; pieces come in order."""
+
+    control: ClassVar[int | None] = schema.values("host")["credentials"]
+    data: Annotated[bytes, _bytes(1, limits.CREDENTIALS_PIECE_BYTES)]
+    credentials_offset: Annotated[int, _U16]
+    credentials_bytes: Annotated[int, _U16]
 
 
 @dataclass(frozen=True)
@@ -562,6 +595,26 @@ class DeviceOutput(_Message):
     is_on: Annotated[bool, _boolean()]
 
 
+@dataclass(frozen=True)
+class DeviceVault(_Message):
+    """What a device was provisioned with, without its secrets: empty texts and bytes where there is nothing.
+
+    `vault` is empty, held, repaired (one of two copies is damaged) or damaged (both are); `code` is 0 or a negative
+    number of errors.toml: why what was to be written was not. Fingerprints are the first bytes of SHA-256.
+    """
+
+    control: ClassVar[int | None] = schema.values("device")["vault"]
+    device_id: Annotated[str, _text(0, limits.DEVICE_ID_MAX_CHARS)]
+    ssid: Annotated[str, _text(0, limits.SSID_MAX_CHARS)]
+    broker_host: Annotated[str, _text(0, limits.BROKER_HOST_MAX_CHARS)]
+    broker_port: Annotated[int, _U16]
+    key_fingerprint: Annotated[bytes, _bytes(0, limits.KEY_FINGERPRINT_BYTES)]
+    credentials_fingerprint: Annotated[bytes, _bytes(0, limits.KEY_FINGERPRINT_BYTES)]
+    vault: Annotated[str, _choice("vault")]
+    vault_writes: Annotated[int, _U32]
+    code: Annotated[int, _CODE]
+
+
 MqttMessage = Trigger | FurtherWords | Clip | Status | LiveScores | Receipt | Verdict | Config | Command | MediaPiece
 HostControl = (
     HostHello
@@ -573,6 +626,9 @@ HostControl = (
     | HostShutdown
     | HostHead
     | HostMedia
+    | HostVault
+    | HostProvision
+    | HostCredentials
 )
 DeviceControl = (
     DeviceHello
@@ -585,6 +641,7 @@ DeviceControl = (
     | DeviceHead
     | DeviceMedia
     | DeviceOutput
+    | DeviceVault
 )
 Message = MqttMessage | HostControl | DeviceControl
 
@@ -624,13 +681,17 @@ class _FieldSpec:
     is_optional: bool
 
 
+def _may_be_none(hint: Any) -> bool:
+    return type(None) in get_args(get_args(hint)[0])
+
+
 @cache
 def _field_specs(message_type: Any) -> tuple[_FieldSpec, ...]:
     """Return the fields of a message in the ascending order of their numbers: the order on the wire."""
     numbers = schema.keys()
     hints = get_type_hints(message_type, include_extras=True)
     specs = [
-        _FieldSpec(f.name, numbers[f.name], hints[f.name].__metadata__[0], f.default is None)
+        _FieldSpec(f.name, numbers[f.name], hints[f.name].__metadata__[0], _may_be_none(hints[f.name]))
         for f in fields(message_type)
     ]
     return tuple(sorted(specs, key=lambda spec: spec.key))
@@ -667,6 +728,7 @@ def _from_map(message_type: type[AnyMessage], wire: Any) -> AnyMessage:
         known.add(spec.key)
         if spec.key not in wire:
             if spec.is_optional:
+                values[spec.name] = None
                 continue
             raise MessageError(f"{name}.{spec.name} (field {spec.key}) is missing: send all of harken.cddl's")
         try:

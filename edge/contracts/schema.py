@@ -19,6 +19,7 @@ VALUE_GROUPS = (
     "output",
     "host",
     "device",
+    "vault",
 )
 
 

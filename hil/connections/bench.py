@@ -21,6 +21,7 @@ from tools.device.runner import STEP_SAMPLES
 from tools.flash import find_port, load_target, plan_flash, run_plan
 from tools.flash.plan import FlashRequest
 from tools.link import Channel, Link, open_stream
+from tools.link.identity import check_board, check_model
 from tools.link.streams import Stream
 
 HEARD_TIMEOUT_S = 20.0
@@ -198,11 +199,9 @@ class SerialBench(Bench):
         self.relink()
         hello = self.link.hello()
         expected = hashlib.sha256(DEFAULT_MODEL.read_bytes()).digest()[: limits.MODEL_HASH_BYTES]
-        if (hello.board, hello.model_hash) != (self.entry.board, expected):
-            raise HarkenError(
-                f"{self.entry.name} says that it is {hello.board} with model {hello.model_hash.hex()}, the bench has "
-                f"flashed {self.entry.board} with {expected.hex()}: press RESET, or correct boards.yaml"
-            )
+        where = f"{self.entry.name} of boards.yaml"
+        check_board(hello, where, self.entry.board)
+        check_model(hello, where, expected)
         self.link.send_control(messages.HostConfigure("bench", secrets.token_bytes(limits.BOOT_ID_BYTES)))
 
     def relink(self) -> None:

@@ -16,6 +16,7 @@
 #include "hk_media_slot.h"
 #include "hk_outbox.h"
 #include "hk_sha256.h"
+#include "hk_vault.h"
 
 #define LINE_BYTES (1u << 20)
 #define WORDS_MAX 64
@@ -350,11 +351,22 @@ static void do_encode_live_scores(void)
     ENCODE(hk_message_encode_live_scores, &live);
 }
 
+/* Reads 0 or HK_KEY_FINGERPRINT_BYTES bytes; how many. */
+static uint8_t fingerprint(uint8_t out[HK_KEY_FINGERPRINT_BYTES])
+{
+    size_t n = 0;
+    uint8_t *value = bytes(&n);
+    memcpy(out, value, n);
+    free(value);
+    return (uint8_t)n;
+}
+
 static void do_encode_device_control(void)
 {
     hk_device_control_t control;
     char *first = NULL;
     char *second = NULL;
+    char *third = NULL;
     memset(&control, 0, sizeof control);
     control.kind = (uint8_t)number();
     switch (control.kind) {
@@ -415,12 +427,24 @@ static void do_encode_device_control(void)
         control.u.output.output = (uint8_t)number();
         control.u.output.is_on = number() != 0;
         break;
+    case HK_DEVICE_VAULT:
+        control.u.vault.device_id = first = text();
+        control.u.vault.ssid = second = text();
+        control.u.vault.broker_host = third = text();
+        control.u.vault.broker_port = (uint16_t)number();
+        control.u.vault.key_fingerprint_bytes = fingerprint(control.u.vault.key_fingerprint);
+        control.u.vault.credentials_fingerprint_bytes = fingerprint(control.u.vault.credentials_fingerprint);
+        control.u.vault.state = (uint8_t)number();
+        control.u.vault.writes = (uint32_t)number();
+        control.u.vault.code = (int16_t)strtol(word(), NULL, 10);
+        break;
     default:
         break;
     }
     ENCODE(hk_message_encode_device_control, &control);
     free(first);
     free(second);
+    free(third);
 }
 
 static void do_decode_receipt(const uint8_t *data, size_t n)
@@ -490,6 +514,22 @@ static void do_decode_media(const uint8_t *data, size_t n)
     }
 }
 
+static void print_span(const hk_span_t *span)
+{
+    (void)printf(" %d", span->bytes != NULL);
+    print_hex(span->bytes, span->n);
+}
+
+static void print_provision(const hk_provision_t *provision)
+{
+    print_span(&provision->device_id);
+    print_span(&provision->ssid);
+    print_span(&provision->wifi_password);
+    print_span(&provision->broker_host);
+    (void)printf(" %d %u", provision->has_broker_port, provision->broker_port);
+    print_span(&provision->update_key);
+}
+
 static void do_decode_host_control(const uint8_t *data, size_t n)
 {
     hk_host_control_t control;
@@ -523,6 +563,13 @@ static void do_decode_host_control(const uint8_t *data, size_t n)
         break;
     case HK_HOST_MEDIA:
         print_piece(&control.u.media);
+        break;
+    case HK_HOST_PROVISION:
+        print_provision(&control.u.provision);
+        break;
+    case HK_HOST_CREDENTIALS:
+        print_hex(control.u.credentials.data, control.u.credentials.data_bytes);
+        (void)printf(" %u %u", control.u.credentials.offset, control.u.credentials.total);
         break;
     default:
         break;
@@ -620,6 +667,89 @@ static int media_write(void *context, size_t at, const uint8_t *data, size_t n)
 }
 
 static const hk_port_t media_port = {.media_areas = media_areas, .media_erase = media_erase, .media_write = media_write};
+
+/* ---- the vault: two sectors of flash that lose power after so many bytes ---- */
+
+static uint8_t vault_sectors[2][HK_VAULT_RECORD_BYTES];
+static uint64_t vault_power; /* bytes that the flash still erases or writes */
+static hk_vault_t vault;
+
+static size_t vault_load(void *context, hk_port_record_t record, uint8_t *data, size_t capacity)
+{
+    (void)context;
+    const size_t n = capacity < HK_VAULT_RECORD_BYTES ? capacity : HK_VAULT_RECORD_BYTES;
+    memcpy(data, vault_sectors[record - HK_PORT_VAULT_0], n);
+    return n;
+}
+
+static int vault_save(void *context, hk_port_record_t record, const uint8_t *data, size_t n)
+{
+    (void)context;
+    uint8_t *sector = vault_sectors[record - HK_PORT_VAULT_0];
+    for (size_t i = 0; i < 2 * n; i++, vault_power--) {
+        if (vault_power == 0) {
+            return HK_ERROR_TRANSPORT;
+        }
+        sector[i % n] = i < n ? 0xff : sector[i - n] & data[i - n]; /* erased, then written */
+    }
+    return HK_OK;
+}
+
+static const hk_port_t vault_port = {.settings_load = vault_load, .settings_save = vault_save};
+
+/* vault_start IS_FLASH_NEW POWER: the device starts; says the vault's state. */
+static void do_vault_start(void)
+{
+    if (number() != 0) {
+        memset(vault_sectors, 0xff, sizeof vault_sectors);
+    }
+    vault_power = number();
+    hk_vault_open(&vault, &vault_port);
+    (void)printf("ok %u", vault.state);
+}
+
+/* vault_write MESSAGE: of kind host_provision. */
+static void do_vault_write(void)
+{
+    size_t n = 0;
+    uint8_t *data = bytes(&n);
+    hk_host_control_t control;
+    int status = hk_message_decode_host_control(data, n, &control);
+    status = status == HK_OK ? hk_vault_write(&vault, &control.u.provision) : status;
+    answer(status, NULL, 0);
+    free(data);
+}
+
+/* vault_tell CODE: the message to the host. */
+static void do_vault_tell(void)
+{
+    hk_vault_record_t record;
+    hk_device_control_t told;
+    uint8_t message[HK_CONTROL_MAX_BYTES];
+    size_t length = 0;
+    hk_vault_tell(&vault, (int)strtol(word(), NULL, 10), &record, &told);
+    const int status = hk_message_encode_device_control(&told, message, sizeof message, &length);
+    answer(status, message, length);
+}
+
+/* vault_secrets: Wi-Fi password and key. */
+static void do_vault_secrets(void)
+{
+    hk_vault_record_t record;
+    uint8_t key[HK_UPDATE_KEY_BYTES];
+    (void)hk_vault_read(&vault, &record);
+    answer(HK_OK, (const uint8_t *)record.wifi_password, strlen(record.wifi_password));
+    print_hex(key, hk_vault_key(&vault, key) ? sizeof key : 0);
+}
+
+/* vault_flip SECTOR BIT */
+static void do_vault_flip(void)
+{
+    const size_t sector = (size_t)number();
+    const size_t bit = (size_t)number();
+    vault_sectors[sector][bit / 8] ^= (uint8_t)(1u << bit % 8);
+    (void)printf("ok");
+}
 
 /* media_start IS_FLASH_NEW POWER: the device starts; says the version of the set in use. */
 static void do_media_start(void)
@@ -844,6 +974,16 @@ static void obey(const char *command)
         do_media_start();
     } else if (strcmp(command, "media_take") == 0) {
         do_media_take();
+    } else if (strcmp(command, "vault_start") == 0) {
+        do_vault_start();
+    } else if (strcmp(command, "vault_write") == 0) {
+        do_vault_write();
+    } else if (strcmp(command, "vault_tell") == 0) {
+        do_vault_tell();
+    } else if (strcmp(command, "vault_secrets") == 0) {
+        do_vault_secrets();
+    } else if (strcmp(command, "vault_flip") == 0) {
+        do_vault_flip();
     } else if (strcmp(command, "sha256") == 0) {
         do_sha256();
     } else if (strcmp(command, "outbox_init") == 0) {

@@ -178,6 +178,10 @@ def _device_control_words(m: Any) -> list[object]:
         messages.DeviceHead: lambda: [m.event, m.head_version, m.code],
         messages.DeviceMedia: lambda: [m.set_version, m.set_code, m.dismissed],
         messages.DeviceOutput: lambda: [schema.values("output")[m.output], m.is_on],
+        messages.DeviceVault: lambda: [
+            *(m.device_id, m.ssid, m.broker_host, m.broker_port, m.key_fingerprint, m.credentials_fingerprint),
+            *(schema.values("vault")[m.vault], m.vault_writes, m.code),
+        ],
     }
     return [m.control, *words[type(m)]()]
 
@@ -243,7 +247,11 @@ def _decoded_words(case: dict[str, Any]) -> list[str]:
                 sensitivity = schema.values("sensitivity")[setting.sensitivity]
                 words += [load().index(name), setting.is_enabled, sensitivity]
     elif isinstance(m, messages.HostConfigure):
-        words = [m.control, m.device_id, m.boot_id, m.utc_ms is not None, m.utc_ms or 0]
+        words = [m.control, m.device_id or "", m.boot_id, m.utc_ms is not None, m.utc_ms or 0]
+    elif isinstance(m, messages.HostProvision):
+        words = [m.control]
+        for name, value in vars(m).items():
+            words += [value is not None, value or (0 if name == "broker_port" else b"")]
     elif isinstance(m, messages.HostControl):
         words = [m.control, *vars(m).values()]
     else:

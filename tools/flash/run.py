@@ -11,6 +11,7 @@ from edge.errors import HarkenError
 from tools.flash.diagnosis import diagnose
 from tools.flash.plan import FlashPlan, Step
 from tools.link import Link, open_stream
+from tools.link.identity import check_board, check_model
 
 HELLO_TIMEOUT_S = 15.0
 KEPT_OUTPUT_CHARS = 20_000
@@ -82,11 +83,6 @@ def check_hello(address: str, board: str, model_hash: bytes | None, timeout_s: f
     """
     with Link(open_stream(address, timeout_s)) as link:
         hello = link.hello(timeout_s)
-    if hello.board != board:
-        raise HarkenError(f"the device at {address} says that it is {hello.board}, not {board}: see what is plugged in")
-    if model_hash is not None and hello.model_hash != model_hash:
-        raise HarkenError(
-            f"{board} at {address} runs model {hello.model_hash.hex()}, the image holds {model_hash.hex()}: it was not "
-            "reset, or keeps its old image; press RESET, then flash again"
-        )
+    check_board(hello, address, board)
+    check_model(hello, address, model_hash)
     return f"{hello.board} answers: Harken {hello.firmware}, detector {hello.model_hash.hex()}"

@@ -222,6 +222,14 @@ class Link:
         message: Control = found
         return message
 
+    def wait_for_any(self, message_types: tuple[type, ...], timeout_s: float, after: int = 0) -> Any:
+        """Return the first control message of one of the types after position `after`; raises as `wait_for`."""
+        found = self._poll_for(message_types, timeout_s, after)
+        if found is None:
+            names = " or ".join(message_type.__name__ for message_type in message_types)
+            raise LinkError(f"no {names} from the device at {self.stream.name} in {timeout_s:g} s: see its log")
+        return found
+
     def stats(self, timeout_s: float = 5.0) -> messages.DeviceStats:
         """Ask the device for its counters and return them."""
         after = self.position

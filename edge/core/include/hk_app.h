@@ -23,6 +23,7 @@
 #include "hk_port.h"
 #include "hk_step.h"
 #include "hk_uplink.h"
+#include "hk_vault.h"
 
 #define HK_FIRMWARE_VERSION "0.1.0"
 
@@ -46,6 +47,7 @@ typedef struct {
     hk_media_slot_t media_slot;
     hk_media_guard_t media_guard;
     hk_commands_t commands;
+    hk_vault_t vault;
 
     hk_link_receiver_t receiver;
     hk_link_sender_t sender;
@@ -79,6 +81,9 @@ typedef struct {
     bool is_media_due; /* a set has come whole, or wrong, or a trigger was dismissed */
     int16_t media_status; /* of the last set that was offered, */
     uint8_t media_told[HK_MEDIA_HASH_BYTES]; /* which was this one */
+    bool is_vault_due; /* the host has asked what the device was provisioned with, or has written it */
+    int16_t vault_status; /* of what was last to be written */
+    bool is_vault_loss_due; /* a copy is half-written or damaged, which a new host is told */
     uint8_t said_pending; /* in the last `heard` */
     uint32_t steps_since_heard;
     bool is_up_said;      /* that the MQTT session is up */

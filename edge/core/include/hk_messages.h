@@ -196,6 +196,23 @@ int hk_message_decode_media(const uint8_t *bytes, size_t n, hk_media_piece_t *pi
 
 /* ---- link control ---- */
 
+/* Bytes of a message, in the bytes that were decoded. NULL: the message does not name them. */
+typedef struct {
+    const uint8_t *bytes;
+    size_t n;
+} hk_span_t;
+
+/* What a device is to keep over a restart; lengths are within the schema's bounds. */
+typedef struct {
+    hk_span_t device_id; /* checked */
+    hk_span_t ssid;
+    hk_span_t wifi_password;
+    hk_span_t broker_host;
+    hk_span_t update_key; /* HK_UPDATE_KEY_BYTES */
+    bool has_broker_port;
+    uint16_t broker_port;
+} hk_provision_t;
+
 typedef struct {
     uint8_t kind; /* HK_HOST_…: says which member holds */
     union {
@@ -203,7 +220,7 @@ typedef struct {
             uint16_t protocol;
         } hello;
         struct {
-            char device_id[HK_DEVICE_ID_MAX_CHARS + 1]; /* checked */
+            char device_id[HK_DEVICE_ID_MAX_CHARS + 1]; /* checked; empty: the one that the device was provisioned with */
             uint8_t boot_id[HK_BOOT_ID_BYTES];
             bool has_utc_ms;
             uint64_t utc_ms;
@@ -224,6 +241,13 @@ typedef struct {
             uint16_t total;
         } head;
         hk_media_piece_t media;
+        hk_provision_t provision;
+        struct {
+            const uint8_t *data; /* in the bytes that were decoded */
+            uint16_t data_bytes;
+            uint16_t offset;
+            uint16_t total;
+        } credentials;
     } u;
 } hk_host_control_t;
 
@@ -291,6 +315,19 @@ typedef struct {
             uint8_t output; /* HK_OUTPUT_… */
             bool is_on;
         } output;
+        struct {
+            int16_t code; /* 0 or HK_ERROR_…: why nothing was written */
+            uint8_t state; /* HK_VAULT_… */
+            uint32_t writes;
+            const char *device_id; /* texts are empty where there is nothing; so is a fingerprint of 0 bytes */
+            const char *ssid;
+            const char *broker_host;
+            uint16_t broker_port;
+            uint8_t key_fingerprint_bytes;
+            uint8_t credentials_fingerprint_bytes;
+            uint8_t key_fingerprint[HK_KEY_FINGERPRINT_BYTES];
+            uint8_t credentials_fingerprint[HK_KEY_FINGERPRINT_BYTES];
+        } vault;
     } u;
 } hk_device_control_t;
 

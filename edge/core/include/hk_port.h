@@ -15,6 +15,14 @@
 #define HK_PORT_HEAD_AREA_BYTES 2048u
 #define HK_PORT_MEDIA_AREAS 2u
 
+/* What a board keeps over a restart. */
+typedef enum {
+    HK_PORT_CHOICES = 0, /* what the user chose, as the cloud sent it */
+    HK_PORT_VAULT_0,     /* two copies of what the device was provisioned with (hk_vault.h) */
+    HK_PORT_VAULT_1,
+    HK_PORT_RECORDS,
+} hk_port_record_t;
+
 typedef struct {
     /* The board's name as in its folder, sent in `hello` and in the status. Zero-terminated. */
     const char *board;
@@ -26,10 +34,11 @@ typedef struct {
     size_t (*link_write)(void *context, const uint8_t *bytes, size_t n);
     /* Moves up to `n` samples (16 kHz, mono) from the microphone into `pcm`; how many. */
     size_t (*microphone_read)(void *context, int16_t *pcm, size_t n);
-    /* Reads back what was last saved into `bytes`; its length, 0 when nothing was. */
-    size_t (*settings_load)(void *context, uint8_t *bytes, size_t capacity);
-    /* Keeps `n` bytes over a restart; 0, or a negative hk_error.h value where the board could not. */
-    int (*settings_save)(void *context, const uint8_t *bytes, size_t n);
+    /* Reads back what was last saved as this record into `bytes`; its length, 0 when nothing was. */
+    size_t (*settings_load)(void *context, hk_port_record_t record, uint8_t *bytes, size_t capacity);
+    /* Keeps `n` bytes over a restart; 0, or a negative hk_error.h value where the board could not (HK_ERROR_REFUSED:
+     * it has nowhere to keep them). A power cut meanwhile leaves this record with any content, and every other as it was. */
+    int (*settings_save)(void *context, hk_port_record_t record, const uint8_t *bytes, size_t n);
     /* Flash for heads that arrive while the device runs: HK_PORT_HEAD_AREAS areas of HK_PORT_HEAD_AREA_BYTES one after
      * the other, aligned to 4, read in place. NULL: the board takes none. */
     const uint8_t *head_areas;

@@ -41,7 +41,7 @@ static void take_config(void *context, const uint8_t *payload, size_t length)
         return;
     }
     apply_config(app, &config);
-    const int status = app->port->settings_save(app->port->context, payload, length);
+    const int status = app->port->settings_save(app->port->context, HK_PORT_CHOICES, payload, length);
     if (status != 0) {
         app->error_due = status;
         app->error_text = "the settings could not be saved: they hold until the next restart";
@@ -53,7 +53,8 @@ static void load_settings(hk_app_t *app)
 {
     uint8_t *saved = app->uplink.outbox.entries[0].payload; /* no trigger is held yet, and the stack is small */
     _Static_assert(HK_TRIGGER_MAX_BYTES >= HK_MQTT_INCOMING_MAX_BYTES, "it holds any config message");
-    const size_t length = app->port->settings_load(app->port->context, saved, HK_MQTT_INCOMING_MAX_BYTES);
+    const size_t length =
+        app->port->settings_load(app->port->context, HK_PORT_CHOICES, saved, HK_MQTT_INCOMING_MAX_BYTES);
     hk_config_t config;
     if (length > 0 && hk_message_decode_config(saved, length, &config) == 0) {
         apply_config(app, &config);
@@ -123,17 +124,41 @@ static void report_error(hk_app_t *app, int code, const char *text)
     app->error_text = text;
 }
 
+/* Who the device is for this boot: what the host says, unless it was provisioned as somebody else. */
+static int choose_id(hk_app_t *app, const char *asked, char device_id[HK_DEVICE_ID_MAX_CHARS + 1])
+{
+    const bool is_provisioned = hk_vault_device_id(&app->vault, device_id);
+    if (asked[0] == '\0') {
+        return is_provisioned ? HK_OK : HK_ERROR_NOT_FOUND;
+    }
+    if (is_provisioned && strcmp(asked, device_id) != 0) {
+        return HK_ERROR_MISMATCH;
+    }
+    memcpy(device_id, asked, HK_DEVICE_ID_MAX_CHARS + 1);
+    return HK_OK;
+}
+
 static void configure(hk_app_t *app, const hk_host_control_t *control)
 {
+    char device_id[HK_DEVICE_ID_MAX_CHARS + 1];
+    const int chosen = choose_id(app, control->u.configure.device_id, device_id);
+    if (chosen == HK_ERROR_NOT_FOUND) {
+        report_error(app, chosen, "the device has no id of its own: name one, or run harken provision write");
+        return;
+    }
+    if (chosen != HK_OK) {
+        report_error(app, chosen, "provisioned with another id: use that one, or run harken provision write anew");
+        return;
+    }
     if (app->is_configured) {
-        const bool is_same = strcmp(app->device_id, control->u.configure.device_id) == 0
+        const bool is_same = strcmp(app->device_id, device_id) == 0
                              && memcmp(app->boot_id, control->u.configure.boot_id, HK_BOOT_ID_BYTES) == 0;
         if (!is_same) {
             report_error(app, HK_ERROR_STATE, "the device has an identity already: restart it to give it another");
         }
         return;
     }
-    memcpy(app->device_id, control->u.configure.device_id, sizeof app->device_id);
+    memcpy(app->device_id, device_id, sizeof app->device_id);
     memcpy(app->boot_id, control->u.configure.boot_id, HK_BOOT_ID_BYTES);
     const hk_uplink_listener_t told = {
         .on_config = take_config,
@@ -450,6 +475,7 @@ static void greet(hk_app_t *app, uint16_t protocol)
     app->is_hello_due = true;
     app->is_heard_due = app->is_configured;
     app->is_network_due = app->is_configured;
+    app->is_vault_loss_due = app->vault.state == HK_VAULT_REPAIRED || app->vault.state == HK_VAULT_DAMAGED;
     if (app->is_configured) {
         hk_uplink_close(&app->uplink); /* a new host knows nothing of the old one's socket */
     }
@@ -495,6 +521,13 @@ static void handle_head(hk_app_t *app, const hk_host_control_t *control)
     app->is_head_due = true;
 }
 
+/* Whoever holds the cable can write all of flash: asking for the key before would only lock out an owner who lost it. */
+static void provision(hk_app_t *app, const hk_provision_t *provision)
+{
+    app->vault_status = (int16_t)hk_vault_write(&app->vault, provision);
+    app->is_vault_due = true;
+}
+
 static void handle_control(hk_app_t *app, const uint8_t *payload, size_t n)
 {
     hk_host_control_t control;
@@ -534,6 +567,17 @@ static void handle_control(hk_app_t *app, const uint8_t *payload, size_t n)
         break;
     case HK_HOST_MEDIA:
         take_media(app, &control.u.media);
+        break;
+    case HK_HOST_VAULT:
+        app->vault_status = HK_OK;
+        app->is_vault_due = true;
+        break;
+    case HK_HOST_PROVISION:
+        provision(app, &control.u.provision);
+        break;
+    case HK_HOST_CREDENTIALS:
+        app->vault_status = HK_ERROR_REFUSED; /* a board with a gateway has no TLS of its own */
+        app->is_vault_due = true;
         break;
     default:
         break;
@@ -729,6 +773,27 @@ static void say_media(hk_app_t *app)
     }
 }
 
+static void log_vault(hk_app_t *app)
+{
+    const char *line = app->vault.state == HK_VAULT_DAMAGED
+                           ? "what the device was provisioned with is half-written: run harken provision write"
+                           : "one copy of what the device was provisioned with is half-written: the other one holds";
+    if (app->is_vault_loss_due && log_line(app, line)) {
+        app->is_vault_loss_due = false;
+    }
+}
+
+static void say_vault(hk_app_t *app)
+{
+    hk_vault_record_t record;
+    hk_device_control_t control;
+    if (!app->is_vault_due) {
+        return;
+    }
+    hk_vault_tell(&app->vault, app->vault_status, &record, &control);
+    app->is_vault_due = !send_control(app, &control);
+}
+
 static void say_error(hk_app_t *app)
 {
     if (app->error_due == 0) {
@@ -768,6 +833,7 @@ static void say_what_is_due(hk_app_t *app)
         return; /* nothing else makes sense to the host before */
     }
     log_session(app);
+    log_vault(app);
     if (app->malformed_said != app->uplink.malformed_messages
         && log_line(app, "a message from the cloud was not of the schema: it was ignored")) {
         app->malformed_said = app->uplink.malformed_messages;
@@ -783,6 +849,7 @@ static void say_what_is_due(hk_app_t *app)
     say_head(app);
     say_media(app);
     say_outputs(app);
+    say_vault(app);
 }
 
 /* Moves MQTT bytes into link frames as far as there is room; whether any moved. */
@@ -839,6 +906,7 @@ int hk_app_init(hk_app_t *app, const hk_port_t *port)
     app->port = port;
     hk_head_slot_init(&app->head_slot, port);
     hk_media_slot_init(&app->media_slot, port);
+    hk_vault_open(&app->vault, port);
     hk_link_receiver_init(&app->receiver);
     hk_link_sender_init(&app->sender);
     return hk_listener_init(&app->listener);

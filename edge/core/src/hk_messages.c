@@ -432,13 +432,24 @@ int hk_message_decode_media(const uint8_t *bytes, size_t n, hk_media_piece_t *pi
 
 /* ---- link control ---- */
 
+static bool is_device_id(const struct zcbor_string *text)
+{
+    char device_id[HK_DEVICE_ID_MAX_CHARS + 1];
+    copy_text(device_id, text);
+    return strlen(device_id) == text->len && hk_device_id_is_valid(device_id);
+}
+
 static int configure_of(hk_host_control_t *control, const struct host_configure_message *wire)
 {
     control->kind = HK_HOST_CONFIGURE;
-    copy_text(control->u.configure.device_id, &wire->host_configure_message_k_device_id);
-    if (strlen(control->u.configure.device_id) != wire->host_configure_message_k_device_id.len
-        || !hk_device_id_is_valid(control->u.configure.device_id)) {
-        return HK_ERROR_FORMAT;
+    control->u.configure.device_id[0] = '\0';
+    if (wire->host_configure_message_k_device_id_present) {
+        const struct zcbor_string *device_id =
+            &wire->host_configure_message_k_device_id.host_configure_message_k_device_id;
+        if (!is_device_id(device_id)) {
+            return HK_ERROR_FORMAT;
+        }
+        copy_text(control->u.configure.device_id, device_id);
     }
     memcpy(control->u.configure.boot_id, wire->host_configure_message_k_boot_id.value, HK_BOOT_ID_BYTES);
     control->u.configure.has_utc_ms = wire->host_configure_message_k_utc_ms_present;
@@ -459,6 +470,47 @@ static int media_of(hk_host_control_t *control, const struct host_media_message 
         .version = wire->host_media_message_k_set_version,
         .hash = wire->host_media_message_k_set_hash.value,
     };
+    return HK_OK;
+}
+
+static hk_span_t span_of(bool is_present, const struct zcbor_string *string)
+{
+    return is_present ? (hk_span_t){.bytes = string->value, .n = string->len} : (hk_span_t){0};
+}
+
+static int provision_of(hk_host_control_t *control, const struct host_provision_message *wire)
+{
+    hk_provision_t *provision = &control->u.provision;
+    control->kind = HK_HOST_PROVISION;
+    *provision = (hk_provision_t){
+        .device_id = span_of(wire->host_provision_message_k_device_id_present,
+                             &wire->host_provision_message_k_device_id.host_provision_message_k_device_id),
+        .ssid = span_of(wire->host_provision_message_k_ssid_present,
+                        &wire->host_provision_message_k_ssid.host_provision_message_k_ssid),
+        .wifi_password = span_of(wire->host_provision_message_k_wifi_password_present,
+                                 &wire->host_provision_message_k_wifi_password.host_provision_message_k_wifi_password),
+        .broker_host = span_of(wire->host_provision_message_k_broker_host_present,
+                               &wire->host_provision_message_k_broker_host.host_provision_message_k_broker_host),
+        .update_key = span_of(wire->host_provision_message_k_update_key_present,
+                              &wire->host_provision_message_k_update_key.host_provision_message_k_update_key),
+        .has_broker_port = wire->host_provision_message_k_broker_port_present,
+    };
+    if (provision->has_broker_port) {
+        provision->broker_port =
+            (uint16_t)wire->host_provision_message_k_broker_port.host_provision_message_k_broker_port;
+    }
+    const bool is_id_wrong = provision->device_id.bytes != NULL
+                             && !is_device_id(&wire->host_provision_message_k_device_id.host_provision_message_k_device_id);
+    return is_id_wrong ? HK_ERROR_FORMAT : HK_OK;
+}
+
+static int credentials_of(hk_host_control_t *control, const struct host_credentials_message *wire)
+{
+    control->kind = HK_HOST_CREDENTIALS;
+    control->u.credentials.data = wire->host_credentials_message_k_data.value;
+    control->u.credentials.data_bytes = (uint16_t)wire->host_credentials_message_k_data.len;
+    control->u.credentials.offset = (uint16_t)wire->host_credentials_message_k_credentials_offset;
+    control->u.credentials.total = (uint16_t)wire->host_credentials_message_k_credentials_bytes;
     return HK_OK;
 }
 
@@ -505,6 +557,13 @@ int hk_message_decode_host_control(const uint8_t *bytes, size_t n, hk_host_contr
         return HK_OK;
     case host_control_host_media_message_m_c:
         return media_of(control, &wire.host_control_host_media_message_m);
+    case host_control_host_vault_message_m_c:
+        control->kind = HK_HOST_VAULT;
+        return HK_OK;
+    case host_control_host_provision_message_m_c:
+        return provision_of(control, &wire.host_control_host_provision_message_m);
+    case host_control_host_credentials_message_m_c:
+        return credentials_of(control, &wire.host_control_host_credentials_message_m);
     default:
         return HK_ERROR_FORMAT;
     }
@@ -550,6 +609,23 @@ static void fill_device_stats(struct device_control_r *wire, const hk_device_con
     stats->device_stats_message_k_crc_errors = control->u.stats.crc_errors;
     stats->device_stats_message_k_oversize_frames = control->u.stats.oversize_frames;
     stats->device_stats_message_k_garbage_bytes = control->u.stats.garbage_bytes;
+}
+
+static void fill_device_vault(struct device_control_r *wire, const hk_device_control_t *control)
+{
+    struct device_vault_message *vault = &wire->device_control_device_vault_message_m;
+    wire->device_control_choice = device_control_device_vault_message_m_c;
+    vault->device_vault_message_k_device_id = text_of(control->u.vault.device_id);
+    vault->device_vault_message_k_code = control->u.vault.code;
+    vault->device_vault_message_k_ssid = text_of(control->u.vault.ssid);
+    vault->device_vault_message_k_broker_host = text_of(control->u.vault.broker_host);
+    vault->device_vault_message_k_broker_port = control->u.vault.broker_port;
+    vault->device_vault_message_k_key_fingerprint =
+        bytes_of(control->u.vault.key_fingerprint, control->u.vault.key_fingerprint_bytes);
+    vault->device_vault_message_k_vault.vault_state_choice = control->u.vault.state;
+    vault->device_vault_message_k_vault_writes = control->u.vault.writes;
+    vault->device_vault_message_k_credentials_fingerprint =
+        bytes_of(control->u.vault.credentials_fingerprint, control->u.vault.credentials_fingerprint_bytes);
 }
 
 int hk_message_encode_device_control(const hk_device_control_t *control, uint8_t *out, size_t capacity,
@@ -609,6 +685,9 @@ int hk_message_encode_device_control(const hk_device_control_t *control, uint8_t
         wire.device_control_device_output_message_m.device_output_message_k_output.output_value_choice =
             control->u.output.output;
         wire.device_control_device_output_message_m.device_output_message_k_is_on = control->u.output.is_on;
+        break;
+    case HK_DEVICE_VAULT:
+        fill_device_vault(&wire, control);
         break;
     default:
         return HK_ERROR_ARGUMENT;

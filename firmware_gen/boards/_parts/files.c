@@ -1,6 +1,11 @@
-#include "hk_error.h"
 #include "hk_files.h"
-#include "hk_port.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "hk_error.h"
+
+enum { PATH_BYTES = 160, SUFFIX_BYTES = 8 };
 
 static int microphone = -1;
 static const char *settings_path;
@@ -30,9 +35,22 @@ size_t hk_files_microphone_read(void *context, int16_t *pcm, size_t n) {
     return total / sizeof *pcm;
 }
 
-size_t hk_files_settings_load(void *context, uint8_t *bytes, size_t capacity) {
+/* The file of a record; false where none is kept, or its name is too long. */
+static bool name_file(char path[PATH_BYTES], hk_port_record_t record) {
+    static const char suffixes[HK_PORT_RECORDS][SUFFIX_BYTES] = {"", ".vault0", ".vault1"};
+    const size_t n = settings_path == NULL ? PATH_BYTES : strlen(settings_path);
+    if (n + SUFFIX_BYTES > PATH_BYTES) {
+        return false;
+    }
+    memcpy(path, settings_path, n);
+    memcpy(path + n, suffixes[record], SUFFIX_BYTES);
+    return true;
+}
+
+size_t hk_files_settings_load(void *context, hk_port_record_t record, uint8_t *bytes, size_t capacity) {
     (void)context;
-    const int file = settings_path == NULL ? -1 : hk_board_file_open(settings_path, HK_BOARD_FILE_READ);
+    char path[PATH_BYTES];
+    const int file = name_file(path, record) ? hk_board_file_open(path, HK_BOARD_FILE_READ) : -1;
     if (file < 0) {
         return 0; /* never saved */
     }
@@ -41,12 +59,13 @@ size_t hk_files_settings_load(void *context, uint8_t *bytes, size_t capacity) {
     return n;
 }
 
-int hk_files_settings_save(void *context, const uint8_t *bytes, size_t n) {
+int hk_files_settings_save(void *context, hk_port_record_t record, const uint8_t *bytes, size_t n) {
     (void)context;
+    char path[PATH_BYTES];
     if (settings_path == NULL) {
-        return 0;
+        return record == HK_PORT_CHOICES ? 0 : HK_ERROR_REFUSED;
     }
-    const int file = hk_board_file_open(settings_path, HK_BOARD_FILE_WRITE);
+    const int file = name_file(path, record) ? hk_board_file_open(path, HK_BOARD_FILE_WRITE) : -1;
     if (file < 0) {
         return HK_ERROR_TRANSPORT;
     }

@@ -339,15 +339,17 @@ static size_t port_microphone_read(void *context, int16_t *pcm, size_t n) {
     return got;
 }
 
-static size_t port_settings_load(void *context, uint8_t *bytes, size_t capacity) {
+static size_t port_settings_load(void *context, hk_port_record_t record, uint8_t *bytes, size_t capacity) {
     (void)context;
+    (void)record;
     (void)bytes;
     (void)capacity;
     return 0;
 }
 
-static int port_settings_save(void *context, const uint8_t *bytes, size_t n) {
+static int port_settings_save(void *context, hk_port_record_t record, const uint8_t *bytes, size_t n) {
     (void)context;
+    (void)record;
     (void)bytes;
     (void)n;
     return 0;
