@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from edge.contracts import generate as contracts
-from edge.core import tables
+from edge.core import tables, tracker_params
 from edge.errors import HarkenError
 
 CORE_DIR = Path(__file__).with_name("core")
@@ -32,6 +32,8 @@ LIBRARY_SOURCES = (
     SOURCE_DIR / "hk_clip_ring.c",
     SOURCE_DIR / "hk_sha256.c",
     SOURCE_DIR / "hk_media_set.c",
+    SOURCE_DIR / "hk_cadence.c",
+    SOURCE_DIR / "hk_tracker.c",
     HOST_DIR / "hk_host.c",
     HOST_DIR / "hk_media_search.c",
     HOST_DIR / "hk_media_window.c",
@@ -48,7 +50,7 @@ def build_root() -> Path:
 
 def generate(gen_dir: Path) -> list[Path]:
     """Write every generated header and source of the core into `gen_dir`, leaving unchanged files alone."""
-    return [*tables.generate(gen_dir), *contracts.generate(gen_dir)]
+    return [*tables.generate(gen_dir), *contracts.generate(gen_dir), *tracker_params.generate(gen_dir)]
 
 
 def find_compiler() -> str:
@@ -71,6 +73,7 @@ def _source_hash(compiler: str) -> str:
         *CONTRACTS_DIR.glob("*.toml"),
         *CONTRACTS_DIR.glob("*.cddl"),
         CORE_DIR.with_name("catalogue.toml"),
+        tracker_params.PARAMS_PATH,
         *LIBRARY_SOURCES,
         *HOST_DIR.glob("*.h"),
         *INCLUDE_DIR.glob("*.h"),
@@ -102,7 +105,7 @@ def build_library() -> Path:
     try:
         generate(work)
         includes = [f"-I{folder}" for folder in (INCLUDE_DIR, HOST_DIR, work)]
-        sources = [*LIBRARY_SOURCES, work / "hk_frontend_tables.c"]
+        sources = [*LIBRARY_SOURCES, work / "hk_frontend_tables.c", work / "hk_tracker_params.c"]
         command = [compiler, *HOST_FLAGS, *includes, "-o", str(work / library.name), *map(str, sources)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge import build_core, catalogue
 from edge.contracts import limits, schema
+from edge.core import tracker_params
 from edge.core.tables import load_config
 from edge.errors import HarkenError
 
@@ -68,6 +69,7 @@ def _library() -> ctypes.CDLL:
         "hk_host_fingerprinter_run": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p]),
         "hk_host_adpcm_encode": (None, [c_void_p, c_size_t, c_void_p]),
         "hk_host_adpcm_decode": (c_int, [c_void_p, c_size_t, c_void_p, POINTER(c_size_t)]),
+        "hk_host_brief_beeps": (None, [c_void_p, c_size_t, c_void_p]),
         "hk_host_clip_ring_bytes": (c_size_t, []),
         "hk_clip_ring_init": (None, [c_void_p]),
         "hk_clip_ring_push": (None, [c_void_p, c_void_p, c_size_t]),
@@ -146,6 +148,26 @@ def log_mel_q8(pcm: npt.ArrayLike) -> Int16Array:
     Raises HarkenError when `pcm` is not int16[n].
     """
     return FrontEnd().log_mel_q8(pcm)
+
+
+def log_mel_of_features(frames: Int8Array) -> Int16Array:
+    """Return the log-mel frames int16[n, 40] that have become int8[n, 40] features, to half a feature step."""
+    config = load_config()
+    return ((frames.astype(np.int16) + config.feature_offset) * (256 // config.feature_steps_per_octave)).astype(
+        np.int16
+    )
+
+
+def brief_beeps(log_mel: Int16Array) -> npt.NDArray[np.bool_]:
+    """Say of each step (two frames) of int16[2n, 40] whether the tracker has measured brief beeps by then, bool[n].
+
+    An appliance's, which sound for too little of their time to be an alarm's: time above an alarm's threshold does not
+    stand for a cadence while they do.
+    """
+    frames = np.ascontiguousarray(log_mel[: len(log_mel) // 2 * 2], np.int16)
+    out = np.zeros(len(frames) // 2, np.uint8)
+    _library().hk_host_brief_beeps(frames.ctypes.data, len(out), out.ctypes.data)
+    return out.astype(bool)
 
 
 def features(pcm: npt.ArrayLike) -> Int8Array:
@@ -420,24 +442,33 @@ class _CAlarmParams(ctypes.Structure):
         ("sure_scores", c_uint8 * 3),
         ("lone_duration_ms", c_uint16),
         ("persistent_ms", c_uint16),
+        ("brief_percent", c_uint8),
+        ("brief_periods", c_uint8),
     )
+
+
+_ALARM = tracker_params.load().alarm
 
 
 @dataclass(frozen=True)
 class AlarmEvidence:
-    """What an alarm must show besides its score, as `hk_tracker.h` explains it; the defaults are the device's.
+    """What an alarm must show besides its score, as `hk_tracker.h` explains it; the defaults are `edge/tracker.toml`'s.
 
     Attributes:
         proven_percent: with two periods of T3 or T4, this share of the threshold suffices, 1 to 100.
         sure_scores: peaks for low, normal and high sensitivity that need no more evidence; 255: hardly any does.
         lone_duration_ms: time above the threshold that stands for a cadence; 0 asks for none.
         persistent_ms: an alarm that has gone on for so long needs no more evidence.
+        brief_percent: beeps that sound for less of their time stand for no cadence; 0: any do.
+        brief_periods: of so many measured periods at least.
     """
 
-    proven_percent: int = 60
-    sure_scores: tuple[int, int, int] = (255, 255, 255)
-    lone_duration_ms: int = 10000
-    persistent_ms: int = 30000
+    proven_percent: int = _ALARM.proven_percent
+    sure_scores: tuple[int, int, int] = _ALARM.sure_scores
+    lone_duration_ms: int = _ALARM.lone_duration_ms
+    persistent_ms: int = _ALARM.persistent_ms
+    brief_percent: int = _ALARM.brief_percent
+    brief_periods: int = _ALARM.brief_periods
 
 
 _EVENTS_PER_STEP_MAX = 9
@@ -541,6 +572,8 @@ class Detector:
             (c_uint8 * 3)(*evidence.sure_scores),
             evidence.lone_duration_ms,
             evidence.persistent_ms,
+            evidence.brief_percent,
+            evidence.brief_periods,
         )
         if self._library.hk_library_listener_set_alarm_params(self._state.address, byref(alarm)) != 0:
             raise HarkenError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge import catalogue
+from edge import catalogue, native
 from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.shards import Shards
 from edge.evaluation import operating_points
@@ -32,8 +32,10 @@ def clip_stretches(clips: Sequence[EvaluationClip], scores: Sequence[np.ndarray]
         if event in clip.excluded:
             continue
         is_positive = clip.event == event
-        heard = score[_LEAD_IN_STEPS : len(score) - _LEAD_OUT_STEPS, index]
-        stretches.append(ScoredStretch(heard, is_positive, is_ranked=event not in clip.unranked))
+        clipped = slice(_LEAD_IN_STEPS, len(score) - _LEAD_OUT_STEPS)
+        is_brief = native.brief_beeps(native.log_mel_q8(clip.pcm))[clipped] if event in ALARMS else None
+        is_ranked = event not in clip.unranked
+        stretches.append(ScoredStretch(score[clipped, index], is_positive, None, is_ranked, is_brief))
     return stretches
 
 
@@ -45,9 +47,11 @@ def scene_stretches(shards: Shards, scores: Sequence[np.ndarray], event: str) ->
     index = catalogue.load().index(event)
     alarm_indices = [catalogue.load().index(name) for name in ALARMS] if event in ALARMS else [index]
     stretches = []
-    for score, label in zip(scores, shards.labels, strict=True):
+    for score, label, features in zip(scores, shards.labels, shards.features, strict=True):
         is_clear = ((label[:, alarm_indices] & (TARGET | IGNORED)) == 0).all(axis=1)
-        stretches.append(ScoredStretch(score[:, index], bool((label[:, index] & TARGET).any()), is_clear))
+        is_brief = native.brief_beeps(native.log_mel_of_features(features)) if event in ALARMS else None
+        has_event = bool((label[:, index] & TARGET).any())
+        stretches.append(ScoredStretch(score[:, index], has_event, is_clear, is_brief=is_brief))
     return stretches
 
 
@@ -97,8 +101,7 @@ def detector_figures(
             "positives_synthesised": made,
             "auc": _rounded(clip_area(of_clips, event), 4),
             "sensitivities": {
-                name: _at(points[event][name], event, of_clips, of_scenes, shards, scene_scores)
-                for name in SENSITIVITIES
+                name: _at(points[event][name], event, of_clips, of_scenes, shards) for name in SENSITIVITIES
             },
         }
     return figures
@@ -110,11 +113,10 @@ def _at(
     of_clips: Sequence[ScoredStretch],
     of_scenes: Sequence[ScoredStretch],
     shards: Shards,
-    scene_scores: Sequence[np.ndarray],
 ) -> dict[str, Any]:
     rule = operating_points.rule_without_cadence(event)
     hits, positives = operating_points.recall(of_clips, threshold, rule)
-    placed_hits, placed = _scene_recall(event, threshold, shards, scene_scores)
+    placed_hits, placed = _scene_recall(event, threshold, shards, of_scenes)
     return {
         "threshold": threshold,
         "clips": {
@@ -144,18 +146,16 @@ def _false_figures(stretches: Sequence[ScoredStretch], threshold: int, event: st
     }
 
 
-def _scene_recall(event: str, threshold: int, shards: Shards, scores: Sequence[np.ndarray]) -> tuple[int, int]:
+def _scene_recall(event: str, threshold: int, shards: Shards, of_scenes: Sequence[ScoredStretch]) -> tuple[int, int]:
     """Return how many placed events trigger, of those long enough in their scene to be able to."""
     rule = operating_points.rule_without_cadence(event)
-    index = catalogue.load().index(event)
     hits = count = 0
-    for placed, score in zip(shards.events, scores, strict=True):
+    for placed, stretch in zip(shards.events, of_scenes, strict=True):
         shortest_s = rule.least_steps * STEP_S / 2
         wanted = [one for one in placed if one.name == event and one.end_s - one.start_s >= shortest_s]
         if not wanted:
             continue
-        smooth = operating_points.smoothed(score[:, index], rule.smoothing_shift)
-        at_s = [step * STEP_S for step in operating_points.trigger_steps(smooth, threshold, rule)]
+        at_s = [step * STEP_S for step in stretch.triggers(threshold, rule)]
         for one in wanted:
             # an alarm that goes on from another is the same sound to the tracker
             earliest_s = one.start_s - rule.gap_steps * STEP_S

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import signal
 
 from edge import catalogue
+from edge.core import tracker_params
 
 STEP_S = 0.02
 SENSITIVITIES = ("low", "normal", "high")
@@ -19,33 +20,38 @@ _LOWEST, _HIGHEST = 26, 245
 
 @dataclass(frozen=True)
 class TriggerRule:
-    """The tracker's rule for one event, without cadence: how `hk_tracker_default_params` has it.
+    """The tracker's rule for one event, without cadence, as `edge/tracker.toml` has it.
 
     Attributes:
         smoothing_shift: scores are smoothed over about 2^shift steps.
         least_steps: above the threshold, summed over the pulses of one sound.
         gap_steps: a longer stretch below ends the sound.
         quiet_steps: after a trigger, at least.
+        persistent_steps: what has gone on for so long, gaps included, triggers whatever it is; 0: never.
     """
 
     smoothing_shift: int
     least_steps: int
     gap_steps: int
     quiet_steps: int
+    persistent_steps: int = 0
 
 
-TRIGGER_RULES: dict[str, TriggerRule] = {
-    "smoke_alarm": TriggerRule(2, 50, 350, 500),
-    "co_alarm": TriggerRule(2, 25, 350, 500),
-    "glass_break": TriggerRule(1, 5, 50, 250),
-    "footsteps": TriggerRule(1, 30, 75, 250),
-    "door": TriggerRule(1, 5, 50, 250),
-    "appliance_beep": TriggerRule(3, 20, 125, 500),
-    "dog_bark": TriggerRule(3, 10, 150, 500),
-    "baby_cry": TriggerRule(3, 40, 150, 500),
-}
-# an alarm of which no cadence is found must have been above its threshold for so long (`lone_duration_ms`)
-LONE_ALARM_STEPS = 500
+def _rule(sound: tracker_params.SoundParams) -> TriggerRule:
+    step_ms = tracker_params.STEP_MS
+    return TriggerRule(
+        sound.smoothing_shift,
+        sound.min_duration_ms // step_ms,
+        sound.max_gap_ms // step_ms,
+        sound.refractory_ms // step_ms,
+    )
+
+
+TRIGGER_RULES: dict[str, TriggerRule] = {name: _rule(sound) for name, sound in tracker_params.load().sounds.items()}
+# an alarm of which no cadence is found must have been above its threshold for so long
+LONE_ALARM_STEPS = tracker_params.load().alarm.lone_duration_ms // tracker_params.STEP_MS
+# and has then triggered, at the latest, if it goes on for so long
+_PERSISTENT_STEPS = tracker_params.load().alarm.persistent_ms // tracker_params.STEP_MS
 # false triggers an hour that each sensitivity may have on the validation part, in recordings as they are and in scenes,
 # whichever have more; alarms keep their recall even if they then exceed it, up to a second limit. That one is high
 # because a miss is worse, and because half of the scenes hold something that beeps like an alarm for half a minute,
@@ -67,7 +73,7 @@ def rule_without_cadence(event: str) -> TriggerRule:
     rule = TRIGGER_RULES[event]
     if catalogue.load().by_name(event).cadence == "none":
         return rule
-    return replace(rule, least_steps=LONE_ALARM_STEPS)
+    return replace(rule, least_steps=LONE_ALARM_STEPS, persistent_steps=_PERSISTENT_STEPS)
 
 
 def smoothed(scores: np.ndarray, shift: int) -> np.ndarray:
@@ -76,8 +82,13 @@ def smoothed(scores: np.ndarray, shift: int) -> np.ndarray:
     return signal.lfilter([rate], [1.0, rate - 1.0], scores.astype(np.float32)).astype(np.float32)
 
 
-def trigger_steps(smooth: np.ndarray, threshold: int, rule: TriggerRule) -> list[int]:
-    """Return the steps at which smoothed scores float[steps] trigger at `threshold`, in order."""
+def trigger_steps(
+    smooth: np.ndarray, threshold: int, rule: TriggerRule, is_brief: np.ndarray | None = None
+) -> list[int]:
+    """Return the steps at which smoothed scores float[steps] trigger at `threshold`, in order.
+
+    Steps in which `is_brief` bool[steps] says that an appliance's beeps are measured do not count for an alarm.
+    """
     if not len(smooth) or smooth.max() < threshold:
         return []
     is_high, is_low = smooth >= threshold, smooth < threshold * _RELEASE_SHARE
@@ -87,25 +98,27 @@ def trigger_steps(smooth: np.ndarray, threshold: int, rule: TriggerRule) -> list
     # with hysteresis: above from where it was reached until it is released
     above = np.flatnonzero(latest_high > latest_low)
     found: list[int] = []
-    count, last, quiet_until, is_reported = 0, -(10**9), -1, False
+    count, begun, last, quiet_until, is_reported = 0, 0, -(10**9), -1, False
+    counts = np.ones(len(smooth), bool) if is_brief is None else ~is_brief
     for step in above:
         if step - last > rule.gap_steps:
-            count, is_reported = 0, False
+            count, begun, is_reported = 0, step, False
         last = step
-        count += 1
-        if count >= rule.least_steps and not is_reported and step >= quiet_until:
+        count += bool(counts[step])
+        is_long = count >= rule.least_steps or 0 < rule.persistent_steps <= step - begun
+        if is_long and not is_reported and step >= quiet_until:
             found.append(int(step))
             is_reported = True
             quiet_until = step + rule.quiet_steps
     return found
 
 
-def reach(smooth: np.ndarray, rule: TriggerRule) -> int:
+def reach(smooth: np.ndarray, rule: TriggerRule, is_brief: np.ndarray | None = None) -> int:
     """Return the highest threshold (0–255) at which smoothed scores float[steps] trigger at all."""
     low, high = 0, 255
     while low < high:
         middle = (low + high + 1) // 2
-        if trigger_steps(smooth, middle, rule):
+        if trigger_steps(smooth, middle, rule, is_brief):
             low = middle
         else:
             high = middle - 1
@@ -121,12 +134,18 @@ class ScoredStretch:
         is_positive: whether the event is in it at all.
         is_counted: bool[steps], where a trigger is false; None: everywhere.
         is_ranked: whether it stands in the area under the curve.
+        is_brief: bool[steps], where an appliance's beeps are measured; None: nobody looked.
     """
 
     scores: np.ndarray
     is_positive: bool
     is_counted: np.ndarray | None = None
     is_ranked: bool = True
+    is_brief: np.ndarray | None = None
+
+    def triggers(self, threshold: int, rule: TriggerRule) -> list[int]:
+        """Return the steps at which it triggers."""
+        return trigger_steps(smoothed(self.scores, rule.smoothing_shift), threshold, rule, self.is_brief)
 
     @property
     def negative_hours(self) -> float:
@@ -143,7 +162,7 @@ def false_triggers(stretches: Sequence[ScoredStretch], threshold: int, rule: Tri
     for stretch in stretches:
         if stretch.is_positive and stretch.is_counted is None:
             continue
-        for step in trigger_steps(smoothed(stretch.scores, rule.smoothing_shift), threshold, rule):
+        for step in stretch.triggers(threshold, rule):
             count += stretch.is_counted is None or bool(stretch.is_counted[step])
     return count
 
@@ -175,7 +194,7 @@ def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
     rule = rule_without_cadence(event)
     is_alarm = catalogue.load().by_name(event).cadence != "none"
     reach_of = {
-        index: reach(smoothed(stretch.scores, rule.smoothing_shift), rule)
+        index: reach(smoothed(stretch.scores, rule.smoothing_shift), rule, stretch.is_brief)
         for index, stretch in enumerate(stretches)
         if stretch.is_positive
     }
@@ -204,10 +223,7 @@ def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
 def recall(stretches: Sequence[ScoredStretch], threshold: int, rule: TriggerRule) -> tuple[int, int]:
     """Return (clips that trigger, clips) over the positive clips."""
     positives = [stretch for stretch in stretches if stretch.is_positive and stretch.is_counted is None]
-    hits = sum(
-        bool(trigger_steps(smoothed(stretch.scores, rule.smoothing_shift), threshold, rule)) for stretch in positives
-    )
-    return hits, len(positives)
+    return sum(bool(stretch.triggers(threshold, rule)) for stretch in positives), len(positives)
 
 
 def as_points(points: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

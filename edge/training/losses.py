@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge.dataset.labels import IGNORED, TARGET
+from edge.training.repetition import repetition_loss
 
 WINDOW_STEPS = 50
 # stands for "no step of the window is asked" in a maximum
@@ -23,11 +24,13 @@ class LossRule:
         hard_negatives: power of a wrong score by which a step without the event weighs: the larger, the more the
             hardest count and the less the many easy ones.
         peak_share: share of the loss that looks at each second's highest score alone, as a trigger does.
+        repeated_weight: how much it weighs, beside the labels, that the verifier's answers are repeated.
     """
 
     positive_weight_limit: float = 4.0
     hard_negatives: float = 0.0
     peak_share: float = 0.3
+    repeated_weight: float = 0.0
 
 
 def positive_weights(labels: np.ndarray, limit: float) -> np.ndarray:
@@ -41,7 +44,7 @@ def detection_loss(logits: tf.Tensor, bits: tf.Tensor, weights: np.ndarray, rule
 
     Args:
         logits: of the heads; time is a multiple of `WINDOW_STEPS` or shorter than it.
-        bits: of `edge.dataset.labels`.
+        bits: of `edge.dataset.labels`, with the verifier's answers where they are to be repeated.
         weights: of positives, float32[events].
         rule: how answers are weighed.
     """
@@ -49,8 +52,9 @@ def detection_loss(logits: tf.Tensor, bits: tf.Tensor, weights: np.ndarray, rule
     asked = tf.cast(tf.equal(tf.bitwise.bitwise_and(bits, tf.constant(IGNORED, tf.uint8)), 0), tf.float32)
     steps = _weighed(logits, target, weights, rule)
     step_loss = tf.reduce_sum(asked * steps) / float(np.prod(logits.shape))
+    repeated = rule.repeated_weight * repetition_loss(logits, bits) if rule.repeated_weight else 0.0
     if rule.peak_share == 0:
-        return step_loss
+        return step_loss + repeated
     time, batch, events = logits.shape
     windows = max(1, time // WINDOW_STEPS)
 
@@ -67,7 +71,7 @@ def detection_loss(logits: tf.Tensor, bits: tf.Tensor, weights: np.ndarray, rule
     is_asked *= tf.where(has_target > 0, 1.0, tf.cast(tf.reduce_mean(asked, axis=1) > 0.5, tf.float32))
     peaks = _weighed(tf.where(is_asked > 0, peak, tf.zeros_like(peak)), has_target, weights, rule)
     peak_loss = tf.reduce_sum(is_asked * peaks) / float(windows * batch * events)
-    return (1 - rule.peak_share) * step_loss + rule.peak_share * peak_loss
+    return (1 - rule.peak_share) * step_loss + rule.peak_share * peak_loss + repeated
 
 
 def _weighed(logits: tf.Tensor, target: tf.Tensor, weights: np.ndarray, rule: LossRule) -> tf.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.dataset import pseudo_labels, shards, splits
 from edge.dataset.shards import Recipe, Shards
-from edge.training import detector, pretraining, pseudo_labelling, report, run_report, runs
+from edge.training import detector, pretraining, pseudo_labelling, repetition, report, run_report, runs
 from edge.training.teacher import Teacher, scores_of
 
 PSEUDO, PRETRAIN, DETECTOR = "pseudo", "pretrain", "detector"
@@ -85,7 +85,12 @@ def pretrain(work: Work, hours: float, rule: pretraining.PretrainingRule) -> Pat
 
 
 def train_detector(
-    work: Work, hours: float, rule: detector.DetectorRule, start: Path | None = None, also: Path | None = None
+    work: Work,
+    hours: float,
+    rule: detector.DetectorRule,
+    start: Path | None = None,
+    also: Path | None = None,
+    verifier: Path | None = None,
 ) -> Path:
     """Train trunk and heads and return the folder of the training.
 
@@ -96,6 +101,7 @@ def train_detector(
         start: weights of an earlier training (`weights.npz` of its folder) to go on from; else the pre-trained trunk
             where there is one.
         also: a folder with shards of the training part that an earlier recipe has made, heard as well.
+        verifier: a verifier's .tflite whose answers are repeated, as far as the rule says.
     """
     folder = work.folder / DETECTOR
     recipe = work.training_recipe()
@@ -106,6 +112,8 @@ def train_detector(
     training, validation = work.scenes(hours)
     if also:
         training = shards.joined([training, shards.read(also, splits.TRAIN)])
+    if verifier:
+        training = repetition.with_answers(training, _coded(work, hours, also), verifier)
     provenance = report.provenance(recipe, training.hours, rule)
     provenance["training"] |= {
         "began_from": _digest(start_from) if start else None,
@@ -113,11 +121,19 @@ def train_detector(
         "earlier_scenes": also.resolve().name if also else None,
         "pseudo_labels": recipe.pseudo_labels.digest or None,
         "scenes": recipe.digest(),
+        "repeated_verifier": hashlib.sha256(verifier.read_bytes()).hexdigest()[:12] if verifier else None,
     }
     report.save_provenance(folder, provenance)
     detector.train(training, validation, rule, folder, work.say, start_from)
     run_report.write(folder, DETECTOR, training.hours, runs.load_state(folder), work.threads)
     return folder
+
+
+def _coded(work: Work, hours: float, also: Path | None) -> Shards:
+    """Return the scenes to learn from as they are after the clip codec."""
+    recipe = replace(work.training_recipe(), has_codec=True)
+    coded = shards.load(recipe, splits.TRAIN, hours, work.scenes_dir, work.say)
+    return shards.joined([coded, shards.read(also, splits.TRAIN, has_codec=True)]) if also else coded
 
 
 def pretrained_trunk(work: Work) -> dict[str, np.ndarray]:

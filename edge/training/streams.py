@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.dataset.labels import IGNORED, TARGET
 from edge.training.network import FEATURE_SCALE, STEP_INPUTS
+from edge.training.repetition import without_answers
 
 _Item = TypeVar("_Item")
 
@@ -82,6 +83,9 @@ class _Change:
             may_be_heard = (labels[self._behind, cut] & (TARGET | IGNORED)) != 0
             front_labels = y[self._overlaid]
             front_labels[may_be_heard & ((front_labels & TARGET) == 0)] |= IGNORED
+            # nor is what the verifier made of the scene alone
+            both = np.broadcast_to(may_be_heard.any(axis=1, keepdims=True), front_labels.shape)
+            front_labels[both] = without_answers(front_labels[both])
             y[self._overlaid] = front_labels
         for stream in np.flatnonzero(self._shifts):
             x[stream] = _shifted(x[stream].reshape(-1, _BANDS), int(self._shifts[stream])).reshape(-1, STEP_INPUTS)

@@ -44,6 +44,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument(
         "--mined", type=int, default=1, help="of the detector: scenes that --start gets wrong are heard up to so often"
     )
+    train.add_argument(
+        "--repeat", type=Path, help="of the detector: a verifier's .tflite whose answers its heads learn to repeat"
+    )
+    train.add_argument(
+        "--repeated-weight", type=float, default=0.5, help="how much they weigh beside the labels (default: 0.5)"
+    )
     train.add_argument("--go-on", action="store_true", help="verifier: what is shipped goes on from the committed one")
     train.add_argument(
         "--around-triggers",
@@ -121,7 +127,9 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
         long_epochs = max(epochs // 5, min(3, epochs // 2))
         rule = DetectorRule(seed=args.seed, epochs=epochs, long_epochs=long_epochs, most_times=args.mined)
         rule = replace(rule, rate=args.rate) if args.rate else rule
-        stages.train_detector(work, hours, rule, args.start, args.also_scenes)
+        if args.repeat:
+            rule = replace(rule, loss=replace(rule.loss, repeated_weight=args.repeated_weight))
+        stages.train_detector(work, hours, rule, args.start, args.also_scenes, args.repeat)
     else:
         if args.stage == "folds":
             figures = studies.folds(work, hours, epochs)

@@ -6,6 +6,7 @@
 #include "hk_error.h"
 #include "hk_fingerprint.h"
 #include "hk_frontend.h"
+#include "hk_tracker_params.h"
 
 typedef struct {
     hk_frontend_t frontend;
@@ -90,4 +91,24 @@ int hk_host_adpcm_decode(const uint8_t *data, size_t blocks, int16_t *pcm, size_
         }
     }
     return HK_OK;
+}
+
+void hk_host_brief_beeps(const int16_t *log_mel_q8, size_t steps, uint8_t *is_brief)
+{
+    const hk_tracker_params_t *params = &hk_tracker_default_params;
+    const size_t interval = params->cadence_interval_ms / HK_TRACKER_STEP_MS;
+    hk_cadence_state_t cadence;
+    hk_cadence_evidence_t evidence = { .kind = HK_CADENCE_NONE };
+    hk_cadence_init(&cadence);
+    for (size_t step = 0; step < steps; step++) {
+        hk_frame_t frames[2];
+        for (size_t n = 0; n < 2; n++) {
+            memcpy(frames[n].log_mel_q8, log_mel_q8 + (2 * step + n) * HK_MEL_BANDS, sizeof frames[n].log_mel_q8);
+        }
+        hk_cadence_push(&cadence, frames);
+        if (step % interval == 0) {
+            hk_cadence_analyze(&cadence, &evidence);
+        }
+        is_brief[step] = hk_tracker_is_brief(&evidence, &params->alarm);
+    }
 }

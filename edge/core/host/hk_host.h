@@ -32,4 +32,8 @@ void hk_host_adpcm_encode(const int16_t *pcm, size_t blocks, uint8_t *data);
 /* Decodes `blocks` blocks. Returns 0, or an error with *bad_block set to the block that cannot be decoded. */
 int hk_host_adpcm_decode(const uint8_t *data, size_t blocks, int16_t *pcm, size_t *bad_block);
 
+/* Says of each step, two frames, whether what has been heard so far beats like an appliance: hk_tracker_is_brief with the
+ * device's parameters. log_mel_q8: int16[2 * steps][HK_MEL_BANDS]; is_brief: uint8[steps]. */
+void hk_host_brief_beeps(const int16_t *log_mel_q8, size_t steps, uint8_t *is_brief);
+
 #endif

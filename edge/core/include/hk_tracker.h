@@ -10,7 +10,8 @@
  *  - Evidence. An alarm goes on, an appliance that beeps does not. So a head's score above its threshold is an alarm once
  *    it is borne out by one of: a burst of T3 or T4; a peak that leaves no doubt (`sure_scores`); time above the threshold,
  *    summed over the pulses, of `lone_duration_ms` (an appliance's beeps, a timer or a steady tone of a few seconds are
- *    shorter); or simply having gone on for `persistent_ms`, gaps included: whatever its cadence, 30 s of alarm are an alarm.
+ *    shorter), in which time does not count while brief beeps are measured; or simply having gone on for `persistent_ms`,
+ *    gaps included: whatever its cadence, 30 s of alarm are an alarm.
  *  - Raise. With two periods of T3 or T4 in the air, `proven_percent` of the threshold suffices, and the score that is
  *    reported is raised towards 255.
  *  - Name. The heads of smoke and CO fire on each other's tone, so either may be the higher one in the first second. If
@@ -66,6 +67,8 @@ typedef struct {
     uint8_t sure_scores[HK_TRACKER_SENSITIVITIES]; /* a peak this high needs no more evidence; 255: hardly any */
     uint16_t lone_duration_ms;                    /* time above the threshold that stands for a cadence; 0: min_duration_ms */
     uint16_t persistent_ms;                       /* an alarm that has gone on for this long needs no more evidence */
+    uint8_t brief_percent;                        /* beeps that sound for less of their time stand for no cadence; 0: any do */
+    uint8_t brief_periods;                        /* of so many measured periods at least */
 } hk_tracker_alarm_params_t;
 
 typedef struct {
@@ -98,6 +101,7 @@ typedef struct {
     uint64_t start_sample;
     uint16_t smoothed_q8;    /* score in 1/256 */
     uint16_t above_steps;    /* time above the threshold, summed */
+    uint16_t lone_steps;     /* of that, what stands for a cadence: in which no brief beeps were measured */
     uint16_t gap_steps;      /* silence since it was last above */
     uint16_t wait_steps;     /* since the minimum duration was reached */
     uint16_t quiet_steps;    /* refractory time left */
@@ -146,6 +150,10 @@ int hk_tracker_add_event(hk_tracker_t *tracker, const hk_tracker_event_params_t 
 
 /* Follows only the first `count` events from now on, 1..params.event_count. */
 void hk_tracker_keep_events(hk_tracker_t *tracker, uint8_t count);
+
+/* Whether what beats is on for so little of its time that it is a monitor, a lorry or a clock, and no alarm's rhythm: smoke
+ * alarms sound for two fifths of it at least. */
+bool hk_tracker_is_brief(const hk_cadence_evidence_t *evidence, const hk_tracker_alarm_params_t *alarm);
 
 /* Thresholds of a new head for event `index` (low, normal, high; each 1..255). Returns 0 or HK_ERROR_ARGUMENT. */
 int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,

@@ -1,4 +1,4 @@
-/* The tracker's parameters for the events of the catalogue: times chosen for each kind of sound.
+/* The tracker's parameters for the events of the catalogue, as `edge/tracker.toml` has them; their definitions are generated.
  *
  * Thresholds here are those of a head that says nothing about itself; a head's blob brings its own, which the
  * application hands to hk_tracker_set_thresholds. */

@@ -48,7 +48,8 @@ static bool are_valid_event_params(const hk_tracker_event_params_t *event)
 
 static bool are_valid_alarm_params(const hk_tracker_alarm_params_t *alarm)
 {
-    return alarm->proven_percent > 0 && alarm->proven_percent <= 100 && are_valid_thresholds(alarm->sure_scores);
+    return alarm->proven_percent > 0 && alarm->proven_percent <= 100 && are_valid_thresholds(alarm->sure_scores) &&
+           alarm->brief_percent <= 100;
 }
 
 static bool are_valid_params(const hk_tracker_params_t *params)
@@ -87,6 +88,7 @@ static void end_sound(hk_tracker_event_state_t *state)
     state->is_above = false;
     state->is_reported = false;
     state->above_steps = 0;
+    state->lone_steps = 0;
     state->gap_steps = 0;
     state->wait_steps = 0;
     state->reported_steps = 0;
@@ -134,6 +136,12 @@ int hk_tracker_set_alarm_params(hk_tracker_t *tracker, const hk_tracker_alarm_pa
     }
     tracker->params.alarm = *alarm;
     return HK_OK;
+}
+
+bool hk_tracker_is_brief(const hk_cadence_evidence_t *evidence, const hk_tracker_alarm_params_t *alarm)
+{
+    return evidence->kind == HK_CADENCE_OTHER && evidence->periods >= alarm->brief_periods &&
+           evidence->on_ms * 100U < alarm->brief_percent * ((uint32_t)evidence->on_ms + evidence->off_ms);
 }
 
 int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,
@@ -198,9 +206,9 @@ uint8_t hk_tracker_threshold(const hk_tracker_t *tracker, uint8_t index)
 }
 
 /* Follows one event's score: hysteresis, time above the threshold, gaps, end. `share` of the threshold is asked, in
- * percent. */
+ * percent; while `is_brief` beeps are measured, its time stands for no cadence. */
 static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_params_t *params, uint8_t score,
-                   int32_t share, uint64_t sample)
+                   int32_t share, bool is_brief, uint64_t sample)
 {
     /* a part of the way to the score, rounded up, so that a constant score is reached and a threshold of 255 with it */
     const int32_t way = ((int32_t)score << 8) - state->smoothed_q8;
@@ -223,6 +231,7 @@ static void follow(hk_tracker_event_state_t *state, const hk_tracker_event_param
         state->gap_steps = 0;
         if (state->above_steps < UINT16_MAX) {
             state->above_steps++;
+            state->lone_steps = (uint16_t)(state->lone_steps + !is_brief);
         }
         const uint8_t smoothed = smoothed_score(state);
         state->peak = smoothed > state->peak ? smoothed : state->peak;
@@ -367,13 +376,27 @@ static size_t report_alarm(hk_tracker_t *tracker, size_t index, size_t found, ui
     return add_event(tracker, index, start, peak, sample, out, count);
 }
 
+/* Whether a burst of T3 or T4 bears out what head `index` hears. Any does, except a single one that is none too clear and
+ * belongs to the other alarm, whose head hears nothing: an alarm clock's beeps are like that. */
+static bool is_cadence_enough(const hk_tracker_t *tracker, size_t index)
+{
+    const hk_cadence_evidence_t *evidence = &tracker->evidence;
+    if (!names_an_alarm(evidence) || is_finding(evidence)) {
+        return names_an_alarm(evidence);
+    }
+    const size_t rival = rival_of(tracker, index);
+    const bool is_own = evidence->kind == pattern_of(tracker->params.events[index].role);
+    return is_own || evidence->confidence >= tracker->params.hint_confidence ||
+           (rival != UNNAMED && tracker->events[rival].is_sounding);
+}
+
 /* Whether an alarm's score is borne out by something that a few beeps do not have. */
 static bool is_borne_out(const hk_tracker_t *tracker, size_t index)
 {
     const hk_tracker_event_state_t *state = &tracker->events[index];
     const hk_tracker_alarm_params_t *alarm = &tracker->params.alarm;
-    return names_an_alarm(&tracker->evidence) || state->peak >= at_level(alarm->sure_scores, state->level) ||
-           state->above_steps >= steps_of(alarm->lone_duration_ms) ||
+    return is_cadence_enough(tracker, index) || state->peak >= at_level(alarm->sure_scores, state->level) ||
+           state->lone_steps >= steps_of(alarm->lone_duration_ms) ||
            (state->is_above && state->sounding_steps >= steps_of(alarm->persistent_ms));
 }
 
@@ -449,10 +472,11 @@ size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const 
 {
     hk_cadence_push(&tracker->cadence, frames);
     const int32_t proven = is_finding(&tracker->evidence) ? tracker->params.alarm.proven_percent : 100;
+    const bool is_brief = hk_tracker_is_brief(&tracker->evidence, &tracker->params.alarm);
     bool is_suspected = false;
     for (size_t i = 0; i < tracker->params.event_count; i++) {
         const hk_tracker_event_params_t *params = &tracker->params.events[i];
-        follow(&tracker->events[i], params, scores[i], is_alarm_role(params->role) ? proven : 100, sample);
+        follow(&tracker->events[i], params, scores[i], is_alarm_role(params->role) ? proven : 100, is_brief, sample);
         is_suspected = is_suspected || (tracker->events[i].is_sounding && is_chosen(tracker, i));
     }
     share_gaps(tracker);

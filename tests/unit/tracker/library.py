@@ -20,7 +20,7 @@ STEP_SAMPLES = 320
 STEP_S = 0.02
 ERROR_ARGUMENT = -1
 
-SOURCES = ("hk_cadence.c", "hk_tracker.c", "hk_tracker_params.c")
+SOURCES = ("hk_cadence.c", "hk_tracker.c")
 
 
 class Evidence(ctypes.Structure):
@@ -62,6 +62,8 @@ class AlarmParams(ctypes.Structure):
         ("sure_scores", ctypes.c_uint8 * 3),
         ("lone_duration_ms", ctypes.c_uint16),
         ("persistent_ms", ctypes.c_uint16),
+        ("brief_percent", ctypes.c_uint8),
+        ("brief_periods", ctypes.c_uint8),
     )
 
 
@@ -132,7 +134,7 @@ def build(directory: Path) -> Core:
     probe.write_text(_PROBE)
     target = directory / "tracker.so"
     sources = [str(build_core.SOURCE_DIR / name) for name in SOURCES]
-    sources += [str(generated / "hk_catalogue.c"), str(probe)]
+    sources += [str(generated / "hk_catalogue.c"), str(generated / "hk_tracker_params.c"), str(probe)]
     includes = [f"-I{build_core.INCLUDE_DIR}", f"-I{generated}"]
     command = [build_core.find_compiler(), *build_core.HOST_FLAGS, *includes, *sources, "-o", str(target)]
     subprocess.run(command, check=True)

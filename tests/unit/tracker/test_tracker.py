@@ -47,7 +47,7 @@ def params(*events: EventParams, doubt_wait_ms: int = 3500) -> Params:
     made.event_count = len(events)
     made.doubt_margin, made.doubt_wait_ms, made.cadence_interval_ms = 64, doubt_wait_ms, 200
     made.hint_confidence, made.naming_wait_ms = 215, 1000
-    made.alarm = AlarmParams(60, (255, 255, 255), 0, 30000)
+    made.alarm = AlarmParams(60, (255, 255, 255), 0, 30000, 0, 2)
     return made
 
 
@@ -369,9 +369,24 @@ def test_a_steady_tone_is_an_alarm_once_it_has_lasted_ten_seconds(core: Core, se
     assert all(time_s <= 1.0 + 10.5 for time_s, _ in found)
 
 
+@pytest.mark.parametrize(
+    ("on_s", "off_s", "least_s", "most_s"),
+    [(0.15, 0.85, 29.0, 32.0), (0.1, 0.5, 29.0, 32.0), (0.45, 0.5, 8.0, 11.0), (0.3, 0.45, 8.0, 11.0)],
+)
+def test_brief_beeps_are_an_alarm_only_after_thirty_seconds(
+    core: Core, on_s: float, off_s: float, least_s: float, most_s: float
+) -> None:
+    frames, is_on = sounding(cadences.even(on_s, off_s), 36.0)
+    scores = np.zeros((len(is_on), 8), np.uint8)
+    scores[75:, SMOKE] = 250  # half a second into the beeps, as a head goes on over their gaps
+    found = Tracker(core, core.default_params()).run(scores, frames)
+    assert [e.event for _, e in found] == [SMOKE]
+    assert least_s <= found[0][0] - 1.5 <= most_s
+
+
 def test_a_peak_that_leaves_no_doubt_needs_no_more_evidence(core: Core) -> None:
     tracker = Tracker(core, core.default_params())
-    assert tracker.set_alarm(AlarmParams(60, (250, 240, 230), 5000, 30000)) == 0
+    assert tracker.set_alarm(AlarmParams(60, (250, 240, 230), 5000, 30000, 33, 2)) == 0
     found = tracker.run(beeping(5, 0.5, 0.5))
     assert [e.event for _, e in found] == [SMOKE]
 
@@ -390,7 +405,7 @@ def test_a_finding_lets_an_alarm_through_below_its_threshold(core: Core) -> None
 def test_evidence_out_of_range_is_refused(core: Core) -> None:
     tracker = Tracker(core, core.default_params())
     for bad in ((0, (255, 255, 255)), (101, (255, 255, 255)), (60, (100, 150, 200)), (60, (0, 0, 0))):
-        assert tracker.set_alarm(AlarmParams(*bad, 5000, 30000)) == ERROR_ARGUMENT
+        assert tracker.set_alarm(AlarmParams(*bad, 5000, 30000, 33, 2)) == ERROR_ARGUMENT
 
 
 def test_sensitivity_as_a_number_lies_between_the_names(core: Core) -> None:
