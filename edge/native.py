@@ -444,6 +444,9 @@ class _CAlarmParams(ctypes.Structure):
         ("persistent_ms", c_uint16),
         ("brief_percent", c_uint8),
         ("brief_periods", c_uint8),
+        ("certain_percent", c_uint8),
+        ("certain_periods", c_uint8),
+        ("certain_confidence", c_uint8),
     )
 
 
@@ -461,6 +464,9 @@ class AlarmEvidence:
         persistent_ms: an alarm that has gone on for so long needs no more evidence.
         brief_percent: beeps that sound for less of their time stand for no cadence; 0: any do.
         brief_periods: of so many measured periods at least.
+        certain_percent: with a finding beyond doubt, this share of the threshold suffices, 1 to 100.
+        certain_periods: a finding of so many periods is one.
+        certain_confidence: so is one of two periods as clear as this.
     """
 
     proven_percent: int = _ALARM.proven_percent
@@ -469,6 +475,9 @@ class AlarmEvidence:
     persistent_ms: int = _ALARM.persistent_ms
     brief_percent: int = _ALARM.brief_percent
     brief_periods: int = _ALARM.brief_periods
+    certain_percent: int = _ALARM.certain_percent
+    certain_periods: int = _ALARM.certain_periods
+    certain_confidence: int = _ALARM.certain_confidence
 
 
 _EVENTS_PER_STEP_MAX = 9
@@ -574,11 +583,14 @@ class Detector:
             evidence.persistent_ms,
             evidence.brief_percent,
             evidence.brief_periods,
+            evidence.certain_percent,
+            evidence.certain_periods,
+            evidence.certain_confidence,
         )
         if self._library.hk_library_listener_set_alarm_params(self._state.address, byref(alarm)) != 0:
             raise HarkenError(
-                f"{evidence} is refused: proven_percent is 1 to 100, sure_scores are 1 to 255 and never rise "
-                "from low to high sensitivity"
+                f"{evidence} is refused: proven_percent and certain_percent are 1 to 100, brief_percent is 0 to 100, "
+                "sure_scores are 1 to 255 and never rise from low to high sensitivity"
             )
 
     def set_event(self, name: str, is_enabled: bool, sensitivity: str | int = "normal") -> None:

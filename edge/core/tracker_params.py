@@ -27,6 +27,9 @@ _SIZES = {
     "proven_percent": 100,
     "brief_percent": 100,
     "brief_periods": _UINT8_MAX,
+    "certain_percent": 100,
+    "certain_periods": _UINT8_MAX,
+    "certain_confidence": _UINT8_MAX,
     "doubt_margin": _UINT8_MAX,
     "hint_confidence": _UINT8_MAX,
 }
@@ -54,6 +57,9 @@ class AlarmParams:
     persistent_ms: int
     brief_percent: int
     brief_periods: int
+    certain_percent: int
+    certain_periods: int
+    certain_confidence: int
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@
  *    shorter), in which time does not count while brief beeps are measured; or simply having gone on for `persistent_ms`,
  *    gaps included: whatever its cadence, 30 s of alarm are an alarm.
  *  - Raise. With two periods of T3 or T4 in the air, `proven_percent` of the threshold suffices, and the score that is
- *    reported is raised towards 255.
+ *    reported is raised towards 255. Where they are beyond doubt (`certain_…`), hardly any score is asked: nothing but an alarm
+ *    keeps to a standard, and a head may never have heard a sounder's voice.
  *  - Name. The heads of smoke and CO fire on each other's tone, so either may be the higher one in the first second. If
  *    the cadence says T3 or T4, the event takes that name; without evidence the higher score names it.
  * How long to wait for a name: a trigger follows as soon as the cadence agrees with the scores, or at the latest
@@ -69,6 +70,9 @@ typedef struct {
     uint16_t persistent_ms;                       /* an alarm that has gone on for this long needs no more evidence */
     uint8_t brief_percent;                        /* beeps that sound for less of their time stand for no cadence; 0: any do */
     uint8_t brief_periods;                        /* of so many measured periods at least */
+    uint8_t certain_percent;                      /* with a finding beyond doubt, this share of the threshold, 1..100 */
+    uint8_t certain_periods;                      /* which is one of so many periods, */
+    uint8_t certain_confidence;                   /* or of two as clear as this */
 } hk_tracker_alarm_params_t;
 
 typedef struct {

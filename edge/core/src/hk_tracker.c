@@ -49,7 +49,7 @@ static bool are_valid_event_params(const hk_tracker_event_params_t *event)
 static bool are_valid_alarm_params(const hk_tracker_alarm_params_t *alarm)
 {
     return alarm->proven_percent > 0 && alarm->proven_percent <= 100 && are_valid_thresholds(alarm->sure_scores) &&
-           alarm->brief_percent <= 100;
+           alarm->brief_percent <= 100 && alarm->certain_percent > 0 && alarm->certain_percent <= 100;
 }
 
 static bool are_valid_params(const hk_tracker_params_t *params)
@@ -278,6 +278,17 @@ static bool is_finding(const hk_cadence_evidence_t *evidence)
     return names_an_alarm(evidence) && evidence->periods >= 2;
 }
 
+/* Share of its threshold that an alarm's score must reach, percent. */
+static int32_t asked_share(const hk_cadence_evidence_t *evidence, const hk_tracker_alarm_params_t *alarm)
+{
+    if (!is_finding(evidence)) {
+        return 100;
+    }
+    const bool is_certain =
+        evidence->periods >= alarm->certain_periods || evidence->confidence >= alarm->certain_confidence;
+    return is_certain && alarm->certain_percent < alarm->proven_percent ? alarm->certain_percent : alarm->proven_percent;
+}
+
 static size_t add_event(hk_tracker_t *tracker, size_t index, uint64_t start_sample, uint8_t peak, uint64_t sample,
                         hk_event_t *out, size_t count)
 {
@@ -471,12 +482,12 @@ size_t hk_tracker_step(hk_tracker_t *tracker, const hk_frame_t frames[2], const 
                        hk_event_t out[HK_TRACKER_EVENTS_MAX])
 {
     hk_cadence_push(&tracker->cadence, frames);
-    const int32_t proven = is_finding(&tracker->evidence) ? tracker->params.alarm.proven_percent : 100;
+    const int32_t share = asked_share(&tracker->evidence, &tracker->params.alarm);
     const bool is_brief = hk_tracker_is_brief(&tracker->evidence, &tracker->params.alarm);
     bool is_suspected = false;
     for (size_t i = 0; i < tracker->params.event_count; i++) {
         const hk_tracker_event_params_t *params = &tracker->params.events[i];
-        follow(&tracker->events[i], params, scores[i], is_alarm_role(params->role) ? proven : 100, is_brief, sample);
+        follow(&tracker->events[i], params, scores[i], is_alarm_role(params->role) ? share : 100, is_brief, sample);
         is_suspected = is_suspected || (tracker->events[i].is_sounding && is_chosen(tracker, i));
     }
     share_gaps(tracker);

@@ -64,6 +64,9 @@ class AlarmParams(ctypes.Structure):
         ("persistent_ms", ctypes.c_uint16),
         ("brief_percent", ctypes.c_uint8),
         ("brief_periods", ctypes.c_uint8),
+        ("certain_percent", ctypes.c_uint8),
+        ("certain_periods", ctypes.c_uint8),
+        ("certain_confidence", ctypes.c_uint8),
     )
 
 

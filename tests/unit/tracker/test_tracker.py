@@ -47,7 +47,7 @@ def params(*events: EventParams, doubt_wait_ms: int = 3500) -> Params:
     made.event_count = len(events)
     made.doubt_margin, made.doubt_wait_ms, made.cadence_interval_ms = 64, doubt_wait_ms, 200
     made.hint_confidence, made.naming_wait_ms = 215, 1000
-    made.alarm = AlarmParams(60, (255, 255, 255), 0, 30000, 0, 2)
+    made.alarm = AlarmParams(60, (255, 255, 255), 0, 30000, 0, 2, 100, 3, 240)
     return made
 
 
@@ -386,7 +386,7 @@ def test_brief_beeps_are_an_alarm_only_after_thirty_seconds(
 
 def test_a_peak_that_leaves_no_doubt_needs_no_more_evidence(core: Core) -> None:
     tracker = Tracker(core, core.default_params())
-    assert tracker.set_alarm(AlarmParams(60, (250, 240, 230), 5000, 30000, 33, 2)) == 0
+    assert tracker.set_alarm(AlarmParams(60, (250, 240, 230), 5000, 30000, 33, 2, 1, 3, 240)) == 0
     found = tracker.run(beeping(5, 0.5, 0.5))
     assert [e.event for _, e in found] == [SMOKE]
 
@@ -402,10 +402,24 @@ def test_a_finding_lets_an_alarm_through_below_its_threshold(core: Core) -> None
     assert Tracker(core, alarm_params()).run(steady) == []
 
 
+@pytest.mark.parametrize(
+    ("pattern", "event"), [(cadences.t3(), SMOKE), (cadences.t4(), CO), (cadences.even(0.5, 0.5), None)]
+)
+def test_a_standard_beyond_doubt_is_an_alarm_though_no_head_knows_its_voice(
+    core: Core, pattern: cadences.Cadence, event: int | None
+) -> None:
+    frames, is_on = sounding(pattern, 25.0)
+    scores = np.full((len(is_on), 8), (4, 4, 0, 0, 0, 0, 0, 0), np.uint8)
+    found = Tracker(core, core.default_params()).run(scores, frames)
+    assert [e.event for _, e in found] == ([] if event is None else [event])
+    assert all(e.cadence.periods >= 3 or e.cadence.confidence >= 240 for _, e in found)
+    assert Tracker(core, core.default_params()).run(np.zeros_like(scores), frames) == []
+
+
 def test_evidence_out_of_range_is_refused(core: Core) -> None:
     tracker = Tracker(core, core.default_params())
     for bad in ((0, (255, 255, 255)), (101, (255, 255, 255)), (60, (100, 150, 200)), (60, (0, 0, 0))):
-        assert tracker.set_alarm(AlarmParams(*bad, 5000, 30000, 33, 2)) == ERROR_ARGUMENT
+        assert tracker.set_alarm(AlarmParams(*bad, 5000, 30000, 33, 2, 1, 3, 240)) == ERROR_ARGUMENT
 
 
 def test_sensitivity_as_a_number_lies_between_the_names(core: Core) -> None:
