@@ -14,7 +14,7 @@ import collections
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -29,6 +29,9 @@ from cloud.observability.metrics import Histogram
 BATCH_STEPS = 64
 BATCH_S = 0.1
 """When a batch has taken so long, the judgements that it still holds wait for the next: receipts come first."""
+GATHER_S = 0.04
+"""Batches begin so far apart: each costs some milliseconds whatever it holds, so that under load one takes a dozen
+triggers, and a lone one still goes at once."""
 TICK_S = 0.25
 STEP_TRIES = 3
 _STORAGE_PAUSE_S = 1.0
@@ -47,19 +50,27 @@ class Publication:
     on_sent: Callable[[], None] | None = None
 
 
+@dataclass(frozen=True)
+class ToTell:
+    """Somebody is to be told; `on_told` follows once that is done."""
+
+    notification: Notification
+    on_told: Callable[[], None]
+
+
 @dataclass
 class Effects:
     """What steps ask for; done after the commit, never without it."""
 
     publications: list[Publication] = field(default_factory=list)
-    notifications: list[Notification] = field(default_factory=list)
+    tellings: list[ToTell] = field(default_factory=list)
     next_steps: list[Step] = field(default_factory=list)
     actions: list[Callable[[], None]] = field(default_factory=list)
 
     def extend(self, other: Effects) -> None:
         """Add the effects of one more step."""
         self.publications += other.publications
-        self.notifications += other.notifications
+        self.tellings += other.tellings
         self.next_steps += other.next_steps
         self.actions += other.actions
 
@@ -110,7 +121,7 @@ class Pipeline:
         history: History,
         *,
         publish: Callable[[Publication], None],
-        notify: Callable[[Notification], None],
+        notify: Callable[[Sequence[Notification]], Collection[str]],
         on_tick: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -119,7 +130,7 @@ class Pipeline:
         Args:
             history: where steps commit.
             publish: hands a message to the broker's client; must not block.
-            notify: tells a person.
+            notify: tells people; returns the ids of the events of which somebody could not be told.
             on_tick: called every quarter of a second in the pipeline's thread; may submit steps.
             on_change: called after commits that changed something, to refresh pages.
         """
@@ -158,10 +169,11 @@ class Pipeline:
         """Queue a step. From any thread."""
         with self._wake:
             self._steps.append(step)
-            self._wake.notify_all()
+            if len(self._steps) in (1, BATCH_STEPS):
+                self._wake.notify_all()
 
     def _run(self) -> None:
-        next_tick = time.monotonic()
+        next_tick = began = time.monotonic()
         while True:
             with self._wake:
                 self._release_held()
@@ -169,6 +181,9 @@ class Pipeline:
                     self._wake.wait(max(0.0, next_tick - time.monotonic()))
                 if not self._steps and not self._judgements and self._is_stopping:
                     return  # a step that is held is not acknowledged, so its sender sends it again
+                if self._steps or self._judgements:
+                    self._gather(began + GATHER_S)
+                    began = time.monotonic()
                 batch = self._next_batch()
             if batch and not self._commit(batch):
                 with self._wake:
@@ -185,6 +200,11 @@ class Pipeline:
                     self._on_tick()
                 except Exception:
                     log.exception("the periodic check failed; it runs again")
+
+    def _gather(self, until: float) -> None:
+        """Wait for more steps, until a moment on the monotonic clock or until a batch is full."""
+        while len(self._steps) < BATCH_STEPS and not self._is_stopping and (left_s := until - time.monotonic()) > 0:
+            self._wake.wait(left_s)
 
     def _release_held(self) -> None:
         """Put steps whose pause is over back in front, in their order."""
@@ -312,21 +332,27 @@ class Pipeline:
             _guarded(partial(self._publish, publication), "a message could not be handed to the broker's client")
         for action in effects.actions:
             _guarded(action, "an effect failed")
-        for notification in effects.notifications:
-            self.tell(notification)
+        if effects.tellings:
+            self._tell(effects.tellings)
         with self._wake:
             self._judgements.extend(replace(step, is_judgement=True) for step in effects.next_steps)
 
-    def tell(self, notification: Notification) -> bool:
-        """Notify a person at once; False when that failed, which is counted."""
+    def _tell(self, tellings: Sequence[ToTell]) -> None:
+        failed = self.tell([telling.notification for telling in tellings])
+        for telling in tellings:
+            if telling.notification.event_id not in failed:
+                _guarded(telling.on_told, "a notification could not be marked")
+
+    def tell(self, notifications: Sequence[Notification]) -> Collection[str]:
+        """Notify people at once; returns the ids of the events of which somebody could not be told, and counts them."""
         try:
-            self._notify(notification)
+            failed = self._notify(notifications)
         except Exception:
-            self.counters.notification_failures += 1
-            log.exception("event %s: the notification failed", notification.event_id)
-            return False
-        self.counters.notifications += 1
-        return True
+            log.exception("events could not be told")
+            failed = {notification.event_id for notification in notifications}
+        self.counters.notification_failures += len(failed)
+        self.counters.notifications += len(notifications) - len(failed)
+        return failed
 
 
 @dataclass

@@ -49,7 +49,7 @@ from cloud.media.index import MediaIndex
 from cloud.media.unknown import ClipSound, UnknownMedia
 from cloud.notify.notifier import Notification
 from cloud.observability.metrics import Histogram
-from cloud.pipeline import STEP_TRIES, Effects, Pipeline, Publication, Step
+from cloud.pipeline import STEP_TRIES, Effects, Pipeline, Publication, Step, ToTell
 from cloud.verdict import CadenceEvidence, Decision, MediaFinding, Verdict, VerifierFinding, decide
 from cloud.verifier.jobs import JobQueue
 from cloud.verifier.pool import VerifierPool, decode
@@ -634,12 +634,8 @@ class Steps:
             if told is not None:
                 told.notified_at = self._now()
 
-        def tell() -> None:
-            assert self._pipeline is not None
-            if self._pipeline.tell(notification):
-                self._submit(Step("notified", mark, device_id=device_id, event_id=event_id))
-
-        effects.actions.append(tell)
+        marking = Step("notified", mark, device_id=device_id, event_id=event_id)
+        effects.tellings.append(ToTell(notification, lambda: self._submit(marking)))
 
     def _tell_without_row(self, device_id: str, trigger: messages.Trigger, cause: str) -> None:
         """Notify of a trigger that could not be stored; once, and only here, because no row remembers it."""
@@ -650,7 +646,7 @@ class Steps:
         spec = self._catalogue.by_name(trigger.event)
         assert self._pipeline is not None
         self._pipeline.tell(
-            Notification(event_id, device_id, spec.title, "unverified", f"Not judged: {cause}.", spec.is_safety)
+            [Notification(event_id, device_id, spec.title, "unverified", f"Not judged: {cause}.", spec.is_safety)]
         )
 
     # ---- time and restarts ----

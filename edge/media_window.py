@@ -1,6 +1,7 @@
 """Sounds of the last seconds, searched for those that are one and the same: the face of `hk_media_window.h`."""
 
 import ctypes
+import threading
 from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,7 @@ _POSTING_BYTES = 8
 
 class _CWindow(ctypes.Structure):
     _fields_ = (
-        *((name, c_void_p) for name in ("postings", "next", "words", "masks", "counts")),
+        *((name, c_void_p) for name in ("postings", "next", "sounds")),
         ("slots", c_uint32),
         ("bucket_bits", c_uint8),
     )
@@ -53,7 +54,7 @@ class Budget:
     min_bits: int = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """How two sounds agree over the bits that both rely on."""
 
@@ -91,6 +92,7 @@ def _library() -> ctypes.CDLL:
     window, sound, budget, match = POINTER(_CWindow), POINTER(_CSound), POINTER(_CBudget), POINTER(_CMatch)
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "hk_window_add": (c_int, [window, c_uint32, sound, c_uint32]),
+        "hk_window_forget": (None, [window, c_uint32]),
         "hk_window_find_bytes": (c_size_t, [budget]),
         "hk_window_find": (c_int, [window, sound, c_uint32, budget, c_void_p, match]),
         "hk_window_compare": (c_int, [sound, sound, c_int32, c_int32, c_uint32, match]),
@@ -101,7 +103,7 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sound:
     """Words 40 ms apart, uint32[n], and the mask of each: the bits that are evidence."""
 
@@ -115,11 +117,11 @@ class Sound:
         Raises:
             HarkenError: they are of different length, or there are none.
         """
-        bits = np.ascontiguousarray(words, np.uint32)[-WORDS_MAX:]
-        evidence = np.ascontiguousarray(masks, np.uint32)[-WORDS_MAX:]
+        bits, evidence = np.ascontiguousarray(words, np.uint32), np.ascontiguousarray(masks, np.uint32)
         if bits.shape != evidence.shape or bits.ndim != 1 or not len(bits):
             raise HarkenError(f"{len(bits)} words and {len(evidence)} masks: give one mask a word, and at least one")
-        return Sound(bits, evidence)
+        is_longer = len(bits) > WORDS_MAX
+        return Sound(bits[-WORDS_MAX:], evidence[-WORDS_MAX:]) if is_longer else Sound(bits, evidence)
 
     def _c(self) -> _CSound:
         return _CSound(self.words.ctypes.data, self.masks.ctypes.data, len(self.words))
@@ -141,19 +143,28 @@ class Table:
         self._arrays = (
             np.zeros(buckets * _BUCKET_PLACES * _POSTING_BYTES, np.uint8),
             np.zeros(buckets, np.uint8),
-            np.zeros(slots * WORDS_MAX, np.uint32),
-            np.zeros(slots * WORDS_MAX, np.uint32),
-            np.zeros(slots, np.uint32),
+            np.zeros(slots * ctypes.sizeof(_CSound), np.uint8),
         )
         self._c = _CWindow(*(array.ctypes.data for array in self._arrays), slots, bucket_bits)
+        self._slots = slots
+        self._sounds: dict[int, tuple[int, Sound]] = {}
+        self._own = threading.local()
 
     def add(self, number: int, sound: Sound, *, sample_shift: int = 0) -> None:
         """Keep a sound under a number, from 1 on; the one `slots` numbers earlier is forgotten.
 
-        Of all buckets one in 2^`sample_shift` counts, the same ones for every sound.
+        Of all buckets one in 2^`sample_shift` counts, the same ones for every sound. Its arrays are kept, not copied.
         """
         if _library().hk_window_add(byref(self._c), number, byref(sound._c()), sample_shift) < 0:
             raise HarkenError(f"a sound of {len(sound.words)} words, number {number}, cannot be kept in the window")
+        self._sounds[number % self._slots] = number, sound  # the C core reads its arrays
+
+    def forget(self, number: int) -> None:
+        """Let go of a sound; one that is not there is no error."""
+        slot = number % self._slots
+        if self._sounds.get(slot, (0, None))[0] == number:
+            _library().hk_window_forget(byref(self._c), number)
+            del self._sounds[slot]
 
     def find(
         self, sound: Sound, *, own: int = 0, oldest: int = 1, sample_shift: int = 0, budget: Budget | None = None
@@ -161,14 +172,20 @@ class Table:
         """Return how a sound agrees with the sounds numbered `oldest` and later, best first; `own` is left out."""
         allowed = budget or Budget()
         limits = _CBudget(allowed.probes, allowed.candidates, sample_shift, allowed.min_bits, oldest)
-        scratch = np.empty(_library().hk_window_find_bytes(byref(limits)) // 8 + 1, np.uint64)
         found = (_CMatch * allowed.candidates)()
         count = _library().hk_window_find(
-            byref(self._c), byref(sound._c()), own, byref(limits), scratch.ctypes.data, found
+            byref(self._c), byref(sound._c()), own, byref(limits), self._scratch(limits), found
         )
         if count < 0:
             raise HarkenError(f"a sound of {len(sound.words)} words cannot be looked for")
         return [_agreement(match) for match in found[:count]]
+
+    def _scratch(self, limits: _CBudget) -> int:
+        """The address of this thread's scratch memory, which each search leaves zeroed."""
+        needed = _library().hk_window_find_bytes(byref(limits)) // 8 + 1
+        if len(getattr(self._own, "scratch", ())) < needed:
+            self._own.scratch = np.zeros(needed, np.uint64)
+        return int(self._own.scratch.ctypes.data)
 
 
 def _agreement(found: _CMatch) -> Agreement:

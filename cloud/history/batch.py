@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from cloud.history.models import AuditLine, Base, Clip, Device, Event, Fingerprint, FurtherWords
 
 FINAL_ACTIONS = ("deleted", "expired")
 """After one of these in the audit an event is gone for good: a late copy of it must not bring it back."""
+_ASKED = bindparam("keys", expanding=True)
+# Made once: to put a statement together costs as much as to run it.
+_BY_KEY: dict[type[Base], Select[Any]] = {
+    model: select(model).where(model.__mapper__.primary_key[0].in_(_ASKED))
+    for model in (Event, Fingerprint, Clip, Device)
+}
+_GONE = select(AuditLine.event_id).where(AuditLine.event_id.in_(_ASKED), AuditLine.action.in_(FINAL_ACTIONS))
+_FURTHER = select(FurtherWords).where(FurtherWords.event_id.in_(_ASKED))
 
 
 class BatchSession(Session):
@@ -33,18 +41,15 @@ class BatchSession(Session):
         for model, keys in ((Event, event_ids), (Fingerprint, event_ids), (Clip, event_ids), (Device, device_ids)):
             if not keys:
                 continue
-            (key_column,) = model.__mapper__.primary_key
-            self._rows.update(dict.fromkeys((model, key) for key in keys))
-            for row in self.scalars(select(model).where(key_column.in_(keys))):
+            self._rows.update(((model, key), None) for key in keys)
+            for row in self.scalars(_BY_KEY[model], {"keys": keys}):
                 self._rows[_identity(row)] = row
         if event_ids:
+            asked = {"keys": event_ids}
             self._gone.update(dict.fromkeys(event_ids, False))
-            final = select(AuditLine.event_id).where(
-                AuditLine.event_id.in_(event_ids), AuditLine.action.in_(FINAL_ACTIONS)
-            )
-            self._gone.update(dict.fromkeys(self.scalars(final), True))
+            self._gone.update(dict.fromkeys(self.scalars(_GONE, asked), True))
             self._further.update((event_id, []) for event_id in event_ids)
-            for words in self.scalars(select(FurtherWords).where(FurtherWords.event_id.in_(event_ids))):
+            for words in self.scalars(_FURTHER, asked):
                 self._further[words.event_id].append(words)
 
     def get(self, entity: Any, ident: Any, **options: Any) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -61,7 +62,7 @@ class WindowUnavailableError(Exception):
     """The triggers of other homes cannot be read or told: the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Heard:
     """A trigger, as the window needs it.
 
@@ -134,17 +135,24 @@ class OwnTriggers:
         """Nothing is held."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
-    """A trigger in the window."""
+    """A trigger in the window: two kilobytes, of which there are thousands."""
 
     heard: Heard
     number: int
     sound: Sound
-    self_z: float
     media_id: str | None = None
     """Of the broadcast that it belongs to, once it was told so."""
     average_of: Discovered | None = None
+    measured_self_z: float | None = None
+
+    @property
+    def self_z(self) -> float:
+        """How well it matches itself at another time; measured when first asked, as most triggers meet no other."""
+        if self.measured_self_z is None:
+            self.measured_self_z = _self_z(self.sound)
+        return self.measured_self_z
 
     def heard_tones(self) -> list[tuple[HzArray, int]]:
         """The tones of its clip, or of the clips that an average knows, and the word at which each begins."""
@@ -233,12 +241,15 @@ class Window:
     # ---- what is kept ----
 
     def _keep(self, heard: Heard, shift: int) -> None:
+        heard = _compact(heard)
         self._newest_s = max(self._newest_s, heard.at_s)
         former = self._number_of.pop(heard.event_id, None)
         replaced = self._entries.pop(former, None) if former is not None else None
+        if former is not None:
+            self._table.forget(former)
         sound = _evidence(heard)
         if sound is not None:
-            entry = _Entry(heard, self._next_number, sound, _self_z(sound), replaced.media_id if replaced else None)
+            entry = _Entry(heard, self._next_number, sound, replaced.media_id if replaced else None)
             self._table.add(entry.number, sound, sample_shift=shift)
             self._entries[entry.number] = entry
             self._number_of[heard.event_id] = entry.number
@@ -248,6 +259,7 @@ class Window:
             if entry.heard.at_s >= self._newest_s - WINDOW_S and oldest > self._next_number - self._slots:
                 break
             del self._entries[oldest]
+            self._table.forget(oldest)
             self._number_of.pop(entry.heard.event_id, None)
             self._unsettled.pop(entry.heard.event_id, None)
 
@@ -274,7 +286,11 @@ class Window:
             if agreement.number in self._entries and self._entries[agreement.number].heard.account is not None
         ]
         best_doubt, agreeing = "", []
+        homes = {other.heard.account for other, _ in others if other.heard.is_witness} - {own.heard.account}
+        may_be_media = crowd.is_media(homes, is_safety=own.heard.is_safety)  # else nobody's agreement is needed
         for other, agreement in others:
+            if not may_be_media and (other.heard.account == own.heard.account or (best_doubt and not homes)):
+                continue
             why_not = _doubt(own, other, agreement)
             if why_not is None:
                 agreeing.append((other, agreement))
@@ -365,7 +381,7 @@ class Window:
                 words=words,
             )
             sound = Sound.of(words.bits, words.reliable)
-            average = _Entry(heard, 0, sound, _self_z(sound), entry.media_id, entry)
+            average = _Entry(heard, 0, sound, entry.media_id, entry)
             self._averages[entry.media_id] = entry.triggers, average
         return average
 
@@ -375,6 +391,8 @@ class Window:
         if version == self._discovered.version and at_s < since_s + _REFRESH_S:
             return
         self._standing_of = self._discovered.version, at_s
+        for number in self._standing:
+            self._table.forget(number)
         self._standing.clear()
         self._averages = {name: made for name, made in self._averages.items() if name in self._discovered.entries}
         for entry in self._discovered.entries.values():
@@ -427,6 +445,16 @@ class Window:
                     )
                 )
         return told
+
+
+def _compact(heard: Heard) -> Heard:
+    """The trigger with arrays of its own, no longer than its words: what they were cut from need not stay."""
+    return dataclasses.replace(
+        heard,
+        account=None if heard.account is None else sys.intern(heard.account),
+        family=sys.intern(heard.family),
+        words=native.Words(*(np.array(each) for each in heard.words)),
+    )
 
 
 def _teach(entry: Discovered, heard: Heard, at: int) -> None:

@@ -126,6 +126,8 @@ class Controls:
 
     def notify(self, notification: Notification) -> None:
         """Sound the siren of a device whose owner chose so, for an intruder that was confirmed while it was armed."""
+        if notification.verdict != Verdict.CONFIRMED:
+            return
         with self._history.transaction() as session:
             reach = Reach.of_event(session, notification.event_id)
             event = reach.event(session, notification.event_id) if reach is not None else None

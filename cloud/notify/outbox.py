@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from cloud.history.models import Event
@@ -103,18 +103,16 @@ class Outbox:
 
     def notify(self, notification: Notification) -> None:
         """Write a notice for each target that asked for it, once for each verdict: telling again writes none."""
+        self.notify_all([notification])
+
+    def notify_all(self, notifications: Sequence[Notification]) -> None:
+        """The same for several, in one transaction that is durable when this returns."""
         now = self._now()
         with self._history.transaction() as session:
-            event = session.get(Event, notification.event_id)
-            if event is None or event.account_id is None:
-                return
-            told = set(
-                session.scalars(
-                    select(Notice.target_id).where(Notice.event_id == event.event_id, Notice.verdict == event.verdict)
-                )
-            )
-            for target in session.scalars(_takers(event)):
-                if event.name in target.events and target.id not in told:
+            event_ids = {notification.event_id for notification in notifications}
+            told = {tuple(row) for row in session.execute(_TOLD, {"event_ids": event_ids})}
+            for event, target in session.execute(_TAKERS, {"event_ids": event_ids}):
+                if event.name in target.events and (event.event_id, event.verdict, target.id) not in told:
                     session.add(self._notice(target, event, now))
         self._wake.set()
 
@@ -244,8 +242,13 @@ class Outbox:
             self._wake.clear()
 
 
-def _takers(event: Event) -> Select[NotifyTarget]:
-    return select(NotifyTarget).where(NotifyTarget.account_id == event.account_id, NotifyTarget.is_enabled.is_(True))
+_ASKED = bindparam("event_ids", expanding=True)
+_TOLD = select(Notice.event_id, Notice.verdict, Notice.target_id).where(Notice.event_id.in_(_ASKED))
+_TAKERS = (
+    select(Event, NotifyTarget)
+    .join(NotifyTarget, NotifyTarget.account_id == Event.account_id)
+    .where(Event.event_id.in_(_ASKED), NotifyTarget.is_enabled.is_(True))
+)
 
 
 def _zone(target: NotifyTarget) -> ZoneInfo:

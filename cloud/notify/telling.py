@@ -17,8 +17,8 @@ log = logging.getLogger("harken.notify")
 class Telling:
     """Tells all of them. Use as a context manager: in it, notices are delivered.
 
-    Whoever fails keeps none of the others from being told; the failure is raised at the end, so that the caller counts
-    it and tells again after a restart. Telling twice does no harm: the outbox writes each notice once.
+    Whoever fails keeps none of the others from being told; the caller counts what failed and tells it again after a
+    restart. Telling twice does no harm: the outbox writes each notice once.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Telling:
         self._outbox = outbox
         self._home_assistant = home_assistant
         also = [home_assistant] if home_assistant is not None else []
-        self._notifiers: Sequence[Notifier] = (ConsoleNotifier(write), LogNotifier(), controls, outbox, *also)
+        self._notifiers: Sequence[Notifier] = (ConsoleNotifier(write), LogNotifier(), controls, *also)
         self._stack = ExitStack()
 
     def __enter__(self) -> Telling:
@@ -47,14 +47,27 @@ class Telling:
         """End; what was not delivered is after the next start."""
         self._stack.close()
 
-    def notify(self, notification: Notification) -> None:
-        """Tell everybody."""
-        failure: Exception | None = None
+    def notify(self, notifications: Sequence[Notification]) -> set[str]:
+        """Tell everybody of these; returns the ids of the events of which somebody could not be told."""
+        failed: set[str] = set()
         for notifier in self._notifiers:
-            try:
-                notifier.notify(notification)
-            except Exception as error:
-                log.exception("event %s: %s failed", notification.event_id, type(notifier).__name__)
-                failure = error
-        if failure is not None:
-            raise failure
+            for notification in notifications:
+                if not _is_told(notifier.notify, notification, type(notifier).__name__):
+                    failed.add(notification.event_id)
+        try:
+            self._outbox.notify_all(notifications)  # in one transaction
+        except Exception:
+            log.exception("notices of %d events could not be written together; one by one", len(notifications))
+            for notification in notifications:
+                if not _is_told(self._outbox.notify, notification, "the outbox"):
+                    failed.add(notification.event_id)
+        return failed
+
+
+def _is_told(notify: Callable[[Notification], None], notification: Notification, whom: str) -> bool:
+    try:
+        notify(notification)
+    except Exception:
+        log.exception("event %s: %s failed", notification.event_id, whom)
+        return False
+    return True

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "hk_error.h"
 #include "hk_media_search.h"
@@ -51,10 +50,7 @@ int hk_window_add(hk_window_t *window, uint32_t number, const hk_window_sound_t 
     if (number == 0 || !is_sound(sound) || window->bucket_bits > HK_WINDOW_BUCKET_BITS_MAX || sample_shift > 31) {
         return HK_ERROR_ARGUMENT;
     }
-    const size_t slot = number % window->slots;
-    memcpy(window->words + slot * HK_WINDOW_WORDS_MAX, sound->words, sound->count * sizeof *sound->words);
-    memcpy(window->masks + slot * HK_WINDOW_WORDS_MAX, sound->masks, sound->count * sizeof *sound->masks);
-    window->counts[slot] = sound->count;
+    window->sounds[number % window->slots] = *sound;
     for (uint32_t n = 0; n < sound->count; n++) {
         if (sound->masks[n] == 0) {
             continue;
@@ -68,6 +64,11 @@ int hk_window_add(hk_window_t *window, uint32_t number, const hk_window_sound_t 
         window->next[bucket] = (uint8_t)((window->next[bucket] + 1u) % HK_WINDOW_BUCKET_PLACES);
     }
     return HK_OK;
+}
+
+void hk_window_forget(hk_window_t *window, uint32_t number)
+{
+    window->sounds[number % window->slots] = (hk_window_sound_t){0};
 }
 
 static inline uint32_t ones(uint32_t value)
@@ -212,7 +213,6 @@ int hk_window_find(const hk_window_t *window, const hk_window_sound_t *sound, ui
     hk_media_probe_t *probes = (hk_media_probe_t *)(of_keys + (hk_media_search_bytes(&key_budget) + 7) / 8 * 8);
     const hk_media_query_t query = {sound->words, sound->masks, sound->count, STEPS_PER_WORD, budget->min_bits};
     const int probe_count = hk_media_list_probes(&query, window->bucket_bits, &key_budget, of_keys, probes);
-    memset(ballot->votes, 0, sizeof ballot->votes);
     uint32_t used = 0;
     bool has_room = true;
     for (int n = 0; n < probe_count && has_room; n++) {
@@ -232,19 +232,20 @@ int hk_window_find(const hk_window_t *window, const hk_window_sound_t *sound, ui
     uint32_t looked_at = 0;
     for (uint32_t n = 0; n < used && looked_at < budget->candidates; n++) {
         const vote_t *place = &ballot->votes[ballot->used[n]];
-        if (place->votes < least) {
+        const hk_window_sound_t *other = &window->sounds[place->number % window->slots];
+        if (place->votes < least || other->count == 0) {
             continue;
         }
         looked_at++;
-        const size_t slot = place->number % window->slots;
-        const hk_window_sound_t other = {window->words + slot * HK_WINDOW_WORDS_MAX,
-                                         window->masks + slot * HK_WINDOW_WORDS_MAX, window->counts[slot]};
         hk_window_match_t found = {.number = place->number};
-        hk_window_compare(sound, &other, place->offset - NEAR_WORDS, place->offset + NEAR_WORDS, budget->min_bits,
+        hk_window_compare(sound, other, place->offset - NEAR_WORDS, place->offset + NEAR_WORDS, budget->min_bits,
                           &found);
         if (found.compared > 0) {
             keep_match(matches, &count, budget->candidates, &found);
         }
+    }
+    for (uint32_t n = 0; n < used; n++) {
+        ballot->votes[ballot->used[n]] = (vote_t){0};
     }
     return (int)count;
 }

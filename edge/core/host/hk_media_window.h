@@ -5,8 +5,9 @@
  * a bit counts only where both rely on it. Buckets, numbered by bits of a word as in hk_media_search.h, hold the newest
  * places only: what is heard everywhere fills its bucket many times over, and a few of those places are enough.
  *
- * The caller owns all memory. Sounds are numbered as they come; number n lies in slot n % slots. Searches may run at the
- * same time, additions must not run beside anything. */
+ * The caller owns all memory, also that of the sounds: it stays where it is until the sound is forgotten or its slot is
+ * taken. Sounds are numbered as they come; number n lies in slot n % slots. Searches may run at the same time (each with
+ * scratch memory of its own), additions must not run beside anything. */
 #ifndef HK_MEDIA_WINDOW_H
 #define HK_MEDIA_WINDOW_H
 
@@ -24,20 +25,18 @@ typedef struct {
 } hk_window_posting_t;
 
 typedef struct {
+    const uint32_t *words;
+    const uint32_t *masks; /* a mask of 0: the word is no evidence */
+    uint32_t count;        /* at most HK_WINDOW_WORDS_MAX; 0: forgotten */
+} hk_window_sound_t;
+
+typedef struct {
     hk_window_posting_t *postings; /* HK_WINDOW_BUCKET_PLACES for each of 2^bucket_bits buckets, zeroed at first */
     uint8_t *next;                 /* a byte a bucket, zeroed at first: the place that is overwritten next */
-    uint32_t *words;               /* HK_WINDOW_WORDS_MAX a slot */
-    uint32_t *masks;               /* likewise */
-    uint32_t *counts;              /* words of each slot */
+    hk_window_sound_t *sounds;     /* one a slot, zeroed at first */
     uint32_t slots;
     uint8_t bucket_bits; /* up to HK_WINDOW_BUCKET_BITS_MAX: then a bucket is bits of one word alone */
 } hk_window_t;
-
-typedef struct {
-    const uint32_t *words;
-    const uint32_t *masks; /* a mask of 0: the word is no evidence */
-    uint32_t count;        /* at most HK_WINDOW_WORDS_MAX */
-} hk_window_sound_t;
 
 /* How two sounds agree. */
 typedef struct {
@@ -62,7 +61,11 @@ typedef struct {
 /* Keeps a sound under a number (at least 1). Returns 0 or HK_ERROR_ARGUMENT. */
 int hk_window_add(hk_window_t *window, uint32_t number, const hk_window_sound_t *sound, uint32_t sample_shift);
 
-/* Bytes of scratch memory, aligned to 8, that a search within this budget needs. */
+/* Forgets the sound that was last kept in this number's slot: its memory is the caller's again. */
+void hk_window_forget(hk_window_t *window, uint32_t number);
+
+/* Bytes of scratch memory, aligned to 8 and zeroed at first, that a search within this budget needs. Each search leaves
+ * it as it found it, so that it serves the next one without being cleared: it is half a megabyte. */
 size_t hk_window_find_bytes(const hk_window_budget_t *budget);
 
 /* Finds sounds that agree with this one, best first; `own` is left out. matches: room for budget->candidates.

@@ -1,7 +1,7 @@
 """The cloud without a broker: the real history, clips, media index and pipeline; what is published is kept."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Cloud:
             unknown=UnknownMedia(Window(OwnTriggers(), slots=256), WITNESS_AGE),
         )
         self.pipeline = Pipeline(
-            self.history, publish=self._publish, notify=self.notified.append, on_tick=self._tick, on_change=lambda: None
+            self.history, publish=self._publish, notify=self._notify, on_tick=self._tick, on_change=lambda: None
         )
         self.steps.attach(self.pipeline)
 
@@ -95,6 +95,10 @@ class Cloud:
     def close(self) -> None:
         self.pipeline.stop()
         self.history.close()
+
+    def _notify(self, notifications: Sequence[Notification]) -> set[str]:
+        self.notified += notifications
+        return set()
 
     def _publish(self, publication: Publication) -> None:
         messages.decode(publication.kind, messages.encode(publication.message))  # must fit the schema

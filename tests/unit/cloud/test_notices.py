@@ -261,7 +261,31 @@ def test_whoever_fails_keeps_none_of_the_others_from_being_told(home):
     lines = []
     telling = Telling(lines.append, home.outbox, home.controls)
     home.controls.notify = lambda _notification: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        telling.notify(home.event())
+    event = home.event()
+    assert telling.notify([event]) == {event.event_id}
     assert lines
     assert home.outbox.deliver_due() == 1
+
+
+def test_what_is_told_together_is_written_together_and_once(home):
+    home.target()
+    telling = Telling(lambda _line: None, home.outbox, home.controls)
+    events = [home.event(number) for number in range(3)]
+    assert telling.notify(events) == set()
+    assert telling.notify(events) == set()  # told again after a restart
+    assert home.outbox.deliver_due() == len(events)
+
+
+def test_one_notice_that_cannot_be_written_keeps_no_other_back(home):
+    home.target()
+    telling = Telling(lambda _line: None, home.outbox, home.controls)
+    events = [home.event(number) for number in range(3)]
+    written = home.outbox._notice
+
+    def fails_for_the_second(target, event, now):
+        assert event.event_id != events[1].event_id
+        return written(target, event, now)
+
+    home.outbox._notice = fails_for_the_second
+    assert telling.notify(events) == {events[1].event_id}
+    assert home.outbox.deliver_due() == 2
