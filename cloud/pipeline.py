@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from cloud.history.models import Base, Device, Event
 from cloud.history.store import History, first_cause, is_storage_failure
 from cloud.notify.notifier import Notification
 from cloud.observability.logs import about
@@ -81,8 +82,9 @@ class Step:
 
     `run` works on the session and fills the effects; it may run several times before it counts. `acknowledge` is
     called once the work is durable or given up. `on_unstored` is called when the storage refused it (it will be tried
-    again), `on_error` when it has raised for the last time. Steps of one `device_id` keep their order. `event_id` names
-    the rows that are read beforehand. A judgement (every step that another asks for) may wait for its turn.
+    again), `on_error` when it has raised for the last time. Steps of one `device_id` keep their order. `reads` are the
+    tables of which `run` will ask for the rows of `event_id` (of devices for that of `device_id`): they are read for
+    all steps of a batch at once. A judgement (every step that another asks for) may wait for its turn.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Step:
     on_error: Callable[[Exception], None] | None = None
     device_id: str = ""
     event_id: str = ""
+    reads: tuple[type[Base], ...] = (Event,)
     is_judgement: bool = False
     tries: int = 0
     made_at: float = field(default_factory=time.monotonic)
@@ -258,12 +261,16 @@ class Pipeline:
 
     def _run_together(self, batch: list[Step]) -> tuple[Effects, list[Step]]:
         """Run a batch as one piece of work, or, if any of it fails, one by one. Returns what was done."""
-        event_ids = {step.event_id for step in batch if step.event_id}
+        reads: dict[type[Base], set[str]] = collections.defaultdict(set)
+        for step in batch:
+            for model in step.reads:
+                if key := step.device_id if model is Device else step.event_id:
+                    reads[model].add(key)
         device_ids = {step.device_id for step in batch if step.device_id}
         effects = Effects()
         try:
             done = 0
-            with self._history.batch(event_ids, device_ids) as session:
+            with self._history.batch(reads, device_ids) as session:
                 late_at = time.monotonic() + BATCH_S
                 for step in batch:
                     if step.is_judgement and done and time.monotonic() > late_at:
@@ -282,7 +289,7 @@ class Pipeline:
         finished: list[Step] = []
         failed: list[tuple[Step, Exception]] = []
         held_back: list[Step] = []
-        with self._history.batch((), device_ids) as session:
+        with self._history.batch({}, device_ids) as session:
             for step in batch:
                 if step.device_id and any(step.device_id == other.device_id for other, _ in failed):
                     held_back.append(step)
@@ -291,6 +298,7 @@ class Pipeline:
                 try:
                     with about(step.event_id, step.device_id), session.begin_nested():
                         step.run(session, own)
+                        session.flush()
                 except Exception as fault:
                     if is_storage_failure(fault):
                         raise

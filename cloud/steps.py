@@ -34,6 +34,8 @@ from cloud.history.models import (
     DONE,
     RECEIVED,
     VERIFYING,
+    AuditLine,
+    Base,
     Clip,
     Device,
     Event,
@@ -41,7 +43,14 @@ from cloud.history.models import (
     FurtherWords,
 )
 from cloud.history.quarantine import BadMessage, quarantine
-from cloud.history.store import count_rejection, further_words, is_deleted
+from cloud.history.store import (
+    count_rejection,
+    further_words,
+    is_deleted,
+    mark_notified,
+    mark_verdict_sent,
+    write_new,
+)
 from cloud.ingest.plausible import as_count, as_samples, as_text, clip_fault, clock_fault
 from cloud.media.decision import explaining_events
 from cloud.media.evidence import Evidence, words_so_far
@@ -62,6 +71,13 @@ from edge.native import SAMPLE_RATE_HZ
 CODEC = "ima-adpcm"
 _NO_CLIP_KEPT = "no clip could be kept: the disk is full"
 _ORPHAN_AGE = timedelta(hours=1)
+_SOUND = (Fingerprint, FurtherWords)
+_READS: dict[type, tuple[type[Base], ...]] = {
+    messages.Trigger: (Event, AuditLine, Device),
+    messages.FurtherWords: (Event, AuditLine, FurtherWords),
+    messages.Clip: (Event, AuditLine, Device, Clip, *_SOUND),
+    messages.Status: (Device,),
+}
 
 log = logging.getLogger("harken.steps")
 
@@ -168,7 +184,8 @@ class Steps:
         else:
             named = content.event_ids[0] if isinstance(content, messages.FurtherWords) else content.event_id
             event_id = named.hex()
-        return Step(parsed.kind, run, acknowledge, on_unstored, on_error, parsed.device_id, event_id)
+        reads = _READS[type(content)]
+        return Step(parsed.kind, run, acknowledge, on_unstored, on_error, parsed.device_id, event_id, reads)
 
     def _rejection(self, bad: BadMessage, acknowledge: Callable[[], None] | None) -> Step:
         def run(session: Session, effects: Effects) -> None:  # noqa: ARG001
@@ -191,50 +208,49 @@ class Steps:
             return None
         now = self._now()
         device = self._see_device(session, device_id, now)
-        session.add(
-            Event(
-                account_id=device.account_id,
-                event_id=event_id,
-                device_id=device_id,
-                name=trigger.event,
-                device_seq=trigger.device_seq,
-                event_start_sample=as_samples(min(trigger.event_start_sample, trigger.trigger_sample)),
-                trigger_sample=as_samples(trigger.trigger_sample),
-                score=trigger.score,
-                scores=self._named_scores(trigger.scores),
-                sensitivity=trigger.sensitivity,
-                armed=trigger.is_armed,
-                cadence={
-                    "kind": trigger.cadence.kind,
-                    "periods": trigger.cadence.periods,
-                    "on_ms": trigger.cadence.on_ms,
-                    "off_ms": trigger.cadence.off_ms,
-                    "pause_ms": trigger.cadence.pause_ms,
-                    "confidence": trigger.cadence.confidence,
-                },
-                model_hash=trigger.model_hash.hex(),
-                head_version=as_count(trigger.head_version),
-                clip_policy=trigger.clip,
-                received_at=now,
-                hinted_media_id=trigger.media.media_id if trigger.media else None,
-                hinted_z=trigger.media.z_q4 / 16 if trigger.media else None,
-                stage=RECEIVED,
-            )
-        )
-        session.add(
-            Fingerprint(
-                event_id=event_id,
-                first_sample=as_samples(trigger.fingerprint.first_sample),
-                step_samples=trigger.fingerprint.step_samples,
-                words=trigger.fingerprint.words,
-                usable=trigger.fingerprint.usable,
-                masks=trigger.fingerprint.masks,
-            )
+        write_new(session, Event, event_id, self._event_values(trigger, device, now))
+        sound = trigger.fingerprint
+        write_new(
+            session,
+            Fingerprint,
+            event_id,
+            {
+                "event_id": event_id,
+                "first_sample": as_samples(sound.first_sample),
+                "step_samples": sound.step_samples,
+                "words": sound.words,
+                "usable": sound.usable,
+                "masks": sound.masks,
+            },
         )
         effects.next_steps.append(self.media_check(event_id, device_id))
         # A genuine alarm may come from a device whose clock is broken: the event goes on, and the fault is shown.
         fault = clock_fault(trigger)
         return None if fault is None else RefusedError("trigger: clock off", f"event {event_id}: {fault}")
+
+    def _event_values(self, trigger: messages.Trigger, device: Device, now: datetime) -> dict[str, Any]:
+        """The row of an event at its trigger, by column."""
+        return {
+            "account_id": device.account_id,
+            "event_id": trigger.event_id.hex(),
+            "device_id": device.device_id,
+            "name": trigger.event,
+            "device_seq": trigger.device_seq,
+            "event_start_sample": as_samples(min(trigger.event_start_sample, trigger.trigger_sample)),
+            "trigger_sample": as_samples(trigger.trigger_sample),
+            "score": trigger.score,
+            "scores": self._named_scores(trigger.scores),
+            "sensitivity": trigger.sensitivity,
+            "armed": trigger.is_armed,
+            "cadence": dataclasses.asdict(trigger.cadence),
+            "model_hash": trigger.model_hash.hex(),
+            "head_version": as_count(trigger.head_version),
+            "clip_policy": trigger.clip,
+            "received_at": now,
+            "hinted_media_id": trigger.media.media_id if trigger.media else None,
+            "hinted_z": trigger.media.z_q4 / 16 if trigger.media else None,
+            "stage": RECEIVED,
+        }
 
     def _named_scores(self, scores: Mapping[int, int]) -> dict[str, int]:
         names = {spec.id: spec.name for spec in self._catalogue}
@@ -387,7 +403,7 @@ class Steps:
             elif row.stage == RECEIVED:
                 self._ask_for_clip(session, effects, row)
 
-        return Step("media check", run, device_id=device_id, event_id=event_id)
+        return Step("media check", run, device_id=device_id, event_id=event_id, reads=(Event, Clip, *_SOUND))
 
     def _ask_for_clip(self, session: Session, effects: Effects, row: Event) -> None:
         """No recording explains it: the verifier is to hear it, as soon as its clip is there."""
@@ -599,12 +615,11 @@ class Steps:
     # ---- telling ----
 
     def _verdict_publication(self, row: Event) -> Publication:
+        assert row.verdict_at is not None
         event_id, device_id, verdict_at = row.event_id, row.device_id, row.verdict_at
 
         def mark(session: Session, effects: Effects) -> None:  # noqa: ARG001
-            sent = session.get(Event, event_id)
-            if sent is not None and sent.verdict_at == verdict_at:
-                sent.verdict_sent_at = self._now()
+            mark_verdict_sent(session, event_id, verdict_at, self._now())
 
         message = messages.Verdict(
             event_id=bytes.fromhex(event_id),
@@ -613,7 +628,7 @@ class Steps:
             media_id=_shortened(row.media_id, limits.MEDIA_MAX_CHARS) if row.media_id else None,
             media_title=_shortened(row.media_title, limits.MEDIA_MAX_CHARS) if row.media_title else None,
         )
-        sent = Step("verdict sent", mark, device_id=device_id, event_id=event_id)
+        sent = Step("verdict sent", mark, device_id=device_id, event_id=event_id, reads=())
         return Publication(device_id, "verdict", message, lambda: self._submit(sent))
 
     def _ask_to_notify(self, effects: Effects, row: Event) -> None:
@@ -630,11 +645,9 @@ class Steps:
         )
 
         def mark(session: Session, effects: Effects) -> None:  # noqa: ARG001
-            told = session.get(Event, event_id)
-            if told is not None:
-                told.notified_at = self._now()
+            mark_notified(session, event_id, self._now())
 
-        marking = Step("notified", mark, device_id=device_id, event_id=event_id)
+        marking = Step("notified", mark, device_id=device_id, event_id=event_id, reads=())
         effects.tellings.append(ToTell(notification, lambda: self._submit(marking)))
 
     def _tell_without_row(self, device_id: str, trigger: messages.Trigger, cause: str) -> None:

@@ -9,20 +9,21 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, delete, event, func, select, text
+from sqlalchemy import Connection, Table, bindparam, create_engine, delete, event, func, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 import cloud.accounts.models  # noqa: F401 - its tables belong to the same database
 from cloud.accounts.choices import Feedback
-from cloud.history.batch import FINAL_ACTIONS, BatchSession
+from cloud.history.batch import FINAL_ACTIONS, BatchSession, Reads
 from cloud.history.models import (
     AuditLine,
+    Base,
     Clip,
     Device,
     Event,
@@ -138,8 +139,8 @@ class History:
             yield session
 
     @contextmanager
-    def batch(self, event_ids: Collection[str], device_ids: Collection[str]) -> Iterator[BatchSession]:
-        """The same for a batch of steps on these events and devices, whose rows are read beforehand.
+    def batch(self, reads: Reads, device_ids: Collection[str]) -> Iterator[BatchSession]:
+        """The same for a batch of steps on these devices, with rows that are read beforehand.
 
         Where several servers share the history, the batch first waits for its turn at each of the devices: what one
         device sent is worked on by one server at a time. The locks are taken in one order, so that no two wait for
@@ -149,8 +150,9 @@ class History:
             if not self.is_sqlite and device_ids:
                 keys = sorted({zlib.crc32(device_id.encode()) for device_id in device_ids})
                 session.execute(_LOCK_DEVICES, {"space": _DEVICE_LOCKS, "keys": keys})
-            session.preload(event_ids, device_ids)
+            session.preload(reads)
             yield session
+            session.flush()  # a commit asks for none where there are no objects to write
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -200,6 +202,39 @@ def is_deleted(session: Session, event_id: str) -> bool:
         return is_gone
     query = select(AuditLine.id).where(AuditLine.event_id == event_id, AuditLine.action.in_(FINAL_ACTIONS))
     return session.scalars(query.limit(1)).first() is not None
+
+
+def write_new(session: Session, model: type[Base], key: str, values: dict[str, Any]) -> None:
+    """Write a new row, `values` by column; each row of a table is given the same ones."""
+    if isinstance(session, BatchSession):
+        session.put(model, key, values)
+    else:
+        session.add(model(**values))
+
+
+_EVENTS = cast(Table, Event.__table__)
+_VERDICT_SENT = (
+    update(_EVENTS)
+    .where(Event.event_id == bindparam("of_event"), Event.verdict_at == bindparam("of_verdict"))
+    .values(verdict_sent_at=bindparam("at"))
+)
+_NOTIFIED = update(_EVENTS).where(Event.event_id == bindparam("of_event")).values(notified_at=bindparam("at"))
+
+
+def mark_verdict_sent(session: Session, event_id: str, verdict_at: datetime, at: datetime) -> None:
+    """Note that the device has been sent an event's verdict, unless it has got another one since."""
+    if isinstance(session, BatchSession) and not session.is_loaded(Event, event_id):
+        session.update_later(_VERDICT_SENT, {"of_event": event_id, "of_verdict": verdict_at, "at": at})
+    elif (row := session.get(Event, event_id)) is not None and row.verdict_at == verdict_at:
+        row.verdict_sent_at = at
+
+
+def mark_notified(session: Session, event_id: str, at: datetime) -> None:
+    """Note that people have been told of an event."""
+    if isinstance(session, BatchSession) and not session.is_loaded(Event, event_id):
+        session.update_later(_NOTIFIED, {"of_event": event_id, "at": at})
+    elif (row := session.get(Event, event_id)) is not None:
+        row.notified_at = at
 
 
 def further_words(session: Session, event_id: str) -> list[FurtherWords]:

@@ -286,7 +286,7 @@ class Window:
             if agreement.number in self._entries and self._entries[agreement.number].heard.account is not None
         ]
         best_doubt, agreeing = "", []
-        homes = {other.heard.account for other, _ in others if other.heard.is_witness} - {own.heard.account}
+        homes = _witnesses(own, others)
         may_be_media = crowd.is_media(homes, is_safety=own.heard.is_safety)  # else nobody's agreement is needed
         for other, agreement in others:
             if not may_be_media and (other.heard.account == own.heard.account or (best_doubt and not homes)):
@@ -449,11 +449,12 @@ class Window:
 
 def _compact(heard: Heard) -> Heard:
     """The trigger with arrays of its own, no longer than its words: what they were cut from need not stay."""
+    words = heard.words
     return dataclasses.replace(
         heard,
         account=None if heard.account is None else sys.intern(heard.account),
         family=sys.intern(heard.family),
-        words=native.Words(*(np.array(each) for each in heard.words)),
+        words=native.Words(words.bits.copy(), words.reliable.copy(), words.is_usable.copy()),
     )
 
 

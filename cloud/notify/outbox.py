@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import BindParameter, bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from cloud.history.models import Event
@@ -242,7 +242,7 @@ class Outbox:
             self._wake.clear()
 
 
-_ASKED = bindparam("event_ids", expanding=True)
+_ASKED: BindParameter[str] = bindparam("event_ids", expanding=True)
 _TOLD = select(Notice.event_id, Notice.verdict, Notice.target_id).where(Notice.event_id.in_(_ASKED))
 _TAKERS = (
     select(Event, NotifyTarget)
