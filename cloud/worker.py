@@ -13,18 +13,20 @@ from collections.abc import Callable
 from sqlalchemy.exc import DBAPIError
 
 from cloud.history.clips import ClipStore
-from cloud.history.models import Clip
 from cloud.history.store import History, first_cause
 from cloud.settings import ServeSettings
 from cloud.verdict import VerifierFinding
-from cloud.verifier.jobs import JobQueue
+from cloud.verifier.jobs import JobQueue, Lease
 from cloud.verifier.pool import VerifierPool
 from edge.errors import HarkenError
 
 _IDLE_S = 0.1
 _FAULT_PAUSE_S = 1.0
-_AHEAD = 4
-"""Jobs leased beyond those that are being judged, so that a process never waits for the database."""
+_LINGER_S = 0.1
+"""Findings wait so long for others, while clips are left to judge: a transaction costs as much as a clip."""
+_AHEAD = 24
+"""Jobs leased for each process that judges. When half of them have been judged, the next are leased, so that no process
+waits for the database."""
 
 log = logging.getLogger("harken.worker")
 
@@ -43,7 +45,7 @@ class Worker:
         self._clips = clips
         self._pool = pool
         self._jobs = JobQueue(history)
-        self._capacity = processes + _AHEAD
+        self._capacity = processes * _AHEAD
         self._open = 0
         self._found: queue.SimpleQueue[tuple[str, VerifierFinding]] = queue.SimpleQueue()
         self._is_stopping = threading.Event()
@@ -61,48 +63,45 @@ class Worker:
     def _run(self) -> None:
         findings: dict[str, VerifierFinding] = {}
         while True:
-            findings |= self._collect(_IDLE_S)
+            self._collect(findings)
+            is_stopping = self._is_stopping.is_set()
+            room = 0 if is_stopping else self._capacity - (self._open - len(findings))
             try:
-                if findings:
-                    self._jobs.finish(self.name, findings)
+                if findings or room > 0:
+                    _, leases = self._jobs.exchange(self.name, findings, room)
                     self._open -= len(findings)
                     self.judged += len(findings)
-                    findings = {}
-                if self._is_stopping.is_set():
+                    findings.clear()
+                    for lease in leases:
+                        self._open += 1
+                        self._judge(lease)
+                if is_stopping:
                     return
-                self._take()
             except DBAPIError as error:
                 log.error("the history cannot be reached (%s); trying again", first_cause(error))
                 if self._is_stopping.wait(_FAULT_PAUSE_S):
                     return
 
-    def _collect(self, wait_s: float) -> dict[str, VerifierFinding]:
-        """What has been found by now; waits a moment for the first."""
-        findings: dict[str, VerifierFinding] = {}
-        with contextlib.suppress(queue.Empty):
-            event_id, finding = self._found.get(timeout=wait_s)
+    def _collect(self, findings: dict[str, VerifierFinding]) -> None:
+        """Add what has been found: half of what was leased, all that is open, or what there is after a moment."""
+        until = time.monotonic() + (_LINGER_S if findings else _IDLE_S)
+        while len(findings) < max(1, min(self._open, self._capacity // 2)) and not self._is_stopping.is_set():
+            try:
+                event_id, finding = self._found.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            if not findings:
+                until = min(until, time.monotonic() + _LINGER_S)
             findings[event_id] = finding
-            while True:
-                event_id, finding = self._found.get_nowait()
-                findings[event_id] = finding
-        return findings
 
-    def _take(self) -> None:
-        room = self._capacity - self._open
-        if room <= 0:
-            return
-        for lease in self._jobs.lease(self.name, room):
-            self._open += 1
-            self._judge(lease.event_id)
+    def _judge(self, lease: Lease) -> None:
+        event_id, row = lease.event_id, lease.clip
 
-    def _judge(self, event_id: str) -> None:
         def on_done(finding: VerifierFinding) -> None:
             log.info("judged", extra={"event_id": event_id})
             self._found.put((event_id, finding))
 
         try:
-            with self._history.reading() as session:
-                row = session.get(Clip, event_id)
             if row is None:
                 raise HarkenError("the clip is missing")
             clip = self._clips.read(
@@ -112,9 +111,6 @@ class Worker:
                 block_bytes=row.block_bytes,
             )
             self._pool.submit(clip, on_done)
-        except DBAPIError:
-            self._open -= 1  # leased to somebody again when the lease runs out
-            raise
         except Exception as error:
             log.exception("a clip cannot be judged", extra={"event_id": event_id})
             on_done(VerifierFinding.failed(f"the stored clip cannot be read: {error}"))

@@ -8,17 +8,24 @@ ends in a finding that says so. Leases are timed by the database's clock, becaus
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Table, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from cloud.history.models import VerifierJob
+from cloud.history.models import Clip, VerifierJob
 from cloud.history.store import History
 from cloud.verdict import VerifierFinding
 
+_JOBS = cast(Table, VerifierJob.__table__)
+_FINISH = (
+    update(_JOBS)
+    .where(_JOBS.c.event_id == bindparam("of_event"))
+    .values(finding=bindparam("found"), finished_at=bindparam("found_at"))
+)
 LEASE_S = 30.0
 MAX_TRIES = 3
 
@@ -29,6 +36,8 @@ class Lease:
 
     event_id: str
     tries: int
+    clip: Clip | None = None
+    """Where its sound is kept; None where the event has none any more."""
 
 
 class JobQueue:
@@ -55,30 +64,48 @@ class JobQueue:
 
     def lease(self, worker: str, count: int) -> list[Lease]:
         """Take up to `count` of the oldest jobs that nobody works on."""
-        taken: list[Lease] = []
-        with self._history.transaction() as session:
-            now = self._clock(session)
-            for job in session.scalars(self._free(now).limit(count).with_for_update(skip_locked=True)):
-                if job.tries >= MAX_TRIES:
-                    _finish(job, VerifierFinding.failed(f"{MAX_TRIES} workers ended while they judged it"), now)
-                    continue
-                job.tries += 1
-                job.worker, job.leased_until = worker[:64], now + self._lease
-                taken.append(Lease(job.event_id, job.tries))
-        return taken
+        return self.exchange(worker, {}, count)[1]
 
-    def finish(self, worker: str, findings: dict[str, VerifierFinding]) -> int:
+    def finish(self, worker: str, findings: Mapping[str, VerifierFinding]) -> int:
         """Store what a worker found, by event id; returns how many count. A job leased to another by now does not."""
-        stored = 0
+        return self.exchange(worker, findings, 0)[0]
+
+    def exchange(self, worker: str, findings: Mapping[str, VerifierFinding], count: int) -> tuple[int, list[Lease]]:
+        """Finish jobs and lease others, as `finish` and `lease` do, in one transaction: each costs as much as a clip.
+
+        Returns how many findings count, and the leases.
+        """
         with self._history.transaction() as session:
             now = self._clock(session)
-            mine = select(VerifierJob).where(
-                VerifierJob.event_id.in_(findings), VerifierJob.worker == worker[:64], VerifierJob.finished_at.is_(None)
-            )
-            for job in session.scalars(mine.with_for_update(skip_locked=True)):
-                _finish(job, findings[job.event_id], now)
-                stored += 1
-        return stored
+            return self._store(session, worker, findings, now), self._leased(session, worker, count, now)
+
+    def _store(self, session: Session, worker: str, findings: Mapping[str, VerifierFinding], now: datetime) -> int:
+        if not findings:
+            return 0
+        is_mine = _JOBS.c.event_id.in_(findings) & (_JOBS.c.worker == worker[:64]) & _JOBS.c.finished_at.is_(None)
+        mine = list(session.scalars(select(_JOBS.c.event_id).where(is_mine).with_for_update(skip_locked=True)))
+        found = [
+            {"of_event": event_id, "found": finding_to_json(findings[event_id]), "found_at": now} for event_id in mine
+        ]
+        if found:
+            session.connection().execute(_FINISH, found)
+        return len(found)
+
+    def _leased(self, session: Session, worker: str, count: int, now: datetime) -> list[Lease]:
+        if count <= 0:
+            return []
+        ended = VerifierFinding.failed(f"{MAX_TRIES} workers ended while they judged it")
+        is_given_up = self._is_free(now) & (_JOBS.c.tries >= MAX_TRIES)
+        session.execute(update(_JOBS).where(is_given_up).values(finding=finding_to_json(ended), finished_at=now))
+        free = select(_JOBS.c.event_id).where(self._is_free(now)).order_by(_JOBS.c.asked_at)
+        wanted = list(session.scalars(free.limit(count).with_for_update(skip_locked=True)))
+        if not wanted:
+            return []
+        until = {"tries": _JOBS.c.tries + 1, "worker": worker[:64], "leased_until": now + self._lease}
+        taking = update(_JOBS).where(_JOBS.c.event_id.in_(wanted)).values(until)
+        tries = dict(session.execute(taking.returning(_JOBS.c.event_id, _JOBS.c.tries)).all())
+        clips = {clip.event_id: clip for clip in session.scalars(select(Clip).where(Clip.event_id.in_(wanted)))}
+        return [Lease(event_id, tries[event_id], clips.get(event_id)) for event_id in wanted]
 
     def finished(self, session: Session, limit: int = 256) -> list[tuple[str, str, VerifierFinding]]:
         """Event id, device id and finding of the jobs that wait for their verdict."""
@@ -93,24 +120,16 @@ class JobQueue:
         query = select(func.count()).select_from(VerifierJob).where(VerifierJob.finished_at.is_(None))
         return session.scalar(query) or 0
 
-    def _free(self, now: datetime) -> Any:
+    def _is_free(self, now: datetime) -> ColumnElement[bool]:
         # A lease that ends later than any lease given now was given by a clock that was wrong.
-        is_free = (
-            VerifierJob.leased_until.is_(None)
-            | (VerifierJob.leased_until <= now)
-            | (VerifierJob.leased_until > now + 2 * self._lease)
-        )
-        return select(VerifierJob).where(VerifierJob.finished_at.is_(None), is_free).order_by(VerifierJob.asked_at)
+        until = _JOBS.c.leased_until
+        return _JOBS.c.finished_at.is_(None) & (until.is_(None) | (until <= now) | (until > now + 2 * self._lease))
 
     def _clock(self, session: Session) -> datetime:
         if self._history.is_sqlite:
             return datetime.now(UTC)
         now: datetime = session.scalars(select(func.clock_timestamp())).one()
         return now.astimezone(UTC)
-
-
-def _finish(job: VerifierJob, finding: VerifierFinding, at: datetime) -> None:
-    job.finding, job.finished_at = finding_to_json(finding), at
 
 
 def finding_to_json(finding: VerifierFinding) -> dict[str, Any]:
