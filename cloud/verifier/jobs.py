@@ -103,7 +103,8 @@ class JobQueue:
             return []
         until = {"tries": _JOBS.c.tries + 1, "worker": worker[:64], "leased_until": now + self._lease}
         taking = update(_JOBS).where(_JOBS.c.event_id.in_(wanted)).values(until)
-        tries = dict(session.execute(taking.returning(_JOBS.c.event_id, _JOBS.c.tries)).all())
+        returned = session.execute(taking.returning(_JOBS.c.event_id, _JOBS.c.tries))
+        tries = {row.event_id: row.tries for row in returned}
         clips = {clip.event_id: clip for clip in session.scalars(select(Clip).where(Clip.event_id.in_(wanted)))}
         return [Lease(event_id, tries[event_id], clips.get(event_id)) for event_id in wanted]
 
