@@ -775,6 +775,8 @@ def _decode(topic: str, payload: bytes) -> tuple[topics.Topic, Any]:
         raise RefusedError("topic", str(error)) from error
     if parsed.kind not in topics.FROM_DEVICE:
         raise RefusedError("topic", f"{topic} is for devices to read, not to write")
+    if parsed.kind in topics.FOR_OPERATORS:
+        raise RefusedError("topic", f"{topic} is not for the cloud to read")
     if parsed.kind in topics.LIVE:
         raise RefusedError(f"{parsed.kind}: not for the history", f"{topic} is for pages that are open, and never kept")
     try:

@@ -87,7 +87,7 @@ def build_image(
     if app == "library":
         if target.run.runner != "process":
             raise HarkenError(f"board {target.name} cannot be loaded as a library: use board host")
-        sources += sorted((CORE / "host").glob("*.c"))
+        sources += [CORE / "apps" / "rehearsal.c", *sorted((CORE / "host").glob("*.c"))]
     return build_program(target, Program(app, tuple(sources)), model, out_dir)
 
 

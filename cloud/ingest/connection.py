@@ -129,7 +129,8 @@ class Connection:
             log.error("the broker refuses us (%s): check its address, user and password", reason)
             return
         self.reconnects += 1
-        client.subscribe([(self._prefix + topics.subscription(kind), 1) for kind in topics.FROM_DEVICE])
+        kinds = [kind for kind in topics.FROM_DEVICE if kind not in topics.FOR_OPERATORS]
+        client.subscribe([(self._prefix + topics.subscription(kind), 1) for kind in kinds])
         if self.reconnects and not flags.session_present:
             self._on_session_lost()
 

@@ -32,6 +32,8 @@ _WIRE_TYPES = (
     "command",
     "further_words",
     "media_piece",
+    "installed",
+    "update_piece",
     "host_control",
     "device_control",
 )

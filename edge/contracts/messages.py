@@ -383,6 +383,39 @@ class MediaPiece(_Message):
 
 
 @dataclass(frozen=True)
+class UpdatePiece(_Message):
+    """A piece of a signed update, on topic `update/<n>` (retained); `update_tag` begins its signature."""
+
+    data: Annotated[bytes, _bytes(1, limits.UPDATE_PIECE_BYTES)]
+    update_tag: Annotated[bytes, _bytes(8, 8)]
+    update_offset: Annotated[int, _U16]
+    update_bytes: Annotated[int, _U16]
+
+
+@dataclass(frozen=True)
+class Update(_Message):
+    """What has become of one update: `fate` is waiting, trial, confirmed, rolled_back or refused, `update_code` why.
+
+    `part` is what it changes: head (then `event` is whose; else it is empty), thresholds, settings or media.
+    """
+
+    event: Annotated[str, _text(0, limits.NAME_MAX_CHARS)]
+    part: Annotated[str, _choice("part")]
+    update_version: Annotated[int, _U32]
+    fate: Annotated[str, _choice("fate")]
+    update_code: Annotated[int, _CODE]
+
+
+@dataclass(frozen=True)
+class Installed(_Message):
+    """The updates that a device holds, and the last one that it refused (retained)."""
+
+    model_hash: Annotated[bytes, _MODEL_HASH]
+    updates: Annotated[tuple[Update, ...], _array(_nested(Update), 0, limits.UPDATES_TOLD_MAX)]
+    has_key: Annotated[bool, _boolean()]
+
+
+@dataclass(frozen=True)
 class HostHello(_Message):
     """Opens the link: the protocol version that the host speaks."""
 
@@ -615,7 +648,20 @@ class DeviceVault(_Message):
     code: Annotated[int, _CODE]
 
 
-MqttMessage = Trigger | FurtherWords | Clip | Status | LiveScores | Receipt | Verdict | Config | Command | MediaPiece
+MqttMessage = (
+    Trigger
+    | FurtherWords
+    | Clip
+    | Status
+    | LiveScores
+    | Installed
+    | Receipt
+    | Verdict
+    | Config
+    | Command
+    | MediaPiece
+    | UpdatePiece
+)
 HostControl = (
     HostHello
     | HostConfigure
@@ -651,11 +697,13 @@ _MQTT_TYPES: Final[dict[str, type[_Message]]] = {
     "clip": Clip,
     "status": Status,
     "scores": LiveScores,
+    "installed": Installed,
     "receipt": Receipt,
     "verdict": Verdict,
     "config": Config,
     "command": Command,
     "media": MediaPiece,
+    "update": UpdatePiece,
 }
 _CONTROL_TYPES: Final[dict[str, dict[int, type[_Message]]]] = {
     "host_control": {t.control: t for t in get_args(HostControl)},

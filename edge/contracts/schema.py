@@ -20,6 +20,8 @@ VALUE_GROUPS = (
     "host",
     "device",
     "vault",
+    "part",
+    "fate",
 )
 
 

@@ -90,9 +90,7 @@ class SoundLibrary(RecordingPool):
         ignored = near_misses.not_asked_of(recording)
         return Sound(played, None, on_s, ignored, unasked, kind=recording.sub or label)
 
-    def background(
-        self, label: str, samples: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, tuple[Unasked, ...]]:
+    def background(self, label: str, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, tuple[Unasked, ...]]:
         """Return `samples` of float32 background of one label, rms 1, and the events not to be asked, and when.
 
         `BROADCAST` is made, music or speech-like; all others are labels of recordings.

@@ -137,12 +137,7 @@ def queries_of(
         begin = start + int(LEAD_IN_S * RATE_HZ)
         start_of_noise = int(rng.integers(len(noise) - whole))
         peak = float(rng.uniform(0.03, 0.5))
-        yield {
-            snr_db: Stretch(
-                index, begin, _mixed(played, noise, start_of_noise, snr_db, peak)
-            )
-            for snr_db in snrs_db
-        }
+        yield {snr_db: Stretch(index, begin, _mixed(played, noise, start_of_noise, snr_db, peak)) for snr_db in snrs_db}
 
 
 def negatives_of(recordings: Sequence[Recording], seed: int) -> Iterator[Negative]:

@@ -6,7 +6,10 @@ from pathlib import Path
 from edge import build_core
 from edge.contracts import generate
 
-_MODULES = ("crc32", "cobs", "link", "messages", "outbox", "mqtt", "sha256", "media_set", "media_slot", "vault")
+_MODULES = (
+    *("crc32", "cobs", "link", "messages", "outbox", "mqtt", "sha256", "hmac_sha256", "media_set", "media_slot"),
+    "vault",
+)
 _DRIVER = Path(__file__).with_name("driver.c")
 _FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

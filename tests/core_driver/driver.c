@@ -10,6 +10,7 @@
 #include "hk_cobs.h"
 #include "hk_crc32.h"
 #include "hk_error.h"
+#include "hk_hmac_sha256.h"
 #include "hk_link.h"
 #include "hk_messages.h"
 #include "hk_mqtt.h"
@@ -361,6 +362,28 @@ static uint8_t fingerprint(uint8_t out[HK_KEY_FINGERPRINT_BYTES])
     return (uint8_t)n;
 }
 
+static void do_encode_installed(void)
+{
+    hk_installed_t installed;
+    char *events[HK_UPDATES_TOLD_MAX];
+    memset(&installed, 0, sizeof installed);
+    exactly(installed.model_hash, sizeof installed.model_hash);
+    installed.has_key = number() != 0;
+    installed.count = (uint8_t)number();
+    for (uint8_t i = 0; i < installed.count; i++) {
+        hk_update_told_t *told = &installed.updates[i];
+        told->event = events[i] = text();
+        told->part = (uint8_t)number();
+        told->version = (uint32_t)number();
+        told->fate = (uint8_t)number();
+        told->code = (int16_t)strtol(word(), NULL, 10);
+    }
+    ENCODE(hk_message_encode_installed, &installed);
+    for (uint8_t i = 0; i < installed.count; i++) {
+        free(events[i]);
+    }
+}
+
 static void do_encode_device_control(void)
 {
     hk_device_control_t control;
@@ -530,6 +553,18 @@ static void print_provision(const hk_provision_t *provision)
     print_span(&provision->update_key);
 }
 
+static void do_decode_update(const uint8_t *data, size_t n)
+{
+    hk_update_piece_t piece;
+    const int status = hk_message_decode_update(data, n, &piece);
+    answer(status, NULL, 0);
+    if (status == HK_OK) {
+        print_hex(piece.data, piece.data_bytes);
+        print_hex(piece.tag, HK_UPDATE_TAG_BYTES);
+        (void)printf(" %u %u", piece.offset, piece.total);
+    }
+}
+
 static void do_decode_host_control(const uint8_t *data, size_t n)
 {
     hk_host_control_t control;
@@ -584,7 +619,7 @@ static void do_decode(void)
     } decoders[] = {
         {"receipt", do_decode_receipt}, {"verdict", do_decode_verdict},           {"config", do_decode_config},
         {"command", do_decode_command}, {"host_control", do_decode_host_control},
-        {"media", do_decode_media},
+        {"media", do_decode_media},     {"update", do_decode_update},
     };
     char *kind = text();
     size_t n = 0;
@@ -794,6 +829,41 @@ static void do_sha256(void)
     free(data);
 }
 
+static void do_hmac_sha256(void)
+{
+    size_t key_bytes = 0;
+    size_t n = 0;
+    uint8_t *key = bytes(&key_bytes);
+    uint8_t *data = bytes(&n);
+    const size_t piece = (size_t)number();
+    hk_hmac_sha256_t hmac;
+    uint8_t code[HK_SHA256_BYTES];
+    hk_hmac_sha256_init(&hmac, key, key_bytes);
+    for (size_t at = 0; at < n; at += piece) {
+        hk_hmac_sha256_update(&hmac, data + at, n - at < piece ? n - at : piece);
+    }
+    hk_hmac_sha256_finish(&hmac, code);
+    for (size_t i = 0; i < sizeof hmac; i++) {
+        if (((const uint8_t *)&hmac)[i] != 0) {
+            stop("what the key made was not cleared");
+        }
+    }
+    answer(HK_OK, code, sizeof code);
+    free(key);
+    free(data);
+}
+
+static void do_is_equal(void)
+{
+    size_t n = 0;
+    size_t m = 0;
+    uint8_t *a = bytes(&n);
+    uint8_t *b = bytes(&m);
+    (void)printf("ok %d", hk_is_equal_in_constant_time(a, b, n < m ? n : m));
+    free(a);
+    free(b);
+}
+
 /* ---- outbox ---- */
 
 static hk_outbox_t outbox;
@@ -955,6 +1025,8 @@ static void obey(const char *command)
         do_encode_further_words();
     } else if (strcmp(command, "encode_live_scores") == 0) {
         do_encode_live_scores();
+    } else if (strcmp(command, "encode_installed") == 0) {
+        do_encode_installed();
     } else if (strcmp(command, "encode_status") == 0) {
         do_encode_status();
     } else if (strcmp(command, "encode_device_control") == 0) {
@@ -986,6 +1058,10 @@ static void obey(const char *command)
         do_vault_flip();
     } else if (strcmp(command, "sha256") == 0) {
         do_sha256();
+    } else if (strcmp(command, "hmac_sha256") == 0) {
+        do_hmac_sha256();
+    } else if (strcmp(command, "is_equal") == 0) {
+        do_is_equal();
     } else if (strcmp(command, "outbox_init") == 0) {
         hk_outbox_init(&outbox);
         (void)printf("ok");

@@ -28,7 +28,7 @@ SENT = _table("frames.json")["sent"]
 STREAMS = _table("frames.json")["streams"]
 MESSAGES = _table("messages.json")["cases"]
 INVALID = _table("messages.json")["invalid"]
-DECODED_IN_C = ("receipt", "verdict", "config", "command", "media", "host_control")
+DECODED_IN_C = ("receipt", "verdict", "config", "command", "media", "update", "host_control")
 
 
 def _name(case: dict[str, Any]) -> str:
@@ -117,6 +117,8 @@ def _message(case: dict[str, Any]) -> Any:
         fields["fingerprint"] = messages.Fingerprint(**values)
     if "media" in fields:
         fields["media"] = messages.MediaHint(**fields["media"])
+    if "updates" in fields:
+        fields["updates"] = tuple(messages.Update(**update) for update in fields["updates"])
     if "event_ids" in fields:
         fields["event_ids"] = tuple(map(_value, fields["event_ids"]))
     for name in ("scores", "thresholds"):
@@ -205,6 +207,12 @@ def _encoding(case: dict[str, Any]) -> tuple[str, list[object], bytes, bytes]:
         scores = bytes(message.scores[event.id] for event in load())
         thresholds = bytes(message.thresholds.get(event.id, 0) for event in load())
         return "encode_live_scores", [message.samples_heard, scores, thresholds], expected, b""
+    if isinstance(message, messages.Installed):
+        words = [message.model_hash, message.has_key, len(message.updates)]
+        for u in message.updates:
+            part, fate = schema.values("part")[u.part], schema.values("fate")[u.fate]
+            words += [u.event, part, u.update_version, fate, u.update_code]
+        return "encode_installed", words, expected, b""
     if isinstance(message, messages.FurtherWords):
         return "encode_further_words", _further_words(message), expected, b""
     return "encode_device_control", _device_control_words(message), expected, b""

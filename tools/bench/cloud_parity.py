@@ -83,9 +83,7 @@ def replay(count: int, say: Callable[[str], None], history_url: str = "") -> tup
                 server: PostgresServer = stack.enter_context(postgres_server(folder / "postgres"))
                 history_url = server.url()
             clips_options, where = _fleet_clips(stack, folder)
-            distributed, distributed_s = _distributed(
-                folder / "fleet", history_url, clips_options, groups, event_ids
-            )
+            distributed, distributed_s = _distributed(folder / "fleet", history_url, clips_options, groups, event_ids)
     differing = [each for each in event_ids if embedded[0].get(each) != distributed[0].get(each)]
     if embedded[1] != distributed[1]:
         differing.append(f"refused messages: {embedded[1]} and {distributed[1]}")

@@ -126,8 +126,9 @@ def _cloud_rules() -> list[str]:
 
 
 def _operator_rules() -> list[str]:
-    lines = [f"topic read {topics.PREFIX}/+/{kind}" for kind in ("status", "verdict")]
-    lines += [f"topic readwrite {topics.PREFIX}/+/{kind}" for kind in ("config", "command")]
+    lines = [f"topic read {topics.PREFIX}/+/{kind}" for kind in ("status", "verdict", "installed")]
+    kinds: tuple[topics.Kind, ...] = ("config", "command", "media", "update")
+    lines += [f"topic readwrite {topics.PREFIX}/+/{level}" for kind in kinds for level in _levels(kind)]
     return [*lines, "topic read $SYS/#"]
 
 

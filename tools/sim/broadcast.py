@@ -184,13 +184,9 @@ class Simulation:
             own = renderings.homes_with_own_alarm(sound, few, seed + 1000 * (number + 1))
             self._own_alarms.append([each for each in renderings.triggers_of(own, renderings.ALARMS, load) if each])
         buildings = max(1, min(BUILDINGS, pool // 8))
-        self._buildings = [
-            self._flats(FLATS, 7000 + seed + n, load) for n in range(buildings)
-        ]
+        self._buildings = [self._flats(FLATS, 7000 + seed + n, load) for n in range(buildings)]
         self._lone = [
-            trigger
-            for n in range(min(LONE_ALARMS, pool))
-            for trigger in self._flats(1, 9000 + seed + n, load)
+            trigger for n in range(min(LONE_ALARMS, pool)) for trigger in self._flats(1, 9000 + seed + n, load)
         ]
         self.result.renderings = {
             "broadcast": len(self._barks),
@@ -202,9 +198,7 @@ class Simulation:
 
     @staticmethod
     def _flats(count: int, seed: int, load: renderings.Load) -> list[Trigger]:
-        return _firsts(
-            renderings.triggers_of(renderings.flats_of_one_building(count, seed), renderings.ALARMS, load)
-        )
+        return _firsts(renderings.triggers_of(renderings.flats_of_one_building(count, seed), renderings.ALARMS, load))
 
     def run(self) -> Result:
         """Play the broadcast, then rounds of alarms until there were enough."""

@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #include "hk_commands.h"
-#include "hk_head_slot.h"
 #include "hk_limits.h"
 #include "hk_link.h"
 #include "hk_media_guard.h"
@@ -22,6 +21,7 @@
 #include "hk_messages.h"
 #include "hk_port.h"
 #include "hk_step.h"
+#include "hk_update.h"
 #include "hk_uplink.h"
 #include "hk_vault.h"
 
@@ -43,7 +43,7 @@ typedef struct {
     hk_listener_t listener;
     hk_uplink_t uplink;
 
-    hk_head_slot_t head_slot;
+    hk_update_t update;
     hk_media_slot_t media_slot;
     hk_media_guard_t media_guard;
     hk_commands_t commands;

@@ -25,7 +25,6 @@ typedef struct {
     hk_head_t heads[HK_HEADS_MAX];
     uint8_t head_events[HK_HEADS_MAX]; /* catalogue index of each head's event, or HK_EVENT_ADDED */
     uint8_t head_count;
-    const hk_head_t *taken; /* the one of them that was not built in, or NULL */
     /* Of the last step: */
     hk_frame_t frames[HK_FRAMES_PER_STEP];
     int8_t features[HK_STEP_FEATURES];
@@ -42,10 +41,11 @@ typedef void (*hk_detector_on_frame_t)(void *context, const hk_frontend_t *front
  * the catalogue lacks, and those of hk_head_open. */
 int hk_detector_init(hk_detector_t *detector);
 
-/* Takes a head that was not built in: instead of its event's own, or, if the catalogue lacks the event, beside all. The
- * blob stays where it is for as long as the head is used. An earlier head so taken is dropped, its event's own is back.
- * Returns 0, or the error of hk_head_open or hk_head_check_trunk, and then changes nothing. */
-int hk_detector_take_head(hk_detector_t *detector, const uint8_t *blob, size_t len);
+/* Takes opened heads that were not built in: each instead of its event's own, or, if the catalogue lacks the event, beside
+ * all. Their blobs stay where they are for as long as the heads are used. Those taken before are dropped, and their events'
+ * own are back. Returns 0; HK_ERROR_MISMATCH where one is another trunk's, HK_ERROR_FULL where the catalogue lacks more than
+ * one of their events; it then changes nothing. */
+int hk_detector_take_heads(hk_detector_t *detector, const hk_head_t *heads, size_t count);
 
 /* The head of an event, HK_EVENT_ADDED or one of the catalogue; NULL if it has none. */
 const hk_head_t *hk_detector_head(const hk_detector_t *detector, uint8_t event);

@@ -58,8 +58,11 @@ hk_listener_words_t hk_listener_fingerprint(hk_listener_t *listener);
 /* Version of the head that scores an event of the catalogue; 0 where there is none. */
 uint32_t hk_listener_head_version(const hk_listener_t *listener, uint8_t event);
 
-/* Takes a head while listening (hk_detector_take_head), with its thresholds; a new event is on from the next step.
+/* Takes opened heads while listening (hk_detector_take_heads), with their thresholds; a new event is on from the next step.
  * Returns 0, or an error, and then changes nothing. */
+int hk_listener_take_heads(hk_listener_t *listener, const hk_head_t *heads, size_t count);
+
+/* The same with one head, still to be opened. */
 int hk_listener_take_head(hk_listener_t *listener, const uint8_t *blob, size_t len);
 
 #endif

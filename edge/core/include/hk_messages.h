@@ -34,7 +34,8 @@ bool hk_device_id_is_valid(const char *device_id);
  * Returns 0, HK_ERROR_ARGUMENT or HK_ERROR_CAPACITY (HK_MQTT_TOPIC_MAX_CHARS + 1 bytes always suffice). */
 int hk_topic_build(char *out, size_t capacity, const char *device_id, uint8_t kind);
 
-/* Finds the kind of a received topic (not zero-terminated) of this device; HK_KIND_MEDIA has a further level.
+/* Finds the kind of a received topic (not zero-terminated) of this device; HK_KIND_MEDIA and HK_KIND_UPDATE have a further
+ * level.
  * Returns 0 and sets *kind, or HK_ERROR_UNKNOWN for another device's or an unknown topic. */
 int hk_topic_kind(const char *topic, size_t length, const char *device_id, uint8_t *kind);
 
@@ -126,10 +127,29 @@ typedef struct {
     uint8_t thresholds[HK_EVENT_COUNT]; /* that they are compared with; 0: the event is not listened for now */
 } hk_live_scores_t;
 
+#define HK_UPDATE_TAG_BYTES 8u
+
+/* What has become of one update. */
+typedef struct {
+    const char *event; /* whose head it is; empty for other parts; caller's */
+    uint32_t version;
+    int16_t code; /* why it was rolled back or refused: HK_ERROR_… */
+    uint8_t part; /* HK_PART_… */
+    uint8_t fate; /* HK_FATE_… */
+} hk_update_told_t;
+
+typedef struct {
+    uint8_t model_hash[HK_MODEL_HASH_BYTES];
+    hk_update_told_t updates[HK_UPDATES_TOLD_MAX];
+    uint8_t count;
+    bool has_key;
+} hk_installed_t;
+
 #define HK_CLIP_PREFIX_MAX_BYTES 96u
 #define HK_STATUS_MAX_BYTES 136u
 #define HK_LIVE_SCORES_MAX_BYTES (24u + 8u * HK_EVENT_COUNT)
 #define HK_FURTHER_WORDS_MAX_BYTES 352u
+#define HK_INSTALLED_MAX_BYTES 352u
 #define HK_CONTROL_MAX_BYTES 192u /* any link control message */
 
 /* All encoders return 0 and set *length; HK_ERROR_CAPACITY (HK_TRIGGER_MAX_BYTES and the sizes above always suffice);
@@ -139,6 +159,8 @@ int hk_message_encode_status(const hk_status_t *status, uint8_t *out, size_t cap
 int hk_message_encode_live_scores(const hk_live_scores_t *live, uint8_t *out, size_t capacity, size_t *length);
 
 int hk_message_encode_further_words(const hk_further_words_t *further, uint8_t *out, size_t capacity, size_t *length);
+
+int hk_message_encode_installed(const hk_installed_t *installed, uint8_t *out, size_t capacity, size_t *length);
 
 /* Writes everything of a clip up to its data: append clip->data_bytes bytes of ADPCM and the message is whole. */
 int hk_message_encode_clip_prefix(const hk_clip_t *clip, uint8_t *out, size_t capacity, size_t *length);
@@ -187,12 +209,22 @@ typedef struct {
 
 #define HK_MEDIA_HASH_BYTES 8u
 
+/* A piece of a signed update. */
+typedef struct {
+    const uint8_t *data; /* in the bytes that were decoded */
+    uint16_t data_bytes; /* 1 to HK_UPDATE_PIECE_BYTES */
+    uint16_t offset;
+    uint16_t total;
+    const uint8_t *tag; /* HK_UPDATE_TAG_BYTES, in the bytes that were decoded */
+} hk_update_piece_t;
+
 /* All decoders return 0, or HK_ERROR_FORMAT for bytes that are not of the schema (the struct is then undefined). */
 int hk_message_decode_receipt(const uint8_t *bytes, size_t n, hk_receipt_t *receipt);
 int hk_message_decode_verdict(const uint8_t *bytes, size_t n, hk_verdict_t *verdict);
 int hk_message_decode_config(const uint8_t *bytes, size_t n, hk_config_t *config);
 int hk_message_decode_command(const uint8_t *bytes, size_t n, hk_command_t *command);
 int hk_message_decode_media(const uint8_t *bytes, size_t n, hk_media_piece_t *piece);
+int hk_message_decode_update(const uint8_t *bytes, size_t n, hk_update_piece_t *piece);
 
 /* ---- link control ---- */
 

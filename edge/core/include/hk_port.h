@@ -11,8 +11,8 @@
 
 #include "hk_limits.h"
 
-#define HK_PORT_HEAD_AREAS 2u
-#define HK_PORT_HEAD_AREA_BYTES 2048u
+#define HK_PORT_UPDATE_AREAS 4u
+#define HK_PORT_UPDATE_AREA_BYTES 4096u /* a sector of most flash */
 #define HK_PORT_MEDIA_AREAS 2u
 
 /* What a board keeps over a restart. */
@@ -39,11 +39,14 @@ typedef struct {
     /* Keeps `n` bytes over a restart; 0, or a negative hk_error.h value where the board could not (HK_ERROR_REFUSED:
      * it has nowhere to keep them). A power cut meanwhile leaves this record with any content, and every other as it was. */
     int (*settings_save)(void *context, hk_port_record_t record, const uint8_t *bytes, size_t n);
-    /* Flash for heads that arrive while the device runs: HK_PORT_HEAD_AREAS areas of HK_PORT_HEAD_AREA_BYTES one after
-     * the other, aligned to 4, read in place. NULL: the board takes none. */
-    const uint8_t *head_areas;
-    /* Writes `n` bytes at `at` from head_areas on, erasing as need be; 0, or -1 where they do not read back. */
-    int (*head_write)(void *context, size_t at, const uint8_t *bytes, size_t n);
+    /* Flash for updates that arrive while the device runs (heads, thresholds, settings): HK_PORT_UPDATE_AREAS areas of
+     * HK_PORT_UPDATE_AREA_BYTES one after the other, aligned to 4, read in place, kept over a restart where the board can.
+     * NULL: the board takes none. */
+    const uint8_t *update_areas;
+    /* Erases an area to ones, or writes `n` bytes at `at` from update_areas on to what is erased; 0, or -1 where that
+     * failed. Writes begin at multiples of 16 and touch no byte twice. */
+    int (*update_erase)(void *context, unsigned area);
+    int (*update_write)(void *context, size_t at, const uint8_t *bytes, size_t n);
     /* Flash for known media: HK_PORT_MEDIA_AREAS areas of HK_MEDIA_SET_MAX_BYTES one after the other, aligned to 4, read in
      * place, kept over a restart where the board can. NULL: the board takes none. */
     const uint8_t *media_areas;

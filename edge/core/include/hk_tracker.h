@@ -100,6 +100,16 @@ typedef struct {
     bool is_renamed; /* the cadence corrects the name of an alarm reported before */
 } hk_event_t;
 
+/* What an update may change of an event: those fields of hk_tracker_event_params_t. */
+typedef struct {
+    uint32_t repeat_ms;
+    uint16_t min_duration_ms;
+    uint16_t max_gap_ms;
+    uint16_t refractory_ms;
+    uint8_t release_percent;
+    uint8_t smoothing_shift;
+} hk_tracker_times_t;
+
 /* Private: one event's state. */
 typedef struct {
     uint64_t start_sample;
@@ -147,6 +157,12 @@ int hk_tracker_set_event_level(hk_tracker_t *tracker, uint8_t index, bool is_ena
 
 /* What alarms must show besides their scores, from the next step on. Returns 0 or HK_ERROR_ARGUMENT. */
 int hk_tracker_set_alarm_params(hk_tracker_t *tracker, const hk_tracker_alarm_params_t *alarm);
+
+bool hk_tracker_alarm_is_valid(const hk_tracker_alarm_params_t *alarm);
+
+/* Other times for event `index`, from the next step on. Returns 0 or HK_ERROR_ARGUMENT. */
+int hk_tracker_set_times(hk_tracker_t *tracker, uint8_t index, const hk_tracker_times_t *times);
+bool hk_tracker_times_are_valid(const hk_tracker_times_t *times);
 
 /* Follows one event more, the one of index params.event_count, with these parameters (copied).
  * Returns 0, or HK_ERROR_FULL, or HK_ERROR_ARGUMENT where a parameter is out of its range. */

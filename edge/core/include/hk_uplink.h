@@ -30,6 +30,10 @@ typedef struct {
     void (*on_config)(void *context, const uint8_t *payload, size_t length);
     /* A piece of a set of known media, valid during the call. */
     void (*on_media)(void *context, const hk_media_piece_t *piece);
+    /* A piece of an update, valid during the call. */
+    void (*on_update)(void *context, const hk_update_piece_t *piece);
+    /* `installed` is published now: what it says. */
+    void (*describe)(void *context, hk_installed_t *installed);
     /* The cloud says that a recording explains the latest trigger of this event of the catalogue. */
     void (*on_explained)(void *context, uint8_t event);
     /* A command that is for no clip of an event. */
@@ -49,7 +53,8 @@ typedef struct {
     bool is_status_due;
     bool is_status_under_way;
     bool is_trigger_under_way;
-    bool is_further_under_way;
+    bool is_installed_due;
+    bool is_further_under_way; /* or `installed`, which is written to the same memory */
     uint32_t sent_ms;      /* when the last trigger or clip had gone out */
     uint32_t patience_ms;  /* how long to wait for receipts; doubles each time it was in vain */
     bool is_stopping;
@@ -94,6 +99,9 @@ void hk_uplink_set_media(hk_uplink_t *uplink, uint32_t set_version, int set_code
 
 /* What the status says of the siren from now on; it is published again. */
 void hk_uplink_set_siren(hk_uplink_t *uplink, bool is_on);
+
+/* What the device has installed has changed: it is published again. */
+void hk_uplink_tell_installed(hk_uplink_t *uplink);
 
 /* The broker's socket was opened or closed. */
 void hk_uplink_open(hk_uplink_t *uplink, uint32_t now_ms);

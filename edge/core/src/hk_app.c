@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "hk_error.h"
+#include "hk_hmac_sha256.h"
 
 enum {
     READ_BYTES = 128,        /* from the link in one turn */
@@ -81,6 +82,39 @@ static void take_media(void *context, const hk_media_piece_t *piece)
         app->media_status = (int16_t)status;
         memcpy(app->media_told, piece->hash, sizeof app->media_told);
         tell_media(app);
+    }
+}
+
+/* --- Updates --- */
+
+static void take_update(void *context, const hk_update_piece_t *piece)
+{
+    hk_app_t *app = context;
+    hk_update_take(&app->update, piece);
+}
+
+static void describe_installed(void *context, hk_installed_t *installed)
+{
+    const hk_app_t *app = context;
+    hk_update_describe(&app->update, installed);
+}
+
+/* The key of updates is what the device was provisioned with. */
+static void use_key(hk_app_t *app)
+{
+    uint8_t key[HK_UPDATE_KEY_BYTES];
+    const bool has_key = hk_vault_key(&app->vault, key);
+    hk_update_set_key(&app->update, has_key ? key : NULL);
+    hk_wipe(key, sizeof key);
+}
+
+/* Between two steps: what has come whole takes effect, and what has changed is told. */
+static void serve_updates(hk_app_t *app)
+{
+    hk_update_poll(&app->update);
+    if (app->update.is_changed && app->is_configured) {
+        app->update.is_changed = false;
+        hk_uplink_tell_installed(&app->uplink);
     }
 }
 
@@ -163,6 +197,8 @@ static void configure(hk_app_t *app, const hk_host_control_t *control)
     const hk_uplink_listener_t told = {
         .on_config = take_config,
         .on_media = take_media,
+        .on_update = take_update,
+        .describe = describe_installed,
         .on_explained = take_explanation,
         .on_command = take_command,
         .context = app,
@@ -174,6 +210,7 @@ static void configure(hk_app_t *app, const hk_host_control_t *control)
         return;
     }
     load_settings(app);
+    hk_update_set_identity(&app->update, app->device_id);
     app->is_configured = true;
     app->has_cloud = true;
     app->is_network_due = true;
@@ -235,6 +272,7 @@ static void tell_added_event(hk_app_t *app, const hk_event_t *event)
 
 static void trigger(hk_app_t *app, const hk_event_t *event)
 {
+    hk_update_triggered(&app->update, event->event);
     if (event->event == HK_EVENT_ADDED) {
         tell_added_event(app, event);
         return;
@@ -358,6 +396,7 @@ static void hear_step(hk_app_t *app)
     for (size_t i = 0; i < count; i++) {
         trigger(app, &events[i]);
     }
+    hk_update_heard(&app->update);
     follow_triggers(app);
     serve_commands(app);
     hk_uplink_heard(&app->uplink, &app->listener.ring, app->listener.samples_heard);
@@ -505,26 +544,20 @@ static void stop(hk_app_t *app)
 
 static void handle_head(hk_app_t *app, const hk_host_control_t *control)
 {
-    const uint8_t *blob;
-    int status = hk_head_slot_take(&app->head_slot, control->u.head.offset, control->u.head.total,
-                                   control->u.head.data, control->u.head.data_bytes, &blob);
-    if (status == 0 && blob == NULL) {
-        return; /* more is to come */
+    bool is_whole;
+    const int status = hk_update_load_head(&app->update, control->u.head.offset, control->u.head.total,
+                                           control->u.head.data, control->u.head.data_bytes, &is_whole);
+    if (is_whole || status != 0) { /* else more is to come */
+        app->head_status = (int16_t)status;
+        app->is_head_due = true;
     }
-    if (status == 0) {
-        status = hk_listener_take_head(&app->listener, blob, control->u.head.total);
-    }
-    if (status == 0) {
-        hk_head_slot_use(&app->head_slot);
-    }
-    app->head_status = (int16_t)status;
-    app->is_head_due = true;
 }
 
 /* Whoever holds the cable can write all of flash: asking for the key before would only lock out an owner who lost it. */
 static void provision(hk_app_t *app, const hk_provision_t *provision)
 {
     app->vault_status = (int16_t)hk_vault_write(&app->vault, provision);
+    use_key(app);
     app->is_vault_due = true;
 }
 
@@ -746,10 +779,10 @@ static void say_head(hk_app_t *app)
         return;
     }
     hk_device_control_t control = {.kind = HK_DEVICE_HEAD, .u.head = {.code = app->head_status, .event = ""}};
-    const hk_head_t *head = app->listener.detector.taken;
-    if (app->head_status == 0 && head != NULL) {
-        control.u.head.event = head->event_name;
-        control.u.head.head_version = head->head_version;
+    hk_head_t head;
+    if (app->head_status == 0 && hk_update_loaded_head(&app->update, &head)) {
+        control.u.head.event = head.event_name;
+        control.u.head.head_version = head.head_version;
     }
     app->is_head_due = !send_control(app, &control);
 }
@@ -904,17 +937,22 @@ int hk_app_init(hk_app_t *app, const hk_port_t *port)
 {
     memset(app, 0, sizeof *app);
     app->port = port;
-    hk_head_slot_init(&app->head_slot, port);
     hk_media_slot_init(&app->media_slot, port);
     hk_vault_open(&app->vault, port);
     hk_link_receiver_init(&app->receiver);
     hk_link_sender_init(&app->sender);
-    return hk_listener_init(&app->listener);
+    const int status = hk_listener_init(&app->listener);
+    if (status == 0) {
+        hk_update_open(&app->update, port, &app->listener);
+        use_key(app);
+    }
+    return status;
 }
 
 hk_app_state_t hk_app_poll(hk_app_t *app)
 {
     bool is_busy = serve_link(app);
+    serve_updates(app);
     is_busy |= listen_to_microphone(app);
     if (!is_busy && app->steps_since_heard > 0) {
         app->is_heard_due = true; /* the sound has stopped coming: say how far it was heard */

@@ -11,7 +11,6 @@ _Static_assert(HK_EVENT_COUNT <= HK_SCORES_MAX, "a trigger must be able to name 
 static int open_built_in_heads(hk_detector_t *detector)
 {
     detector->head_count = 0;
-    detector->taken = NULL;
     memset(detector->event_scores, 0, sizeof detector->event_scores);
     for (uint8_t i = 0; i < hk_default_head_count; i++) {
         hk_head_t *head = &detector->heads[i];
@@ -48,32 +47,41 @@ int hk_detector_init(hk_detector_t *detector)
     return 0;
 }
 
-int hk_detector_take_head(hk_detector_t *detector, const uint8_t *blob, size_t len)
+static uint8_t event_of(const hk_head_t *head)
 {
-    hk_head_t head;
-    int status = hk_head_open(&head, blob, len);
-    if (status == 0) {
-        status = hk_head_check_trunk(&head, hk_trunk_hash, HK_ENGINE_OUTPUT_BYTES);
-    }
-    if (status == 0) {
-        status = open_built_in_heads(detector); /* opened before, so they open again */
-    }
-    if (status != 0) {
-        return status;
-    }
     uint8_t event;
-    if (hk_catalogue_find(head.event_name, strlen(head.event_name), &event) != 0) {
-        event = HK_EVENT_ADDED;
-    }
+    return hk_catalogue_find(head->event_name, strlen(head->event_name), &event) == 0 ? event : (uint8_t)HK_EVENT_ADDED;
+}
+
+static void put_head(hk_detector_t *detector, const hk_head_t *head)
+{
+    const uint8_t event = event_of(head);
     uint8_t place = 0;
     while (place < detector->head_count && detector->head_events[place] != event) {
         place++;
     }
-    detector->heads[place] = head;
+    detector->heads[place] = *head;
     detector->head_events[place] = event;
-    detector->taken = &detector->heads[place];
     detector->head_count = (uint8_t)(detector->head_count + (place == detector->head_count ? 1 : 0));
-    return 0;
+}
+
+int hk_detector_take_heads(hk_detector_t *detector, const hk_head_t *heads, size_t count)
+{
+    uint32_t added = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (hk_head_check_trunk(&heads[i], hk_trunk_hash, HK_ENGINE_OUTPUT_BYTES) != 0) {
+            return HK_ERROR_MISMATCH;
+        }
+        added += event_of(&heads[i]) == HK_EVENT_ADDED ? 1u : 0u;
+    }
+    if (added > 1) {
+        return HK_ERROR_FULL;
+    }
+    const int status = open_built_in_heads(detector); /* opened before, so they open again */
+    for (size_t i = 0; status == 0 && i < count; i++) {
+        put_head(detector, &heads[i]);
+    }
+    return status;
 }
 
 const hk_head_t *hk_detector_head(const hk_detector_t *detector, uint8_t event)

@@ -144,15 +144,25 @@ uint32_t hk_listener_head_version(const hk_listener_t *listener, uint8_t event)
     return head == NULL ? 0 : head->head_version;
 }
 
-int hk_listener_take_head(hk_listener_t *listener, const uint8_t *blob, size_t len)
+int hk_listener_take_heads(hk_listener_t *listener, const hk_head_t *heads, size_t count)
 {
-    int status = hk_detector_take_head(&listener->detector, blob, len);
+    int status = hk_detector_take_heads(&listener->detector, heads, count);
     if (status != 0) {
         return status;
     }
-    hk_tracker_keep_events(&listener->tracker, HK_EVENT_COUNT);
-    if (hk_detector_head(&listener->detector, HK_EVENT_ADDED) != NULL) {
+    const bool was_added = listener->tracker.params.event_count > HK_EVENT_COUNT;
+    const bool is_added = hk_detector_head(&listener->detector, HK_EVENT_ADDED) != NULL;
+    if (was_added && !is_added) {
+        hk_tracker_keep_events(&listener->tracker, HK_EVENT_COUNT);
+    } else if (is_added && !was_added) {
         status = hk_tracker_add_event(&listener->tracker, &hk_tracker_added_event_params);
     }
     return status == 0 ? use_thresholds(listener) : status;
+}
+
+int hk_listener_take_head(hk_listener_t *listener, const uint8_t *blob, size_t len)
+{
+    hk_head_t head;
+    const int status = hk_head_open(&head, blob, len);
+    return status == 0 ? hk_listener_take_heads(listener, &head, 1) : status;
 }

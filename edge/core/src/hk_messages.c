@@ -23,6 +23,10 @@ _Static_assert(8 * HK_FURTHER_WORDS_MAX + (HK_FURTHER_WORDS_MAX + 7) / 8
                        + HK_FURTHER_EVENTS_MAX * (1 + HK_EVENT_ID_BYTES) + 68
                    <= HK_FURTHER_WORDS_MAX_BYTES,
                "the most further words fit");
+/* Each update's event, and 16 bytes of all the rest. */
+_Static_assert(HK_UPDATES_TOLD_MAX * (HK_NAME_MAX_CHARS + 2 + 18) + 32 <= HK_INSTALLED_MAX_BYTES,
+               "what is installed fits, whatever it is called");
+_Static_assert(HK_UPDATE_PIECE_BYTES + 32 <= HK_MQTT_INCOMING_MAX_BYTES, "a piece with its fields is one message");
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "fingerprint words are sent from memory as they lie: this core expects a little-endian processor"
 #endif
@@ -98,7 +102,8 @@ int hk_topic_kind(const char *topic, size_t length, const char *device_id, uint8
         }
         const size_t n = strlen(expected);
         const bool is_kind = length >= n && memcmp(expected, topic, n) == 0;
-        const bool is_piece = k == HK_KIND_MEDIA && length > n && topic[n] == KIND_SEPARATOR[0];
+        const bool is_in_pieces = k == HK_KIND_MEDIA || k == HK_KIND_UPDATE;
+        const bool is_piece = is_in_pieces && length > n && topic[n] == KIND_SEPARATOR[0];
         if (is_kind && (length == n || is_piece)) {
             *kind = k;
             return HK_OK;
@@ -283,6 +288,28 @@ int hk_message_encode_live_scores(const hk_live_scores_t *live, uint8_t *out, si
     return encoder_status(cbor_encode_live_scores(out, capacity, &wire, length));
 }
 
+int hk_message_encode_installed(const hk_installed_t *installed, uint8_t *out, size_t capacity, size_t *length)
+{
+    struct installed wire;
+    if (installed->count > HK_UPDATES_TOLD_MAX) {
+        return HK_ERROR_ARGUMENT;
+    }
+    memset(&wire, 0, sizeof wire);
+    wire.installed_k_model_hash = bytes_of(installed->model_hash, HK_MODEL_HASH_BYTES);
+    wire.installed_k_updates_held_update_m_count = installed->count;
+    for (uint8_t i = 0; i < installed->count; i++) {
+        const hk_update_told_t *told = &installed->updates[i];
+        struct held_update *update = &wire.installed_k_updates_held_update_m[i];
+        update->held_update_k_event = text_of(told->event);
+        update->held_update_k_part.part_value_choice = told->part;
+        update->held_update_k_update_version = told->version;
+        update->held_update_k_fate.fate_value_choice = told->fate;
+        update->held_update_k_update_code = told->code;
+    }
+    wire.installed_k_has_key = installed->has_key;
+    return encoder_status(cbor_encode_installed(out, capacity, &wire, length));
+}
+
 /* Writes the head of a CBOR byte string of n bytes, at most 5; returns its size. */
 static size_t bstr_head(uint8_t out[5], uint32_t n)
 {
@@ -425,6 +452,23 @@ int hk_message_decode_media(const uint8_t *bytes, size_t n, hk_media_piece_t *pi
             .total = (uint16_t)wire.media_piece_k_set_bytes,
             .version = wire.media_piece_k_set_version,
             .hash = wire.media_piece_k_set_hash.value,
+        };
+    }
+    return status;
+}
+
+int hk_message_decode_update(const uint8_t *bytes, size_t n, hk_update_piece_t *piece)
+{
+    struct update_piece wire;
+    size_t taken = 0;
+    const int status = decoder_status(cbor_decode_update_piece(bytes, n, &wire, &taken), &taken, n);
+    if (status == HK_OK) {
+        *piece = (hk_update_piece_t){
+            .data = wire.update_piece_k_data.value,
+            .data_bytes = (uint16_t)wire.update_piece_k_data.len,
+            .offset = (uint16_t)wire.update_piece_k_update_offset,
+            .total = (uint16_t)wire.update_piece_k_update_bytes,
+            .tag = wire.update_piece_k_update_tag.value,
         };
     }
     return status;

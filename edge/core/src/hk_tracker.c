@@ -144,6 +144,31 @@ bool hk_tracker_is_brief(const hk_cadence_evidence_t *evidence, const hk_tracker
            evidence->on_ms * 100U < alarm->brief_percent * ((uint32_t)evidence->on_ms + evidence->off_ms);
 }
 
+bool hk_tracker_alarm_is_valid(const hk_tracker_alarm_params_t *alarm)
+{
+    return are_valid_alarm_params(alarm);
+}
+
+bool hk_tracker_times_are_valid(const hk_tracker_times_t *times)
+{
+    return times->release_percent > 0 && times->release_percent <= 100 && times->smoothing_shift <= 7;
+}
+
+int hk_tracker_set_times(hk_tracker_t *tracker, uint8_t index, const hk_tracker_times_t *times)
+{
+    if (index >= tracker->params.event_count || !hk_tracker_times_are_valid(times)) {
+        return HK_ERROR_ARGUMENT;
+    }
+    hk_tracker_event_params_t *event = &tracker->params.events[index];
+    event->repeat_ms = times->repeat_ms;
+    event->min_duration_ms = times->min_duration_ms;
+    event->max_gap_ms = times->max_gap_ms;
+    event->refractory_ms = times->refractory_ms;
+    event->release_percent = times->release_percent;
+    event->smoothing_shift = times->smoothing_shift;
+    return HK_OK;
+}
+
 int hk_tracker_set_thresholds(hk_tracker_t *tracker, uint8_t index,
                               const uint8_t thresholds[HK_TRACKER_SENSITIVITIES])
 {

@@ -5,15 +5,16 @@
 #include "hk_error.h"
 #include "hk_frontend_tables.h"
 
-enum { TOKEN_TRIGGER = 1, TOKEN_CLIP = 2, TOKEN_STATUS = 3, TOKEN_FURTHER = 4, TOKEN_SCORES = 5 };
+enum { TOKEN_TRIGGER = 1, TOKEN_CLIP = 2, TOKEN_STATUS = 3, TOKEN_FURTHER = 4, TOKEN_SCORES = 5, TOKEN_INSTALLED = 6 };
 
 _Static_assert(HK_MQTT_IN_FLIGHT >= 4, "a trigger, a clip, further words and the status may be under way together");
 _Static_assert(HK_LIVE_SCORES_MAX_BYTES <= HK_FURTHER_WORDS_MAX_BYTES, "they share a buffer");
 _Static_assert(HK_OUTBOX_TRIGGERS + HK_CLIP_SLOT_OWNERS <= UINT8_MAX, "pending is a byte");
 
 static const uint8_t subscribed_kinds[] = {HK_KIND_RECEIPT, HK_KIND_VERDICT, HK_KIND_CONFIG, HK_KIND_COMMAND,
-                                           HK_KIND_MEDIA};
-#define ALL_PIECES "/+" /* of media */
+                                           HK_KIND_MEDIA, HK_KIND_UPDATE};
+#define ALL_PIECES "/+" /* of media, of an update */
+_Static_assert(HK_INSTALLED_MAX_BYTES <= HK_FURTHER_WORDS_MAX_BYTES, "they share their memory");
 
 static int init_session(hk_uplink_t *uplink)
 {
@@ -24,6 +25,7 @@ static int init_session(hk_uplink_t *uplink)
         }
     }
     strcat(uplink->topics[HK_KIND_MEDIA], ALL_PIECES); /* nothing is published there */
+    strcat(uplink->topics[HK_KIND_UPDATE], ALL_PIECES);
     for (size_t i = 0; i < sizeof subscribed_kinds; i++) {
         uplink->filters[i] = uplink->topics[subscribed_kinds[i]];
     }
@@ -186,6 +188,11 @@ void hk_uplink_set_siren(hk_uplink_t *uplink, bool is_on)
     uplink->is_status_due = true;
 }
 
+void hk_uplink_tell_installed(hk_uplink_t *uplink)
+{
+    uplink->is_installed_due = true;
+}
+
 uint8_t hk_uplink_pending(const hk_uplink_t *uplink)
 {
     return (uint8_t)(hk_outbox_depth(&uplink->outbox) + hk_clip_slot_pending(&uplink->slot));
@@ -250,6 +257,19 @@ static int handle_media(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
     return status;
 }
 
+static int handle_update(hk_uplink_t *uplink, const uint8_t *payload, size_t n)
+{
+    if (n == 0) {
+        return HK_OK; /* a retained piece was taken away */
+    }
+    hk_update_piece_t piece;
+    const int status = hk_message_decode_update(payload, n, &piece);
+    if (status == 0) {
+        uplink->told.on_update(uplink->told.context, &piece);
+    }
+    return status;
+}
+
 static void handle_message(hk_uplink_t *uplink, const hk_mqtt_event_t *event)
 {
     uint8_t kind;
@@ -270,6 +290,9 @@ static void handle_message(hk_uplink_t *uplink, const hk_mqtt_event_t *event)
             break;
         case HK_KIND_MEDIA:
             status = handle_media(uplink, event->payload, event->payload_length);
+            break;
+        case HK_KIND_UPDATE:
+            status = handle_update(uplink, event->payload, event->payload_length);
             break;
         default:
             status = HK_ERROR_UNKNOWN;
@@ -294,6 +317,7 @@ static void handle_published(hk_uplink_t *uplink, uint32_t token)
         uplink->is_status_under_way = false;
         break;
     case TOKEN_FURTHER:
+    case TOKEN_INSTALLED:
         uplink->is_further_under_way = false;
         break;
     default:
@@ -313,6 +337,7 @@ int hk_uplink_receive(hk_uplink_t *uplink, const uint8_t *bytes, size_t n)
         case HK_MQTT_CONNECTED:
             hk_outbox_reconnected(&uplink->outbox);
             uplink->is_status_due = true;
+            uplink->is_installed_due = true;
             break;
         case HK_MQTT_MESSAGE:
             handle_message(uplink, &event);
@@ -412,6 +437,29 @@ static void publish_status(hk_uplink_t *uplink)
     }
 }
 
+static void publish_installed(hk_uplink_t *uplink)
+{
+    if (!uplink->is_installed_due || uplink->is_further_under_way
+        || hk_mqtt_cancel(&uplink->mqtt, TOKEN_SCORES) == HK_ERROR_BUSY) {
+        return;
+    }
+    hk_installed_t installed;
+    uplink->told.describe(uplink->told.context, &installed);
+    hk_mqtt_publish_t publish = {
+        .topic = uplink->topics[HK_KIND_INSTALLED],
+        .head = uplink->further_payload,
+        .qos = 1,
+        .is_retained = true,
+        .token = TOKEN_INSTALLED,
+    };
+    const int status = hk_message_encode_installed(&installed, uplink->further_payload, sizeof uplink->further_payload,
+                                                   &publish.head_length);
+    if (status == 0 && hk_mqtt_publish(&uplink->mqtt, &publish) == 0) {
+        uplink->is_installed_due = false;
+        uplink->is_further_under_way = true;
+    }
+}
+
 /* Offers again what the cloud should long have acknowledged. */
 static void watch_receipts(hk_uplink_t *uplink, uint32_t now_ms)
 {
@@ -454,6 +502,7 @@ int hk_uplink_poll(hk_uplink_t *uplink, uint32_t now_ms)
     watch_receipts(uplink, now_ms);
     publish_trigger(uplink);
     publish_clip(uplink);
+    publish_installed(uplink);
     return 0;
 }
 

@@ -14,6 +14,10 @@ int hk_files_hear(const char *path);
  * one the choices last as long as the device runs, and a vault is refused. */
 void hk_files_keep_settings(const char *path);
 
+/* Keeps an area of updates over a restart, in a file of its own beside the settings; nothing where they have none. */
+void hk_files_update_load(unsigned area, uint8_t *bytes, size_t n);
+int hk_files_update_save(unsigned area, const uint8_t *bytes, size_t n);
+
 /* For hk_port_t. */
 size_t hk_files_microphone_read(void *context, int16_t *pcm, size_t n);
 size_t hk_files_settings_load(void *context, hk_port_record_t record, uint8_t *bytes, size_t capacity);
