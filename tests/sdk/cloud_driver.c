@@ -14,16 +14,21 @@
 #include "freertos/semphr.h"
 #include "freertos/task.h"
 #include "hk_error.h"
+#include "hk_port.h"
+#include "identity.h"
+#include "media.h"
 #include "mqtt_client.h"
 #include "settings.h"
 
 enum { MOST_BYTES = 2048 };
 
 static const char *broker;
+static FILE *sound;
 static int64_t now_us;
 static bool is_outbox_full;
 static int next_id = 1;
-static int held; /* how often the lock is taken */
+static int held[4]; /* how often each lock is taken */
+static int locks;
 static TaskFunction_t task;
 static jmp_buf turn_end;
 static esp_event_handler_t handler;
@@ -43,12 +48,11 @@ void esp_log_write(int level, const char *tag, const char *format, ...)
     va_end(arguments);
 }
 
-SemaphoreHandle_t xSemaphoreCreateMutex(void) { return (SemaphoreHandle_t)&held; }
+SemaphoreHandle_t xSemaphoreCreateMutex(void) { return (SemaphoreHandle_t)&held[locks++]; }
 BaseType_t xSemaphoreTake(SemaphoreHandle_t lock, TickType_t ticks)
 {
-    (void)lock;
     (void)ticks;
-    if (held++ != 0) {
+    if ((*(int *)lock)++ != 0) {
         printf("deadlock\n");
         exit(1);
     }
@@ -56,8 +60,7 @@ BaseType_t xSemaphoreTake(SemaphoreHandle_t lock, TickType_t ticks)
 }
 BaseType_t xSemaphoreGive(SemaphoreHandle_t lock)
 {
-    (void)lock;
-    held--;
+    --*(int *)lock;
     return pdTRUE;
 }
 BaseType_t xTaskCreate(TaskFunction_t code, const char *const name, const uint32_t stack, void *const context,
@@ -75,18 +78,22 @@ void vTaskDelay(const TickType_t ticks)
 
 static void check_unlocked(const char *call)
 {
-    if (held != 0) {
-        printf("%s under the lock\n", call); /* esp-mqtt calls back under a lock of its own */
+    if (held[0] != 0 || held[1] != 0) {
+        printf("%s under a lock\n", call); /* esp-mqtt calls back under a lock of its own */
         exit(1);
     }
 }
 
 esp_mqtt_client_handle_t esp_mqtt_client_init(const esp_mqtt_client_config_t *config)
 {
+    if (config->broker.verification.certificate != NULL) {
+        printf("shows %s, trusts %s\n", config->credentials.authentication.certificate,
+               config->broker.verification.certificate);
+    }
     printf("client %s will %s retained %d clean %d limit %d\n", config->broker.address.uri,
            config->session.last_will.topic, config->session.last_will.retain, !config->session.disable_clean_session,
            config->outbox.limit > 0);
-    return (esp_mqtt_client_handle_t)&held;
+    return (esp_mqtt_client_handle_t)held;
 }
 esp_err_t esp_mqtt_client_register_event(esp_mqtt_client_handle_t client, esp_mqtt_event_id_t event,
                                          esp_event_handler_t event_handler, void *argument)
@@ -146,6 +153,53 @@ bool settings_set_bytes(const char *key, const uint8_t *bytes, size_t length)
     return true;
 }
 
+/* --- What was provisioned: the program's arguments say it --- */
+
+static bool is_of_fleet;
+
+_Noreturn void _esp_error_check_failed(esp_err_t rc, const char *file, int line, const char *function,
+                                       const char *expression)
+{
+    printf("%s:%d %s: %s is %d\n", file, line, function, expression, rc);
+    exit(1);
+}
+
+bool identity_broker(char *uri, size_t capacity)
+{
+    return is_of_fleet && snprintf(uri, capacity, "mqtts://broker.example.org:8883") > 0;
+}
+bool identity_credentials(const char **authority, const char **certificate, const char **key)
+{
+    *authority = is_of_fleet ? "CA" : NULL;
+    *certificate = is_of_fleet ? "CERT" : NULL;
+    *key = is_of_fleet ? "KEY" : NULL;
+    return is_of_fleet;
+}
+
+/* --- Flash for known media --- */
+
+static _Alignas(4) uint8_t areas[HK_PORT_MEDIA_AREAS * HK_MEDIA_SET_MAX_BYTES];
+
+static int erase_media(void *context, unsigned area)
+{
+    (void)context;
+    memset(areas + area * (size_t)HK_MEDIA_SET_MAX_BYTES, 0xff, HK_MEDIA_SET_MAX_BYTES);
+    return 0;
+}
+static int write_media(void *context, size_t at, const uint8_t *bytes, size_t n)
+{
+    (void)context;
+    if (held[0] != 0 && held[1] != 0) {
+        printf("flash is written under the cloud's lock\n");
+        exit(1);
+    }
+    memcpy(areas + at, bytes, n);
+    return 0;
+}
+static const hk_port_t media_port = {
+    .board = "esp32", .media_areas = areas, .media_erase = erase_media, .media_write = write_media};
+const hk_port_t *settings_port(void) { return &media_port; }
+
 /* --- Commands --- */
 
 static void raise_event(esp_mqtt_event_id_t id, esp_mqtt_event_t event)
@@ -165,30 +219,50 @@ static void deliver(char *topic, const char *hex)
                                                     .data_len = length, .total_data_len = length});
 }
 
+/* Hears the file of the program's second argument, over and over; silence without one. */
 static void hear(int steps)
 {
     static int16_t pcm[HK_STEP_SAMPLES];
     hk_event_t events[HK_TRACKER_EVENTS_MAX];
     for (int i = 0; i < steps; i++) {
+        if (sound != NULL && fread(pcm, sizeof pcm, 1, sound) != 1) {
+            rewind(sound);
+            (void)!fread(pcm, sizeof pcm, 1, sound);
+        }
         (void)hk_listener_step(&listener, pcm, events);
         cloud_heard(&listener);
     }
 }
 
+/* As main.c tells a trigger: known media are asked first. */
 static void put(int event, int first_id_byte)
 {
-    static const uint32_t words[1] = {0};
-    static const uint8_t usable[1] = {0};
+    const hk_listener_words_t latest = hk_listener_fingerprint(&listener);
+    hk_media_hint_t hint;
+    if (media_dismisses((uint8_t)event, &latest, listener.samples_heard, &hint)) {
+        cloud_tell_media();
+        printf("dismissed\n");
+        return;
+    }
     hk_trigger_t trigger = {
         .event = (uint8_t)event,
         .trigger_sample = listener.samples_heard,
         .event_start_sample = listener.samples_heard,
         .head_version = 1,
         .sensitivity = HK_SENSITIVITY_NORMAL,
-        .fingerprint = {.step_samples = HK_FINGERPRINT_WORD_SAMPLES, .words = words, .reliable = words, .usable = usable, .word_count = 1},
+        .fingerprint =
+            {
+                .first_sample = latest.first_sample,
+                .step_samples = HK_FINGERPRINT_WORD_SAMPLES,
+                .words = latest.words,
+                .reliable = latest.reliable,
+                .usable = latest.usable,
+                .word_count = latest.count,
+            },
+        .media = hint,
     };
     trigger.event_id[0] = (uint8_t)first_id_byte;
-    printf("put %d clip %d\n", cloud_put(&trigger), trigger.clip);
+    printf("put %d clip %d%s\n", cloud_put(&trigger), trigger.clip, hint.is_set ? " hinted" : "");
 }
 
 int main(int argc, char **argv)
@@ -196,10 +270,13 @@ int main(int argc, char **argv)
     static char line[2 * MOST_BYTES + 128], topic[128], hex[2 * MOST_BYTES + 1];
     int a, b;
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    broker = argc > 1 ? argv[1] : NULL;
+    is_of_fleet = argc > 1 && strcmp(argv[1], "fleet") == 0;
+    broker = argc > 1 && argv[1][0] != '\0' && !is_of_fleet ? argv[1] : NULL;
+    sound = argc > 2 ? fopen(argv[2], "rb") : NULL;
     if (hk_listener_init(&listener) != 0) {
         return 2;
     }
+    media_start();
     const int status = cloud_start("harken-1", "esp32", "0.1.0");
     printf("start %d\n", status);
     while (status == 0 && fgets(line, sizeof line, stdin) != NULL) {

@@ -33,7 +33,12 @@ def require(core: str) -> None:
 
 
 def compile_all(
-    core: str, sources: Sequence[Path], include: Sequence[Path], declarations: Sequence[str], objects: Path
+    core: str,
+    sources: Sequence[Path],
+    include: Sequence[Path],
+    declarations: Sequence[str],
+    objects: Path,
+    options: Sequence[str] = (),
 ) -> None:
     """Compile every source into the folder `objects`; fail with the compiler's words."""
     prefix, flags = CORES[core]
@@ -48,7 +53,7 @@ def compile_all(
             else []
         )
         done = subprocess.run(
-            [f"{prefix}{driver}", *flags, f"-std={standard}", *WARNINGS, *extra, *includes, *files],
+            [f"{prefix}{driver}", *flags, f"-std={standard}", *WARNINGS, *extra, *options, *includes, *files],
             capture_output=True,
             text=True,
             check=False,

@@ -127,6 +127,12 @@ def test_a_board_with_a_settings_store_compiles_too(zephyr: Export, tmp_path: Pa
     compile_all(CORE, [port], core_include(zephyr), ["zephyr", "tflm"], tmp_path)
 
 
+def test_an_image_under_mcuboot_compiles_too(zephyr: Export, tmp_path: Path) -> None:
+    program = zephyr.folder / "src" / "main.c"
+    options = ["-DCONFIG_BOOTLOADER_MCUBOOT"]
+    compile_all(CORE, [program], core_include(zephyr), ["zephyr", "tflm"], tmp_path, options)
+
+
 def test_the_application_names_every_source_it_holds_and_keeps_the_reference_kernels(zephyr: Export) -> None:
     named = set(re.findall(r"^    (\S+\.cc?)$", (zephyr.folder / "CMakeLists.txt").read_text(), flags=re.M))
     assert named == {path.relative_to(zephyr.folder).as_posix() for path in sources_of(zephyr)}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from edge.contracts import limits
 from firmware_gen.board import load_sdk_board, sdk_board_names
 from firmware_gen.sdk import Export, export_project
 from firmware_gen.tflm import ABIS
@@ -46,6 +47,9 @@ def test_every_source_compiles_against_the_sdk_s_declarations(
         sources = sorted((folder / "main").glob("*.c"))
     include = [folder / "main", *(component / name for name in ("include", "generated", "zcbor"))]
     compile_all(core, sources, include, ["esp_idf", "tflm"], tmp_path)
+    other = ("-DCONFIG_ESP_CONSOLE_USB_SERIAL_JTAG", "-DCONFIG_HARKEN_FIRMWARE_OF_FLEET")
+    chosen = [folder / "main" / name for name in ("link.c", "firmware.c")]
+    compile_all(core, chosen, include, ["esp_idf"], tmp_path, other)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -71,9 +75,25 @@ def test_the_firmware_slots_fit_the_flash(exports: dict[str, Export], board: str
     assert end <= flash
     sizes = {row[0]: int(row[4], 0) for row in rows}
     assert sizes["ota_0"] == sizes["ota_1"] > 1_500_000
-    assert {"nvs", "otadata"} <= set(sizes)
+    assert {"nvs", "otadata", "settings", "phy_init"} <= set(sizes)
+    assert sizes["media"] == 2 * limits.MEDIA_SET_MAX_BYTES
     flash_mb = flash // 1048576
     assert f"CONFIG_ESPTOOLPY_FLASHSIZE_{flash_mb}MB=y" in (exports[board].folder / "sdkconfig.defaults").read_text()
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_firmware_is_told_apart_by_board_and_version_and_rolls_back(exports: dict[str, Export], board: str) -> None:
+    folder = exports[board].folder
+    project = (folder / "CMakeLists.txt").read_text()
+    assert f"project(harken_{board})" in project
+    assert re.search(r'set\(PROJECT_VER "\d+\.\d+\.\d+"\)', project)
+    assert project.index("PROJECT_VER") < project.index("project(harken")
+    settings = (folder / "sdkconfig.defaults").read_text().splitlines()
+    assert {"CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE=y", "CONFIG_MBEDTLS_CERTIFICATE_BUNDLE=y"} <= set(settings)
+    component = (folder / "main" / "CMakeLists.txt").read_text()
+    named = set(re.findall(r'"(\w+\.c)"', component))
+    assert named == {path.name for path in (folder / "main").glob("*.c")}
+    assert {"app_update", "esp_https_ota", "esp_partition"} <= set(component.split())
 
 
 @pytest.mark.parametrize("board", BOARDS)

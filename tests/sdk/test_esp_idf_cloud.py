@@ -2,13 +2,20 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge.contracts.messages import Config, Receipt, encode
+from edge import media_set, native
+from edge.catalogue import load
+from edge.contracts import limits
+from edge.contracts.messages import Config, Receipt, Verdict, encode
+from edge.dataset.synthesis import voices
 from firmware_gen.sdk import export_project
 from tests.sdk.compile import DECLARATIONS
+from tools import media_push
 
 SMOKE = 0
 EVENT_ID = bytes([7]) + bytes(15)
@@ -28,7 +35,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             *("gcc", "-std=gnu17", "-O0", "-Wall", "-Wextra", "-Werror"),
             *(f"-I{path}" for path in include),
-            *(Path(__file__).with_name("cloud_driver.c"), project / "main" / "cloud.c", *sources),
+            *(
+                Path(__file__).with_name("cloud_driver.c"),
+                *(project / "main" / name for name in ("cloud.c", "media.c")),
+            ),
+            *sources,
             *("-o", folder / "cloud"),
         ],
         check=True,
@@ -39,8 +50,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Cloud:
     """The program, one command at a time."""
 
-    def __init__(self, program: Path) -> None:
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, program: Path, *arguments: str | Path) -> None:
+        self.process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.started = [self._line(), self._line()]
 
     def _line(self) -> str:
@@ -95,7 +106,7 @@ def test_a_broker_without_tls_is_refused(program: Path) -> None:
 def test_a_connection_subscribes_and_tells_the_status_first(cloud: Cloud) -> None:
     assert cloud.do("turn") == []
     topics = [line.rsplit("/", 1)[1] for line in cloud.do("connect")]
-    assert topics == ["receipt", "verdict", "config", "command"]
+    assert topics == ["receipt", "verdict", "config", "command", "+"]
     (status,) = cloud.do("turn")
     assert status.split()[2] == "status"
     assert status.endswith("qos 1 retained 1")
@@ -151,6 +162,9 @@ def test_the_clip_follows_its_trigger_whole_and_once_it_is_receipted_stays_away(
     (trigger,) = cloud.do("turn")
     assert trigger.split()[2] == "trigger"
     cloud.do(f"puback {trigger.split()[1]}")
+    (words,) = cloud.do("turn")
+    assert words.split()[2] == "fingerprint"
+    cloud.do(f"puback {words.split()[1]}")
     (clip,) = cloud.do("turn")
     assert clip.split()[2] == "clip"
     assert int(clip.split()[3]) > 32_000
@@ -173,4 +187,95 @@ def test_the_user_s_choices_reach_the_listener_once_and_are_saved(cloud: Cloud) 
     assert cloud.do("turn") == []
     cloud.do("message harken/v1/harken-1/config ff")  # not of the schema
     assert cloud.do("config?") == ["config 0"]
+    cloud.close()
+
+
+def test_a_provisioned_device_goes_to_its_own_broker_and_shows_its_certificate(program: Path) -> None:
+    cloud = Cloud(program, "fleet")
+    assert cloud.started[0] == "shows CERT, trusts CA"
+    assert cloud.started[1].startswith("client mqtts://broker.example.org:8883 will")
+    assert cloud._line() == "start 0"
+    cloud.close()
+
+
+# ---- known media and further words ----
+
+
+def speech() -> np.ndarray:
+    sound = voices.speech(np.random.default_rng(3), 7.0, 120.0)
+    return np.clip(np.round(sound * 20000.0), -32768, 32767).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "speech.pcm"
+    path.write_bytes(speech().astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def known() -> media_set.MediaSet:
+    """A set that holds the recording's second second on."""
+    bits = native.fingerprint(speech()).bits
+    count = limits.MEDIA_CLIP_WORDS_MAX
+    clip = media_set.Clip(f"{7:016x}", tuple(bits[100 + phase :: 4][:count] for phase in (0, 1)))
+    return media_set.make([clip], 5)
+
+
+def push(cloud: Cloud, blob: media_set.MediaSet) -> None:
+    for number, piece in enumerate(media_push.pieces(blob)):
+        assert cloud.do(f"message harken/v1/harken-1/media/{number} {encode(piece).hex()}") == []
+
+
+DOOR = load().index("door")
+
+
+def test_a_known_recording_is_dismissed_and_a_safety_event_is_hinted(
+    program: Path, recording: Path, known: media_set.MediaSet
+) -> None:
+    cloud = Cloud(program, "", recording)
+    cloud.connect()
+    cloud.do("hear 260")
+    assert cloud.do(f"put {DOOR} 6") == ["put 0 clip 0"]
+    push(cloud, known)
+    (status,) = cloud.do("turn")
+    assert status.split()[2] == "status"
+    cloud.do(f"puback {status.split()[1]}")
+    assert cloud.do(f"put {DOOR} 8") == ["dismissed"]
+    assert cloud.do(f"put {SMOKE} 9")[0].endswith("hinted")
+    cloud.close()
+
+
+def test_words_follow_a_trigger_every_second_until_it_is_judged(program: Path, recording: Path) -> None:
+    cloud = Cloud(program, "", recording)
+    cloud.connect()
+    cloud.do("hear 260")
+    cloud.do(f"put {SMOKE} 7")
+
+    def sent() -> list[str]:
+        kinds = []
+        for line in cloud.do("turn"):
+            kinds.append(line.split()[2])
+            cloud.do(f"puback {line.split()[1]}")
+        return kinds
+
+    assert sent() == ["trigger"]
+    for _ in range(2):
+        cloud.do("hear 52")
+        assert sent() == ["fingerprint"]
+    cloud.do(f"message harken/v1/harken-1/verdict {encode(Verdict(EVENT_ID, 'confirmed', '')).hex()}")
+    cloud.do("hear 60")
+    assert "fingerprint" not in sent() + sent()
+    cloud.close()
+
+
+def test_pieces_that_are_no_set_are_refused_and_told(program: Path, known: media_set.MediaSet) -> None:
+    cloud = Cloud(program)
+    cloud.connect()
+    pieces = media_push.pieces(known)
+    broken = replace(pieces[0], data=bytes(len(pieces[0].data)))
+    for number, piece in enumerate([broken, *pieces[1:]]):
+        cloud.do(f"message harken/v1/harken-1/media/{number} {encode(piece).hex()}")
+    (status,) = cloud.do("turn")
+    assert status.split()[2] == "status"
     cloud.close()

@@ -51,6 +51,8 @@ typedef struct esp_mqtt_client_config_t {
         const char *client_id;
         struct {
             const char *password;
+            const char *certificate;
+            const char *key;
         } authentication;
     } credentials;
     struct {
