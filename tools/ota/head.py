@@ -47,6 +47,14 @@ def make(blob: bytes, version: int, trial: Trial, library: Path) -> Update:
     return Update("head", info.event, version, detector.trunk_hash, payload, trial, len(vectors))
 
 
+def read(path: Path) -> bytes:
+    """Return the blob in a file. Raises HarkenError where there is none."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HarkenError(f"there is no head at {path} ({error.strerror}): pack one with `harken head pack`") from None
+
+
 def withdraw(event: str, version: int, trunk_hash: bytes) -> Update:
     """Return the update that gives an event its own head back, or takes away one that a head has brought."""
     return Update("head", event, version, trunk_hash, b"")

@@ -12,6 +12,7 @@ import pytest
 from edge import rehearsal
 from firmware_gen.build import build_host_library
 
+Own = Callable[[str], bytes]
 DEVICE, KEY = "kitchen", bytes(range(32))
 
 
@@ -31,7 +32,7 @@ def changed(
 
 
 @pytest.fixture(scope="session")
-def own(library: Path) -> Callable[[str], bytes]:
+def own(library: Path) -> Own:
     def blob(event: str) -> bytes:
         found = rehearsal.built_in_head(library, event)
         assert found is not None

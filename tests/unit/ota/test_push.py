@@ -1,0 +1,160 @@
+"""`harken ota` to virtual devices through a real broker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloud.broker import ManagedBroker, find_mosquitto, managed_broker
+from edge.contracts import messages
+from firmware_gen.build import build_image
+from tests.unit.ota.conftest import Own, changed
+from tools import cli
+from tools.device import Device
+from tools.gateway import Bridge, Broker
+from tools.ota import push
+from tools.provision import Fleet
+from tools.watch import Watch
+
+pytestmark = [
+    pytest.mark.mosquitto,
+    pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed: sudo apt-get install mosquitto"),
+]
+
+SECOND = np.zeros(16_000, np.int16)
+ONLINE_S = 10.0
+
+
+class Place:
+    """A fleet, its broker, and devices before it."""
+
+    def __init__(self, folder: Path, broker: ManagedBroker) -> None:
+        self.folder, self.broker = folder, broker
+        self.fleet = Fleet.create(folder / "fleet")
+        self._at_end = ExitStack()
+
+    def add(self, device_id: str, *, has_key: bool = True, is_started: bool = True) -> Device | None:
+        """Make a device of the fleet and put it before the broker."""
+        self.fleet.add(device_id, "device")
+        return self.start(device_id, self.fleet.hmac_key(device_id) if has_key else None) if is_started else None
+
+    def start(self, device_id: str, key: bytes | None) -> Device:
+        device = self._at_end.enter_context(Device("host", build_image("host"), device_id=device_id))
+        device.link.send_control(messages.HostProvision(update_key=key))
+        address = Broker("127.0.0.1", self.broker.address.port)
+        self._at_end.enter_context(closing(Bridge(device.link, address, lambda _line: None)))
+        with self.watch() as watch:
+            states = push.States(watch)
+            assert watch.wait_for(lambda: (told := states.installed(device_id)) is not None, ONLINE_S)
+            assert watch.wait_for(lambda: (told := states.installed(device_id)).has_key == (key is not None), ONLINE_S)
+        return device
+
+    def watch(self) -> Watch:
+        return Watch("127.0.0.1", self.broker.address.port)
+
+    def ota(self, *arguments: str) -> int:
+        """Run a command of `harken ota`."""
+        broker = ["--broker", f"127.0.0.1:{self.broker.address.port}"]
+        fleet = [] if arguments[0] == "status" else ["--fleet", str(self.fleet.folder)]
+        return cli.main(["ota", *arguments, *broker, *fleet])
+
+    def close(self) -> None:
+        self._at_end.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("ota")
+    broker = managed_broker(0, folder / "broker", lambda _line: None)
+    broker.start()
+    place = Place(folder, broker)
+    yield place
+    place.close()
+    broker.stop()
+
+
+@pytest.fixture
+def door(tmp_path: Path, own: Own) -> Path:
+    path = tmp_path / "door.head"
+    path.write_bytes(changed(own("door"), version=7))
+    return path
+
+
+def test_a_head_is_pushed_tried_confirmed_and_withdrawn(
+    place: Place, door: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kitchen = place.add("kitchen")
+    assert kitchen is not None
+    assert place.ota("head", "push", str(door), "kitchen", "--trial", "10") == 0
+    assert "kitchen: uses it, on trial" in capsys.readouterr().out
+    kitchen.inject(np.tile(SECOND, 12), settle=False)
+    assert place.ota("status", "kitchen", "--json") == 0
+    out = capsys.readouterr().out
+    assert "kitchen: online" in out
+    assert json.loads(out.splitlines()[-1])["kitchen"]["updates"][0]["fate"] == "confirmed"
+    assert place.ota("head", "withdraw", "door", "kitchen") == 0
+    assert "kitchen: uses it" in capsys.readouterr().out
+
+
+def test_a_device_that_is_away_takes_it_when_it_is_back(
+    place: Place, door: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.add("hall", is_started=False)
+    assert place.ota("head", "push", str(door), "hall", "--wait", "3") == 0
+    assert "hall: has never been connected: it takes the update when it is there" in capsys.readouterr().out
+    place.start("hall", place.fleet.hmac_key("hall"))
+    with place.watch() as watch:
+        states = push.States(watch)
+        assert watch.wait_for(lambda: any(u.fate == "trial" for u in states.installed("hall").updates), ONLINE_S)
+
+
+def test_a_device_without_a_key_and_one_of_another_fleet_are_told_apart(
+    place: Place, door: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.add("attic", has_key=False)
+    assert place.ota("head", "push", str(door), "attic") == 1
+    assert "attic: refuses it; it has no key: run `harken provision write attic`" in capsys.readouterr().out
+    place.add("cellar", is_started=False)
+    place.start("cellar", bytes(32))  # a stale fleet folder: the device was provisioned anew elsewhere
+    assert place.ota("head", "push", str(door), "cellar") == 1
+    assert "the signature is not that of this device's key" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["garage"], "garage is no device of this fleet"),
+        ([], "name the devices"),
+        (["kitchen", "--trial", "5"], "a trial of 5 s is not possible"),
+        (["kitchen", "--most-triggers", "0"], "0 triggers a minute"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    place: Place, door: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    with contextlib.suppress(Exception):
+        place.fleet.add("kitchen", "device")
+    assert place.ota("head", "push", str(door), *arguments) != 0
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_head_of_another_trunk_and_one_that_hears_no_alarm_are_not_sent(
+    place: Place, tmp_path: Path, own: Own, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deaf = tmp_path / "deaf.head"
+    deaf.write_bytes(changed(own("smoke_alarm"), thresholds=(255, 255, 255)))
+    assert place.ota("head", "push", str(deaf), "--all", "--dry-run") != 0
+    assert "harder to hear" in capsys.readouterr().err
+    blob = own("door")
+    foreign = tmp_path / "foreign.head"
+    foreign.write_bytes(changed(blob[:44] + bytes(8) + blob[52:]))
+    assert place.ota("head", "push", str(foreign), "--all", "--dry-run") != 0
+    assert "train and pack it again" in capsys.readouterr().err
