@@ -8,11 +8,12 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from sqlalchemy.exc import DBAPIError
 
-from cloud.history.clips import ClipStore
+from cloud.history.clips import ClipStore, StoredClip
 from cloud.history.store import History, first_cause
 from cloud.settings import ServeSettings
 from cloud.verdict import VerifierFinding
@@ -72,9 +73,8 @@ class Worker:
                     self._open -= len(findings)
                     self.judged += len(findings)
                     findings.clear()
-                    for lease in leases:
-                        self._open += 1
-                        self._judge(lease)
+                    self._open += len(leases)
+                    self._judge(leases)
                 if is_stopping:
                     return
             except DBAPIError as error:
@@ -94,26 +94,30 @@ class Worker:
                 until = min(until, time.monotonic() + _LINGER_S)
             findings[event_id] = finding
 
-    def _judge(self, lease: Lease) -> None:
-        event_id, row = lease.event_id, lease.clip
+    def _judge(self, leases: Sequence[Lease]) -> None:
+        clips = []
+        for lease in leases:
+            on_done = partial(self._on_done, lease.event_id)
+            try:
+                clips.append((self._read(lease), on_done))
+            except Exception as error:
+                log.exception("a clip cannot be judged", extra={"event_id": lease.event_id})
+                on_done(VerifierFinding.failed(f"the stored clip cannot be read: {error}"))
+        self._pool.submit_all(clips)
 
-        def on_done(finding: VerifierFinding) -> None:
-            log.info("judged", extra={"event_id": event_id})
-            self._found.put((event_id, finding))
+    def _read(self, lease: Lease) -> StoredClip:
+        if lease.clip is None:
+            raise HarkenError("the clip is missing")
+        return self._clips.read(
+            lease.event_id,
+            sample_count=lease.clip.sample_count,
+            sample_rate_hz=lease.clip.sample_rate_hz,
+            block_bytes=lease.clip.block_bytes,
+        )
 
-        try:
-            if row is None:
-                raise HarkenError("the clip is missing")
-            clip = self._clips.read(
-                event_id,
-                sample_count=row.sample_count,
-                sample_rate_hz=row.sample_rate_hz,
-                block_bytes=row.block_bytes,
-            )
-            self._pool.submit(clip, on_done)
-        except Exception as error:
-            log.exception("a clip cannot be judged", extra={"event_id": event_id})
-            on_done(VerifierFinding.failed(f"the stored clip cannot be read: {error}"))
+    def _on_done(self, event_id: str, finding: VerifierFinding) -> None:
+        log.info("judged", extra={"event_id": event_id})
+        self._found.put((event_id, finding))
 
 
 def work(settings: ServeSettings, write: Callable[[str], None]) -> int:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ from edge.errors import HarkenError
 
 TIMEOUT_S = 20.0
 _TRIES = 2
+_TOGETHER = 4
+"""Clips that go to a process at once: handing one over costs a tenth of judging it."""
 _PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("harken.verifier")
@@ -54,8 +56,13 @@ def _warm_up(folder: Path) -> None:
         _load(folder)
 
 
+def _judge_all(folder: Path, clips: Sequence[StoredClip]) -> list[VerifierFinding]:
+    """Judge clips. Runs in the worker."""
+    return [_judge(folder, clip) for clip in clips]
+
+
 def _judge(folder: Path, clip: StoredClip) -> VerifierFinding:
-    """Judge one clip. Runs in the worker; what can be mended comes back as a finding, not as an exception."""
+    """Judge one clip; what can be mended comes back as a finding, not as an exception."""
     try:
         model = _load(folder)
         return VerifierFinding(model.score(decode(clip)), model.thresholds, model.version)
@@ -79,19 +86,26 @@ def decode(clip: StoredClip) -> np.ndarray:
     return native.adpcm_decode(clip.data, clip.sample_count)
 
 
+OnDone = Callable[[VerifierFinding], None]
+Clips = Sequence[tuple[StoredClip, OnDone]]
+
+
 @dataclass
 class _Job:
-    clip: StoredClip
-    on_done: Callable[[VerifierFinding], None]
+    """Clips that go to a process together."""
+
+    clips: Clips
     tries_left: int
+    executor: ProcessPoolExecutor
     deadline: float
 
 
 class VerifierPool:
     """Judges clips one after another in a process of its own.
 
-    Every job ends in exactly one call of its `on_done`, from some thread: with scores, or with the reason why there are
-    none. A worker that dies is replaced and the job tried once more; one that hangs is killed.
+    Every clip ends in exactly one call of its `on_done`, from some thread: with scores, or with the reason why there
+    are none. A worker that dies is replaced and the clip that it worked on tried once more; one that hangs is killed.
+    Clips that waited behind it have lost nothing.
     """
 
     def __init__(self, folder: Path = MODEL_FOLDER, workers: int = 1, timeout_s: float = TIMEOUT_S) -> None:
@@ -100,7 +114,10 @@ class VerifierPool:
         self._workers = workers
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._jobs: dict[Future[VerifierFinding], _Job] = {}
+        self._jobs: dict[Future[list[VerifierFinding]], _Job] = {}
+        self._running: set[Future[list[VerifierFinding]]] = set()
+        """Of the executor that broke last: what its processes may have been working on."""
+        self._broken: ProcessPoolExecutor | None = None
         self._is_closed = False
         self._executor = self._new_executor()
         self._executor.submit(_warm_up, folder)  # the first clip need not wait for the process and its model
@@ -109,12 +126,17 @@ class VerifierPool:
 
     @property
     def depth(self) -> int:
-        """Jobs that have no answer yet."""
-        return len(self._jobs)
+        """Clips that have no answer yet."""
+        return sum(len(job.clips) for job in list(self._jobs.values()))
 
-    def submit(self, clip: StoredClip, on_done: Callable[[VerifierFinding], None]) -> None:
+    def submit(self, clip: StoredClip, on_done: OnDone) -> None:
         """Judge a clip; `on_done` gets the finding."""
-        self._submit(_Job(clip, on_done, _TRIES, 0.0))
+        self.submit_all([(clip, on_done)])
+
+    def submit_all(self, clips: Clips) -> None:
+        """Judge clips; each one's function gets its finding. A few go to a process at once, which costs less."""
+        for start in range(0, len(clips), _TOGETHER):
+            self._submit(clips[start : start + _TOGETHER], _TRIES)
 
     def close(self) -> None:
         """End the processes. Jobs without an answer get none; they are taken up again at the next start."""
@@ -128,38 +150,52 @@ class VerifierPool:
             self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
         )
 
-    def _submit(self, job: _Job) -> None:
+    def _submit(self, clips: Clips, tries_left: int) -> None:
         with self._lock:
             if self._is_closed:
                 return
-            job.tries_left -= 1
             # The jobs before it may each take their whole time.
-            job.deadline = time.monotonic() + self._timeout_s * (len(self._jobs) // self._workers + 1)
+            deadline = time.monotonic() + self._timeout_s * (len(self._jobs) // self._workers + 1)
+            sounds = [clip for clip, _ in clips]
             try:
-                future = self._executor.submit(_judge, self._folder, job.clip)
+                future = self._executor.submit(_judge_all, self._folder, sounds)
             except BrokenProcessPool:
+                self._note_running(self._executor)
                 self._executor = self._new_executor()
-                future = self._executor.submit(_judge, self._folder, job.clip)
-            self._jobs[future] = job
+                future = self._executor.submit(_judge_all, self._folder, sounds)
+            self._jobs[future] = _Job(clips, tries_left, self._executor, deadline)
         future.add_done_callback(self._finish)
 
-    def _finish(self, future: Future[VerifierFinding]) -> None:
+    def _note_running(self, broken: ProcessPoolExecutor) -> None:
+        """Remember what an executor that has just broken was working on: the first jobs in its queue."""
+        if self._broken is not broken:
+            self._broken = broken
+            waiting = [future for future, job in self._jobs.items() if job.executor is broken]
+            self._running = set(waiting[: self._workers])
+
+    def _finish(self, future: Future[list[VerifierFinding]]) -> None:
+        error = future.exception() if not future.cancelled() else BrokenProcessPool("cancelled")
+        is_broken = isinstance(error, BrokenProcessPool)
         with self._lock:
+            if is_broken and (own := self._jobs.get(future)) is not None:
+                self._note_running(own.executor)
             job = self._jobs.pop(future, None)
         if job is None:
             return
-        error = future.exception() if not future.cancelled() else BrokenProcessPool("cancelled")
         if error is None:
-            job.on_done(future.result())
-        elif isinstance(error, BrokenProcessPool) and job.tries_left > 0:
-            log.warning("a verifier process died; its clip is tried once more")
-            self._submit(job)
+            for (_, on_done), finding in zip(job.clips, future.result(), strict=True):
+                on_done(finding)
+        elif is_broken and future not in self._running:
+            self._submit(job.clips, job.tries_left)
+        elif is_broken and job.tries_left > 1:
+            log.warning("a verifier process died; what it worked on is tried once more, clip by clip")
+            for each in job.clips:
+                self._submit([each], job.tries_left - 1)
         else:
-            cause = (
-                "the verifier process died" if isinstance(error, BrokenProcessPool) else f"the verifier failed: {error}"
-            )
+            cause = "the verifier process died" if is_broken else f"the verifier failed: {error}"
             log.error("%s", cause)
-            job.on_done(VerifierFinding.failed(cause))
+            for _, on_done in job.clips:
+                on_done(VerifierFinding.failed(cause))
 
     def _watch(self) -> None:
         while not self._is_closed:
@@ -170,12 +206,22 @@ class VerifierPool:
                 jobs = [self._jobs.pop(future) for future in late]
                 if jobs and not self._is_closed:
                     stuck, self._executor = self._executor, self._new_executor()
+                    self._broken, self._running = stuck, set()  # what hung is known; the others waited
                 else:
                     stuck = None
             if stuck is not None:
                 self._kill_workers(stuck)  # jobs behind the stuck one fail with BrokenProcessPool and are tried again
             for job in jobs:
-                job.on_done(VerifierFinding.failed(f"the verifier gave no answer within {self._timeout_s:.0f} s"))
+                self._give_up_or_part(job)
+
+    def _give_up_or_part(self, job: _Job) -> None:
+        """One of a job's clips held its process up: clip by clip it will show which."""
+        if len(job.clips) > 1:
+            for each in job.clips:
+                self._submit([each], job.tries_left)
+            return
+        for _, on_done in job.clips:
+            on_done(VerifierFinding.failed(f"the verifier gave no answer within {self._timeout_s:.0f} s"))
 
     @staticmethod
     def _kill_workers(executor: ProcessPoolExecutor) -> None:

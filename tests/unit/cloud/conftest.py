@@ -52,6 +52,10 @@ class ScriptedVerifier:
         if not self.is_mute:
             on_done(self.finding())
 
+    def submit_all(self, clips: Any) -> None:
+        for clip, on_done in clips:
+            self.submit(clip, on_done)
+
 
 class Cloud:
     """One run of the server's inner parts over a data folder; `again()` is what a restart after a kill sees."""

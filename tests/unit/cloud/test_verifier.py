@@ -3,11 +3,14 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
 
 from cloud.history.clips import StoredClip
+from cloud.verdict import VerifierFinding
 from cloud.verifier.model import VerifierModel
 from cloud.verifier.pool import VerifierPool
 from edge import native
@@ -124,6 +127,57 @@ def test_a_worker_that_dies_is_replaced_and_its_clip_tried_once_more(pool):
     pool.submit(clip(tone()), answers)
     os.kill(process.pid, signal.SIGKILL)
     assert answers.wait(2)[1].error is None
+
+
+class OneProcess:
+    """An executor of one process, in which the first clip that is judged kills it whenever that is `killer`."""
+
+    def __init__(self, killer: StoredClip) -> None:
+        self.killer = killer
+        self.queue = []
+        self.is_broken = False
+        self._processes = {}
+
+    def submit(self, work, *arguments):
+        if self.is_broken:
+            raise BrokenProcessPool
+        future = Future()
+        if len(arguments) == 2:  # not the warm-up
+            self.queue.append((future, arguments[1]))
+        return future
+
+    def run(self) -> None:
+        """Judge what waits, until the process dies of it; all that waits then fails, as in the real one."""
+        for future, clips in self.queue:
+            if self.is_broken or self.killer in clips:
+                self.is_broken = True
+                future.set_exception(BrokenProcessPool())
+            else:
+                future.set_result([VerifierFinding({}, {}) for _ in clips])
+        self.queue = []
+
+    def shutdown(self, **_: object) -> None:
+        self.is_broken = True
+
+
+def test_clips_behind_one_that_kills_its_process_lose_nothing(folder, monkeypatch):
+    killer = clip(tone(2))
+    executors = []
+
+    def made(_pool):
+        executors.append(OneProcess(killer))
+        return executors[-1]
+
+    monkeypatch.setattr(VerifierPool, "_new_executor", made)
+    pool = VerifierPool(folder)
+    killed, beside, behind = Answers(), Answers(), Answers()
+    pool.submit_all([(clip(tone()), beside), (killer, killed), *[(clip(tone()), beside)] * 2])
+    pool.submit_all([(clip(tone()), behind)] * 12)
+    while pool.depth:
+        executors[-1].run()
+    assert [finding.error for finding in killed.findings] == ["the verifier process died"]
+    assert [finding.error for finding in beside.findings + behind.findings] == [None] * 15
+    pool.close()
 
 
 def test_a_worker_that_hangs_is_killed_and_the_next_clip_judged(folder):
