@@ -1,10 +1,7 @@
-"""Signing in: passwords with a limit on tries, sessions, one-time links and tokens of programs."""
+"""Signing in: passwords, sessions, one-time links and tokens of programs."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,8 +13,6 @@ from cloud.accounts.reach import Reach
 from cloud.accounts.secrets import digest, form_token, is_password, new_token
 
 SESSION_LIFE = timedelta(days=30)
-TRIES = 8
-TRIES_WINDOW_S = 300.0
 TOKEN_PREFIX = "hk_"  # so that scanners for leaked secrets know one
 
 
@@ -42,41 +37,6 @@ class Viewer:
     def is_operator(self) -> bool:
         """Whether they see the server's operations."""
         return self.role in (ADMIN, OPERATOR)
-
-
-class TryLimit:
-    """At most `TRIES` failures per key (a name, an address) in five minutes. One per process; from any thread."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._failures: dict[str, list[float]] = {}
-
-    def wait_s(self, *keys: str) -> float:
-        """Seconds until the next try is allowed; 0 where it is allowed at once."""
-        now = self._clock()
-        with self._lock:
-            longest = 0.0
-            for key in keys:
-                recent = [at for at in self._failures.get(key, ()) if at > now - TRIES_WINDOW_S]
-                if len(recent) >= TRIES:
-                    longest = max(longest, recent[-TRIES] + TRIES_WINDOW_S - now)
-            return longest
-
-    def failed(self, *keys: str) -> None:
-        """Count a failure."""
-        now = self._clock()
-        with self._lock:
-            if len(self._failures) > 10_000:  # of names that somebody makes up: forget what is old
-                self._failures = {key: at for key, at in self._failures.items() if at and at[-1] > now - TRIES_WINDOW_S}
-            for key in keys:
-                recent = [at for at in self._failures.get(key, ()) if at > now - TRIES_WINDOW_S]
-                self._failures[key] = [*recent, now]
-
-    def succeeded(self, key: str) -> None:
-        """Forget a name's failures."""
-        with self._lock:
-            self._failures.pop(key, None)
 
 
 def check_password(session: Session, name: str, password: str) -> User | None:

@@ -88,3 +88,14 @@ class DeviceClaim(Base):
     device_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     code_digest: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Try(Base):
+    """Something that has been tried, as a digest of who tried what; see `cloud.accounts.tries`."""
+
+    __tablename__ = "tries"
+    __table_args__ = (Index("ix_tries_key_digest", "key_digest", "at"), Index("ix_tries_at", "at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    key_digest: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -35,7 +35,7 @@ FORMAT = 1
 _MANIFEST = "manifest.json"
 _ROWS_AT_A_TIME = 500
 _MOST_MANIFEST_BYTES = 256 << 20
-_TRANSIENT_TABLES = frozenset({"login_sessions", "entry_links"})
+_TRANSIENT_TABLES = frozenset({"login_sessions", "entry_links", "tries"})
 """Tables whose rows are keys to the running server: they are left out, so that an archive opens no session."""
 
 

@@ -52,8 +52,8 @@ def devices(site: OurSite, viewer: SignedIn) -> Response:
 @router.post("/devices/claim")
 def claim(site: OurSite, viewer: SignedIn, form: SignedForm) -> Response:
     """Claim a device by the code that its installer gave."""
-    key = f"claim {viewer.reach.account_id}"
-    if site.tries.wait_s(key) > 0:
+    attempt = site.tries.begin(f"claim {viewer.reach.account_id}")
+    if attempt.wait_s > 0:
         raise HTTPException(429, "Too many tries. Wait five minutes.")
     try:
         with site.pages.history.transaction() as session:
@@ -62,8 +62,8 @@ def claim(site: OurSite, viewer: SignedIn, form: SignedForm) -> Response:
                 raise HTTPException(404, "Your home is not here any more.")
             homes.claim_device(session, form.one("device").strip(), form.one("code"), home, site.pages.now())
     except HarkenError as error:
-        site.tries.failed(key)
         return _devices(site, viewer, status=422, trouble=str(error), is_claiming=True)
+    site.tries.passed(attempt)
     return RedirectResponse("/devices", 303)
 
 

@@ -55,21 +55,19 @@ def show_login(request: Request, site: OurSite) -> Response:
 def sign_in(request: Request, site: OurSite, form: AnyForm) -> Response:
     """Check name and password; after a few wrong ones, wait."""
     name, place = form.one("name").strip()[:64], _own_place(form.one("next", "/"))
-    keys = (f"name {name}", f"address {_address(request)}")
-    wait_s = site.tries.wait_s(*keys)
-    if wait_s > 0:
-        said = f"Too many tries. Wait {int(wait_s // 60) + 1} minutes."
+    attempt = site.tries.begin(f"name {name}", f"address {_address(request)}")
+    if attempt.wait_s > 0:
+        said = f"Too many tries. Wait {int(attempt.wait_s // 60) + 1} minutes."
         answer = site.page("login.html", None, status=429, place=place, name=name, trouble=said)
-        answer.headers["Retry-After"] = str(int(wait_s) + 1)
+        answer.headers["Retry-After"] = str(int(attempt.wait_s) + 1)
         return answer
     with site.pages.history.reading() as session:
         user = login.check_password(session, name, form.one("password"))
     if user is None:
-        site.tries.failed(*keys)
         log.warning("a sign-in from %s failed", _address(request))
         said = "This name and password do not belong together."
         return site.page("login.html", None, status=403, place=place, name=name, trouble=said)
-    site.tries.succeeded(keys[0])
+    site.tries.passed(attempt)
     with site.pages.history.transaction() as session:
         token = login.open_session(session, user, site.pages.now())
     return _signed_in(site, token, "/password" if user.must_change_password else place)
@@ -109,23 +107,23 @@ def show_password(site: OurSite, viewer: SignedIn) -> Response:
 @router.post("/password")
 def change_password(request: Request, site: OurSite, viewer: SignedIn, form: SignedForm) -> Response:
     """Choose a password; all other sessions end. Who has a one-time password has just shown it."""
-    keys = (f"password {viewer.name}",)
-    if site.tries.wait_s(*keys) > 0:
-        raise HTTPException(429, "Too many tries. Wait five minutes.")
     new = form.one("new")
     try:
         if new != form.one("again"):
             raise HarkenError("The two are not the same. Type the new password twice.")
         hashed = hash_password(new)
+        attempt = site.tries.begin(f"password {viewer.name}")
+        if attempt.wait_s > 0:
+            raise HTTPException(429, "Too many tries. Wait five minutes.")
         with site.pages.history.transaction() as session:
             user = session.get(User, viewer.user_id)
             if user is None:
                 raise HTTPException(404, "You are not here any more.")
             if not viewer.must_change_password and not is_password(form.one("old"), user.password_hash):
-                site.tries.failed(*keys)
                 raise HarkenError("This is not your password until now.")
             user.password_hash, user.must_change_password = hashed, False
             login.close_other_sessions(session, user.id, request.cookies.get(site.pages.cookie, ""))
+        site.tries.passed(attempt)
     except HarkenError as error:
         return site.page("password.html", viewer, status=422, trouble=str(error))
     return RedirectResponse("/", 303)

@@ -14,8 +14,9 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cloud.accounts.login import TryLimit, Viewer, viewer_of_session
+from cloud.accounts.login import Viewer, viewer_of_session
 from cloud.accounts.secrets import is_same
+from cloud.accounts.tries import TryLimit
 from cloud.history.clips import ClipStore
 from cloud.history.store import History
 from cloud.ingest.connection import Connection
@@ -102,7 +103,7 @@ class Site:
         self.pages = pages
         self.controls = Controls(pages.history, pages.catalogue, pages.connection.publish, pages.now)
         self.curves = ScoreCurves(pages.verifier_dir)
-        self.tries = TryLimit()
+        self.tries = TryLimit(pages.history, pages.now)
         self.drawing = threading.Semaphore(2)  # a picture takes a core; a page has fifty
         self._templates = Environment(
             loader=PackageLoader("cloud.web"),

@@ -2,14 +2,16 @@
 
 import ast
 import re
+import threading
 from pathlib import Path
 
 import anyio
 import pytest
 
 import cloud.web
-from cloud.accounts import homes, login
+from cloud.accounts import homes, login, tries
 from cloud.accounts.reach import Reach
+from cloud.history.store import History
 from tests.unit.cloud.browser import Browser
 from tests.unit.cloud.conftest import NOW
 
@@ -73,11 +75,57 @@ def test_signing_in_leads_nowhere_else(stranger, ada, place):
 
 
 def test_tries_are_limited(stranger, ada):
-    for _ in range(login.TRIES):
+    for _ in range(tries.TRIES):
         assert stranger.post("/login", {"name": "ada", "password": "wrong"}).status_code == 403
     answer = stranger.post("/login", {"name": "ada", "password": ada})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
+
+
+def test_tries_are_limited_over_all_servers_and_their_restarts(history_url):
+    histories = [History(history_url), History(history_url)]
+    moment = [NOW]
+    servers = [tries.TryLimit(history, lambda: moment[0]) for history in histories]
+    for number in range(tries.TRIES):
+        assert servers[number % 2].begin("name ada", f"address {number}").wait_s == 0
+    assert 0 < servers[0].begin("name ada", "address 99").wait_s <= 300
+    assert 0 < servers[1].begin("name ada", "address 99").wait_s <= 300
+    assert servers[1].begin("name bob", "address 99").wait_s == 0
+    moment[0] += tries.WINDOW
+    attempt = servers[1].begin("name ada", "address 1")
+    assert attempt.wait_s == 0
+    assert len(servers[0]) == 2  # what is old is forgotten
+    servers[1].passed(attempt)
+    assert len(servers[0]) == 0
+    for history in histories:
+        history.close()
+
+
+def test_tries_at_the_same_moment_are_no_more_than_one_after_another(history_url):
+    histories = [History(history_url) for _ in range(2)]
+    allowed = []
+
+    def tried(history):
+        limit = tries.TryLimit(history, lambda: NOW)
+        for _ in range(tries.TRIES):
+            allowed.append(limit.begin("name ada").wait_s == 0)
+
+    threads = [threading.Thread(target=tried, args=(history,)) for history in histories]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(allowed) == tries.TRIES
+    for history in histories:
+        history.close()
+
+
+def test_signing_in_takes_ones_tries_back(pages, stranger, ada):
+    for _ in range(tries.TRIES - 1):
+        stranger.post("/login", {"name": "ada", "password": "wrong"})
+    assert stranger.post("/login", {"name": "ada", "password": ada}).status_code == 303
+    left = len(tries.TryLimit(pages.history, pages.now))
+    assert left == tries.TRIES - 1  # of the address: others may have tried from there
 
 
 def test_a_link_signs_in_once(pages, app, stranger):

@@ -138,7 +138,7 @@ class OneProcess:
         self.is_broken = False
         self._processes = {}
 
-    def submit(self, work, *arguments):
+    def submit(self, _work, *arguments):
         if self.is_broken:
             raise BrokenProcessPool
         future = Future()
