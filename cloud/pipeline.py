@@ -43,12 +43,16 @@ log = logging.getLogger("harken.pipeline")
 
 @dataclass(frozen=True)
 class Publication:
-    """A message for a device: `kind` is its topic's last level. `on_sent` follows the broker's acknowledgement."""
+    """A message for a device: `kind` is its topic's last level. `on_sent` follows the broker's acknowledgement.
+
+    `stale_after_s` says for how long it is of use to a device that is away; a broker that speaks MQTT 5 drops it then.
+    """
 
     device_id: str
     kind: str
     message: Any
     on_sent: Callable[[], None] | None = None
+    stale_after_s: int | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from cloud.history.retention import Retention
 from cloud.history.store import History
 from cloud.housekeeping import LEFT_BEHIND_S, Housekeeping
 from cloud.ingest.connection import CLIENT_ID, Connection
+from cloud.live_scores import LiveScores
 from cloud.media.discovered import DiscoveredCache, DiscoveredFolder
 from cloud.media.index import MediaIndex
 from cloud.media.unknown import UnknownMedia
@@ -141,13 +142,18 @@ class Server:
             pipeline.submit(steps.repeated_requests())
             controls.repeat_configs()
 
+        def on_message(topic: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
+            if not live.take(topic, payload):
+                pipeline.submit(steps.message(topic, payload, acknowledge))
+
         connection = Connection(
             broker.address,
-            on_message=lambda topic, payload, ack: pipeline.submit(steps.message(topic, payload, ack)),
+            on_message=on_message,
             on_session_lost=repeat,
             client_id=f"{CLIENT_ID}-{self._settings.server_name}" if self._settings.share else CLIENT_ID,
             share=self._settings.share,
         )
+        live = LiveScores(connection.publish, catalogue.load())
         controls = Controls(history, catalogue.load(), connection.publish)
         outbox = Outbox(history, catalogue.load(), AppriseDelivery(Pictures(history, clips).of), self._event_url)
         telling = Telling(self._write, outbox, controls, self._home_assistant(broker, history, controls))
@@ -184,8 +190,10 @@ class Server:
             discovered=found,
             steps=steps,
             verifier_dir=self._settings.verifier_dir,
+            scores=live,
         )
         stack.enter_context(_web_server(create_app(pages), listener, changes, self._settings))
+        stack.callback(live.close)
         self._write(f"history  {self.url}")
         if first is not None:
             self._write(f"sign in  as {first.user} with the one-time password {first.password}")

@@ -25,9 +25,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from cloud.accounts.homes import sole_home
+from cloud.history.asked import ASKED_FOR, WAITS_FOR, conclude_asked
 from cloud.history.clips import ClipStore, StoredClip
 from cloud.history.models import (
     AWAITING_CLIP,
@@ -297,7 +298,9 @@ class Steps:
         row = session.get(Event, event_id)
         is_kept = session.get(Clip, event_id) is not None
         is_dismissed = row is not None and row.verdict == Verdict.MEDIA and row.clip_policy == "on_request"
-        if is_kept or is_dismissed or is_deleted(session, event_id):
+        # Its owner was told that none came; nobody is to find sound in the history that they have given up on.
+        is_late = row is not None and row.name == ASKED_FOR and row.stage == DONE
+        if is_kept or is_dismissed or is_late or is_deleted(session, event_id):
             effects.publications.append(_receipt(device_id, clip.event_id, "clip"))
             return None
         fault = clip_fault(clip)
@@ -312,21 +315,22 @@ class Steps:
             self._clip_not_kept(effects, row, error)
             return None
         effects.publications.append(_receipt(device_id, clip.event_id, "clip"))
-        session.add(
-            Clip(
-                event_id=event_id,
-                device_id=device_id,
-                first_sample=as_samples(clip.first_sample),
-                trigger_offset=min(clip.trigger_offset, clip.sample_count),
-                sample_rate_hz=clip.sample_rate_hz,
-                sample_count=clip.sample_count,
-                block_bytes=clip.block_bytes,
-                size_bytes=size,
-                received_at=self._now(),
-            )
+        kept = Clip(
+            event_id=event_id,
+            device_id=device_id,
+            first_sample=as_samples(clip.first_sample),
+            trigger_offset=min(clip.trigger_offset, clip.sample_count),
+            sample_rate_hz=clip.sample_rate_hz,
+            sample_count=clip.sample_count,
+            block_bytes=clip.block_bytes,
+            size_bytes=size,
+            received_at=self._now(),
         )
+        session.add(kept)
         self._see_device(session, device_id, self._now())
-        if row is not None and (row.stage == AWAITING_CLIP or row.verdict == Verdict.UNVERIFIED):
+        if row is not None and row.name == ASKED_FOR:
+            conclude_asked(row, kept, self._now())
+        elif row is not None and (row.stage == AWAITING_CLIP or row.verdict == Verdict.UNVERIFIED):
             row.stage = VERIFYING
             if not self._is_dismissed_by_clip(session, effects, row, clip.first_sample, stored):
                 self._ask_verifier(session, effects, row, lambda: stored)
@@ -359,6 +363,7 @@ class Steps:
         device.model_hash = status.model_hash.hex()
         device.armed = status.is_armed
         device.set_version, device.set_code = status.set_version, status.set_code
+        device.is_siren_on = status.is_siren_on
         if status.is_online:  # a last will was written before it all happened
             device.samples_heard = as_samples(status.samples_heard)
             device.triggers_dropped = as_count(status.triggers_dropped)
@@ -559,13 +564,17 @@ class Steps:
             self._due.discard(event_id)
             row = session.get(Event, event_id)
             if row is not None and row.stage == AWAITING_CLIP:
-                seconds = self._timing.clip_timeout_s
+                is_asked = row.name == ASKED_FOR
+                seconds = WAITS_FOR.total_seconds() if is_asked else self._timing.clip_timeout_s
                 self._conclude(effects, row, VerifierFinding.failed(f"no clip came within {seconds:.0f} s"))
 
         return Step("clip timeout", run, device_id=device_id, event_id=event_id)
 
     def _conclude(self, effects: Effects, row: Event, finding: VerifierFinding) -> None:
         """Give an event its verdict; one that was unverified may get a better one, never the other way round."""
+        if row.name == ASKED_FOR:
+            conclude_asked(row, None, self._now(), finding.error or "")
+            return
         spec = self._catalogue.by_name(row.name)
         decision = self._decide(spec, row, finding)
         is_better = row.verdict == Verdict.UNVERIFIED and finding.error is None
@@ -575,7 +584,8 @@ class Steps:
         was_told = row.verdict is not None
         row.stage = DONE
         row.clip_deadline_at = None
-        row.verdict, row.reason, row.verdict_at = decision.verdict.value, decision.reason, self._now()
+        beside = " The device's own siren was on." if self._has_siren_on(row) else ""
+        row.verdict, row.reason, row.verdict_at = decision.verdict.value, decision.reason + beside, self._now()
         row.verdict_sent_at = None
         if finding.error is None and finding.scores:
             row.verifier_scores = dict(finding.scores)
@@ -589,6 +599,13 @@ class Steps:
         if decision.verdict.notifies and not (was_told and decision.verdict is Verdict.UNVERIFIED):
             row.notified_at = None
             self._ask_to_notify(effects, row)
+
+    @staticmethod
+    def _has_siren_on(row: Event) -> bool:
+        """Whether the device hears its own siren, which is worth a word beside a verdict and decides nothing."""
+        session = object_session(row)
+        device = session.get(Device, row.device_id) if session is not None else None
+        return device is not None and bool(device.is_siren_on)
 
     def _decide(self, spec: EventSpec, row: Event, finding: VerifierFinding) -> Decision:
         media = MediaFinding(
@@ -671,7 +688,7 @@ class Steps:
         it has passed too, because nobody may wait for years.
         """
         now = self._now()
-        horizon = now + timedelta(seconds=2 * self._timing.clip_timeout_s)
+        horizon = now + max(timedelta(seconds=2 * self._timing.clip_timeout_s), WAITS_FOR)
         query = select(Event.event_id, Event.device_id).where(
             Event.stage == AWAITING_CLIP, (Event.clip_deadline_at <= now) | (Event.clip_deadline_at > horizon)
         )
@@ -708,7 +725,7 @@ class Steps:
             for row in session.scalars(unfinished):
                 if row.stage == RECEIVED:
                     effects.next_steps.append(self.media_check(row.event_id, row.device_id))
-                elif row.stage == AWAITING_CLIP and not left_for_s:
+                elif row.stage == AWAITING_CLIP and not left_for_s and row.name != ASKED_FOR:
                     row.clip_deadline_at = self._now() + timedelta(seconds=self._timing.clip_timeout_s)
                     if row.clip_policy == "on_request":
                         effects.publications.append(_command(row, "send_clip"))

@@ -47,6 +47,8 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
     MEDIA = "media"
     UNVERIFIED = "unverified"
+    ASKED = "asked"
+    """No alarm at all: somebody of the home asked for this clip (`cloud.history.asked`)."""
 
     @property
     def notifies(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import JSON, Index, String, select
@@ -15,9 +15,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cloud.history.models import Base, Device, UtcDateTime
 from edge.catalogue import Catalogue
-from edge.contracts import messages
+from edge.contracts import limits, messages
 
 SENSITIVITIES = ("low", "normal", "high")
+_SIREN_LASTS = timedelta(seconds=limits.SIREN_SECONDS + 5)
+_ANSWERS_WITHIN = timedelta(seconds=5)
 
 
 class DeviceChoices(Base):
@@ -57,6 +59,8 @@ class EventChoice:
     is_enabled: bool
     sensitivity: str
     is_armed_only: bool
+    is_heard: bool
+    """Whether the device listens for it now."""
 
 
 def choices_of(session: Session, device: Device, now: datetime) -> DeviceChoices:
@@ -75,19 +79,32 @@ def choices_of(session: Session, device: Device, now: datetime) -> DeviceChoices
     return row
 
 
+def has_siren_on(row: DeviceChoices, device: Device, now: datetime) -> bool:
+    """Whether the siren is on: what the device says, and until it has said so, that it was told.
+
+    One that went offline with its siren on stops by itself.
+    """
+    if row.siren_since is None or now - row.siren_since > _SIREN_LASTS:
+        return False
+    is_told_just_now = now - row.siren_since < _ANSWERS_WITHIN
+    return device.is_siren_on is not False or is_told_just_now
+
+
 def event_choices(row: DeviceChoices, catalogue: Catalogue) -> list[EventChoice]:
     """The choices for every event, with the catalogue's defaults where nothing was chosen."""
     chosen = []
     for spec in catalogue:
         kept = row.events.get(spec.name, {})
         sensitivity = kept.get("sensitivity", spec.default_sensitivity)
+        is_enabled = bool(kept.get("is_enabled", spec.is_enabled_by_default))
         chosen.append(
             EventChoice(
                 spec.name,
                 spec.title,
-                bool(kept.get("is_enabled", spec.is_enabled_by_default)),
+                is_enabled,
                 sensitivity if sensitivity in SENSITIVITIES else spec.default_sensitivity,
                 spec.is_armed_only,
+                is_enabled and (row.is_armed or not spec.is_armed_only),
             )
         )
     return chosen

@@ -159,6 +159,8 @@ class Device(Base):
     set_version: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     set_code: Mapped[int] = mapped_column(default=0, server_default="0")
     dismissed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    is_siren_on: Mapped[bool | None]
+    """None from firmware that does not say."""
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     account_id: Mapped[int | None]

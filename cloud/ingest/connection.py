@@ -112,7 +112,12 @@ class Connection:
         """Send a message to a device at QoS 1. Kept in memory while the broker is away."""
         topic = topics.build(publication.device_id, publication.kind)
         retained = publication.kind in topics.RETAINED
-        info = self._client.publish(topic, messages.encode(publication.message), qos=1, retain=retained)
+        properties = None
+        if publication.stale_after_s is not None and self._address.is_mqtt5:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.MessageExpiryInterval = publication.stale_after_s
+        payload = messages.encode(publication.message)
+        info = self._client.publish(topic, payload, qos=1, retain=retained, properties=properties)
         on_sent = publication.on_sent or _nothing
         with self._lock:
             # The acknowledgement may have been faster. (Holding the lock while publishing would deadlock: paho calls
@@ -129,8 +134,10 @@ class Connection:
             log.error("the broker refuses us (%s): check its address, user and password", reason)
             return
         self.reconnects += 1
-        kinds = [kind for kind in topics.FROM_DEVICE if kind not in topics.FOR_OPERATORS]
-        client.subscribe([(self._prefix + topics.subscription(kind), 1) for kind in kinds])
+        # What is for open pages goes to every server, because any of them may serve the page.
+        kept = [kind for kind in topics.FROM_DEVICE if kind not in topics.FOR_OPERATORS | topics.LIVE]
+        filters = [(self._prefix + topics.subscription(kind), 1) for kind in kept]
+        client.subscribe(filters + [(topics.subscription(kind), 0) for kind in topics.LIVE])
         if self.reconnects and not flags.session_present:
             self._on_session_lost()
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from cloud.accounts.choices import DeviceChoices, choices_of, choose, config_message
 from cloud.accounts.reach import Reach
+from cloud.history.asked import WAITS_FOR, asked_event
 from cloud.history.models import AuditLine
 from cloud.history.store import History
 from cloud.notify.notifier import Notification
@@ -24,9 +26,15 @@ from edge.contracts import limits, messages
 from edge.errors import HarkenError
 
 CLIP_ASKED = "clip asked"
+CLIPS_AN_HOUR = 12
+"""Of one device: who wants to hear more is listening in."""
+_CLIP_REST = timedelta(seconds=limits.ASKED_CLIP_REST_SECONDS + 10)  # the device's own, and what clocks may differ
+_SIREN_CAUSE = timedelta(seconds=limits.SIREN_CAUSE_SECONDS)
+_NO_EVENT = bytes(limits.EVENT_ID_BYTES)
 
-# Commands that the devices' firmware acts on. Pages offer no others: a button that does nothing is worse than none.
-OBEYED_BY_DEVICES = frozenset({"send_clip", "discard_clip"})
+
+class TooOftenError(HarkenError):
+    """A device was asked for a clip just now, or often enough."""
 
 
 class Controls:
@@ -69,6 +77,8 @@ class Controls:
                 events=known if events is not None else None,
                 sounds_siren=sounds_siren,
             )
+            if not row.is_armed:
+                row.siren_since = None  # disarming silences the device
         self._publish(Publication(device_id, "config", config_message(row, self._catalogue)))
         return row
 
@@ -94,16 +104,17 @@ class Controls:
             row = choices_of(session, device, self._now())
             row.siren_since = None
             session.add(row)
-        self._command(device_id, bytes(limits.EVENT_ID_BYTES), "siren_off")
+        self._command(device_id, _NO_EVENT, "siren_off")
         return True
 
     def ask_for_clip(self, reach: Reach, device_id: str, who: str) -> str:
-        """Ask a device for one clip now. The history keeps a line of it, and the device shows it.
+        """Ask a device for one clip now. It is an event of the history from now on, and the device shows it.
 
         Returns:
-            The id that the clip will have.
+            The id of that event.
 
         Raises:
+            TooOftenError: it was asked just now, or too often.
             HarkenError: the home has no such device, or it is not there to ask.
         """
         event_id = os.urandom(limits.EVENT_ID_BYTES - 4) + zlib.crc32(device_id.encode()).to_bytes(4, "big")
@@ -111,9 +122,12 @@ class Controls:
             device = reach.device(session, device_id)
             if device is None or not device.is_online:
                 raise HarkenError(f"{device_id} is not online: it cannot be asked for a clip")
+            now = self._now()
+            self._check_rest(session, device_id, now)
+            session.add(asked_event(event_id.hex(), device, who, now))
             session.add(
                 AuditLine(
-                    at=self._now(),
+                    at=now,
                     action=CLIP_ASKED,
                     event_id=event_id.hex(),
                     device_id=device_id,
@@ -121,8 +135,20 @@ class Controls:
                     account_id=reach.account_id,
                 )
             )
-        self._command(device_id, event_id, "clip_now")
+        self._command(device_id, event_id, "clip_now", WAITS_FOR)
         return event_id.hex()
+
+    @staticmethod
+    def _check_rest(session: Session, device_id: str, now: datetime) -> None:
+        lines = select(AuditLine.at).where(
+            AuditLine.device_id == device_id, AuditLine.action == CLIP_ASKED, AuditLine.at > now - timedelta(hours=1)
+        )
+        asked = sorted(session.scalars(lines))
+        if asked and now - asked[-1] < _CLIP_REST:
+            left = _CLIP_REST - (now - asked[-1])
+            raise TooOftenError(f"{device_id} was asked just now: ask again in {left.total_seconds():.0f} s")
+        if len(asked) >= CLIPS_AN_HOUR:
+            raise TooOftenError(f"{device_id} was asked {CLIPS_AN_HOUR} times in an hour: ask again later")
 
     def notify(self, notification: Notification) -> None:
         """Sound the siren of a device whose owner chose so, for an intruder that was confirmed while it was armed."""
@@ -136,10 +162,13 @@ class Controls:
                 return
             row = session.get(DeviceChoices, device.device_id)
             is_intruder = self._catalogue.by_name(event.name).is_armed_only and event.armed
-            if row is None or not row.sounds_siren or not is_intruder or event.verdict != Verdict.CONFIRMED:
+            is_late = self._now() - event.received_at >= _SIREN_CAUSE  # the device would not sound it either
+            if row is None or not row.sounds_siren or not row.is_armed or not is_intruder or is_late:
+                return
+            if event.verdict != Verdict.CONFIRMED:
                 return
             row.siren_since = self._now()
-        self._command(device.device_id, bytes.fromhex(notification.event_id), "siren_on")
+        self._command(device.device_id, bytes.fromhex(notification.event_id), "siren_on", _SIREN_CAUSE)
 
     def repeat_configs(self) -> None:
         """Send every device its choices once more: a broker that was killed may have forgotten what it retained."""
@@ -148,5 +177,8 @@ class Controls:
         for row in rows:
             self._publish(Publication(row.device_id, "config", config_message(row, self._catalogue)))
 
-    def _command(self, device_id: str, event_id: bytes, command: str) -> None:
-        self._publish(Publication(device_id, "command", messages.Command(event_id=event_id, command=command)))
+    def _command(self, device_id: str, event_id: bytes, command: str, within: timedelta | None = None) -> None:
+        """Send a command, one that is done `within` so long or not at all."""
+        message = messages.Command(event_id=event_id, command=command)
+        stale_s = None if within is None else round(within.total_seconds())
+        self._publish(Publication(device_id, "command", message, stale_after_s=stale_s))

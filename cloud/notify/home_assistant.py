@@ -1,8 +1,10 @@
 """Home Assistant: a home's devices appear there by MQTT discovery, with what they hear, and can be armed from there.
 
 For each device: an event entity for everything that was confirmed or could not be settled, a binary sensor for each
-safety event, a switch for arming and a number for the sensitivity (1 low, 2 normal, 3 high). Payloads are those of
-https://www.home-assistant.io/integrations/mqtt/, all keys written out.
+safety event, a switch for arming, a number for the sensitivity (1 low, 2 normal, 3 high), the siren, and a button that
+asks for one clip. The siren can be silenced from there but not sounded: devices sound it for an intruder that was
+confirmed and for nothing else. Payloads are those of https://www.home-assistant.io/integrations/mqtt/, all keys written
+out.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from cloud.accounts.choices import SENSITIVITIES, choices_of, event_choices
+from cloud.accounts.choices import SENSITIVITIES, choices_of, event_choices, has_siren_on
 from cloud.accounts.reach import Reach
 from cloud.broker import BrokerAddress
 from cloud.history.models import Device
@@ -24,12 +27,14 @@ from cloud.history.store import History
 from cloud.notify.controls import Controls
 from cloud.notify.notifier import Notification
 from edge.catalogue import Catalogue
+from edge.errors import HarkenError
 
 PREFIX = "homeassistant"
 BASE = "harken/ha"
 BIRTH = f"{PREFIX}/status"
 OFF_DELAY_S = 120
 _LOOK_EVERY_S = 2.0
+_OBEYED = ("armed", "sensitivity", "siren", "clip")
 _DEVICE_CLASSES = {"smoke_alarm": "smoke", "co_alarm": "carbon_monoxide"}
 
 log = logging.getLogger("harken.home_assistant")
@@ -81,6 +86,27 @@ def discovery(device: Device, title: str, catalogue: Catalogue, event_types: lis
             max=len(SENSITIVITIES),
             step=1,
             mode="slider",
+        ),
+        entity(
+            "siren",
+            "siren",
+            name="Siren",
+            state_topic=f"{place}/siren",
+            command_topic=f"{place}/siren/set",
+            command_template="{{ value }}",  # not JSON, which it would be otherwise
+            payload_on="ON",
+            payload_off="OFF",
+            support_duration=False,
+            support_volume_set=False,
+            optimistic=False,
+        ),
+        entity(
+            "button",
+            "clip",
+            name="One clip now",
+            icon="mdi:microphone-message",
+            command_topic=f"{place}/clip/set",
+            payload_press="PRESS",
         ),
     ]
     entities += [
@@ -167,7 +193,7 @@ class HomeAssistant:
         if reason.is_failure:
             log.error("Home Assistant's broker refuses us (%s): check its address, user and password", reason)
             return
-        client.subscribe([(BIRTH, 1), (f"{BASE}/+/armed/set", 1), (f"{BASE}/+/sensitivity/set", 1)])
+        client.subscribe([(BIRTH, 1), *((f"{BASE}/+/{what}/set", 1) for what in _OBEYED)])
         self._say_all()
 
     def _say_all(self) -> None:
@@ -192,8 +218,22 @@ class HomeAssistant:
             self._controls.choose(self._reach, device_id, is_armed=payload == "ON")
         elif what == "sensitivity" and payload in {str(number + 1) for number in range(len(SENSITIVITIES))}:
             self._controls.set_sensitivity(self._reach, device_id, SENSITIVITIES[int(payload) - 1])
+        elif what == "siren" and payload == "OFF":
+            self._controls.silence(self._reach, device_id)
+        elif what == "siren" and payload == "ON":
+            log.warning("Home Assistant asks %s for its siren, which sounds for a confirmed intruder only", device_id)
+            self._say_again(f"{BASE}/{device_id}/siren")
+        elif what == "clip" and payload == "PRESS":
+            try:
+                self._controls.ask_for_clip(self._reach, device_id, "Home Assistant")
+            except HarkenError as error:
+                log.warning("%s", error)
         else:
             log.warning("Home Assistant asks for %s %r, which is none", what, payload)
+
+    def _say_again(self, topic: str) -> None:
+        with self._lock:
+            self._said.pop(topic, None)
 
     def _watch(self) -> None:
         while not self._is_stopping.wait(_LOOK_EVERY_S):
@@ -225,5 +265,6 @@ class HomeAssistant:
                 levels = [SENSITIVITIES.index(each.sensitivity) + 1 for each in event_choices(row, self._catalogue)]
                 wanted[f"{place}/status"] = "online" if device.is_online else "offline"
                 wanted[f"{place}/armed"] = "ON" if row.is_armed else "OFF"
+                wanted[f"{place}/siren"] = "ON" if has_siren_on(row, device, datetime.now(UTC)) else "OFF"
                 wanted[f"{place}/sensitivity"] = str(max(set(levels), key=levels.count))
         return wanted

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from cloud.accounts.choices import choices_of, event_choices
 from cloud.accounts.login import Viewer, viewer_of_token
 from cloud.accounts.reach import Filter
+from cloud.history.asked import spec_of
 from cloud.history.clips import to_pcm_wav
 from cloud.history.models import Event
+from cloud.notify.controls import TooOftenError
 from cloud.web import deletion, history_pages
 from cloud.web.site import OurSite, Pages, Site
 from edge.errors import HarkenError
@@ -64,7 +66,7 @@ Token = Annotated[Viewer, Depends(_viewer)]
 WritingToken = Annotated[Viewer, Depends(_writer)]
 EventId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="An event's id")]
 DeviceId = Annotated[str, Path(pattern="^[a-z0-9-]{1,32}$", description="A device's id")]
-VerdictName = Literal["confirmed", "unverified", "rejected", "media", "pending"]
+VerdictName = Literal["confirmed", "unverified", "rejected", "media", "asked", "pending"]
 Missing: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "Nothing that you reach"}}
 Forbidden: dict[int | str, dict[str, Any]] = {403: {"model": Problem, "description": "The token may read only"}}
 
@@ -159,7 +161,7 @@ class Asked(BaseModel):
 
 
 def _event(pages: Pages, row: Event, has_sound: bool) -> EventOut:
-    spec = pages.catalogue.by_name(row.name)
+    spec = spec_of(row, pages.catalogue)
     return EventOut(
         event_id=row.event_id,
         device_id=row.device_id,
@@ -247,7 +249,11 @@ def delete_event(event_id: EventId, site: OurSite, viewer: WritingToken) -> None
         raise HTTPException(503, "The history cannot be written now. Nothing was deleted; try again.")
 
 
-@router.put("/events/{event_id}/feedback", status_code=204, responses={**Missing, **Forbidden})
+@router.put(
+    "/events/{event_id}/feedback",
+    status_code=204,
+    responses={**Missing, **Forbidden, 409: {"model": Problem, "description": "It was asked for: nothing judged it"}},
+)
 def put_feedback(event_id: EventId, said: FeedbackIn, site: OurSite, viewer: WritingToken) -> None:
     """Say whether its verdict was right."""
     history_pages.judge(site.pages, viewer, event_id, is_right=said.is_right, label=said.label)
@@ -327,7 +333,12 @@ def silence(device_id: DeviceId, site: OurSite, viewer: WritingToken) -> None:
 @router.post(
     "/devices/{device_id}/clip",
     status_code=202,
-    responses={**Missing, **Forbidden, 409: {"model": Problem, "description": "It is not online"}},
+    responses={
+        **Missing,
+        **Forbidden,
+        409: {"model": Problem, "description": "It is not online"},
+        429: {"model": Problem, "description": "It was asked just now, or too often"},
+    },
 )
 def ask_for_clip(device_id: DeviceId, site: OurSite, viewer: WritingToken) -> Asked:
     """Ask for one clip now; the device shows it, and the history keeps a line of it."""
@@ -336,5 +347,7 @@ def ask_for_clip(device_id: DeviceId, site: OurSite, viewer: WritingToken) -> As
             raise HTTPException(404, "There is no such device in your home.")
     try:
         return Asked(event_id=site.controls.ask_for_clip(viewer.reach, device_id, viewer.name))
+    except TooOftenError as error:
+        raise HTTPException(429, str(error)) from error
     except HarkenError as error:
         raise HTTPException(409, str(error)) from error

@@ -66,7 +66,7 @@ def create_app(pages: Pages) -> FastAPI:
 
     @app.exception_handler(SignInNeededError)
     async def ask_to_sign_in(request: Request, error: SignInNeededError) -> Response:
-        if request.url.path == "/live":  # a stream that is sent elsewhere would connect for ever
+        if request.url.path.endswith(("/live", "/scores")):  # a stream that is sent elsewhere would connect for ever
             return Response(status_code=204)
         return RedirectResponse(error.place, 303)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from cloud.accounts import homes
-from cloud.accounts.choices import SENSITIVITIES, choices_of, event_choices
+from cloud.accounts.choices import SENSITIVITIES, choices_of, event_choices, has_siren_on
 from cloud.accounts.login import Viewer
 from cloud.accounts.models import Account
-from cloud.web.site import OurSite, SignedForm, SignedIn, Site
+from cloud.notify.controls import TooOftenError
+from cloud.web.site import Form, OurSite, SignedForm, SignedIn, Site
 from edge.contracts.error_texts import error_text
 from edge.errors import HarkenError
 
@@ -17,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def _devices(
-    site: Site, viewer: Viewer, *, status: int = 200, told: str = "", trouble: str = "", is_claiming: bool = False
+    site: Site, viewer: Viewer, *, status: int = 200, trouble: str = "", is_claiming: bool = False
 ) -> Response:
     with site.pages.history.reading() as session:
         rows, counts = viewer.reach.devices(session), viewer.reach.event_counts(session)
@@ -30,13 +32,40 @@ def _devices(
         devices=rows,
         counts=counts,
         choices=choices,
+        sirens={row.device_id for row in rows if has_siren_on(choices[row.device_id], row, site.pages.now())},
         events={device_id: event_choices(row, site.pages.catalogue) for device_id, row in choices.items()},
         sensitivities=SENSITIVITIES,
         error_text=error_text,
-        told=told,
         trouble=trouble,
         is_claiming=is_claiming,
     )
+
+
+def _device(site: Site, viewer: Viewer, device_id: str, *, status: int = 200, trouble: str = "") -> Response:
+    now = site.pages.now()
+    with site.pages.history.reading() as session:
+        row = viewer.reach.device(session, device_id)
+        if row is None:
+            raise _not_found()
+        chosen = choices_of(session, row, now)
+    return site.page(
+        "device.html",
+        viewer,
+        status=status,
+        here="devices",
+        device=row,
+        chosen=chosen,
+        events=event_choices(chosen, site.pages.catalogue),
+        has_siren_on=has_siren_on(chosen, row, now),
+        error_text=error_text,
+        trouble=trouble,
+    )
+
+
+def _back(device_id: str, form: Form) -> RedirectResponse:
+    """To the page that the form was on."""
+    place = f"/devices/{device_id}" if form.one("back") == "device" else f"/devices#device-{device_id}"
+    return RedirectResponse(place, 303)
 
 
 def _not_found() -> HTTPException:
@@ -47,6 +76,25 @@ def _not_found() -> HTTPException:
 def devices(site: OurSite, viewer: SignedIn) -> Response:
     """All devices."""
     return _devices(site, viewer)
+
+
+@router.get("/devices/{device_id}")
+def device(device_id: str, site: OurSite, viewer: SignedIn) -> Response:
+    """One device: what it hears just now, and one clip."""
+    return _device(site, viewer, device_id)
+
+
+@router.get("/devices/{device_id}/scores")
+async def live_scores(device_id: str, site: OurSite, viewer: SignedIn) -> StreamingResponse:
+    """What it hears, as it hears it, while the stream is open."""
+
+    def is_ours() -> bool:
+        with site.pages.history.reading() as session:
+            return viewer.reach.device(session, device_id) is not None
+
+    if not await run_in_threadpool(is_ours):
+        raise _not_found()
+    return StreamingResponse(site.scores.stream(device_id), media_type="text/event-stream")
 
 
 @router.post("/devices/claim")
@@ -72,7 +120,7 @@ def arm(device_id: str, site: OurSite, viewer: SignedIn, form: SignedForm) -> Re
     """Nobody is home, or somebody is again."""
     if site.controls.choose(viewer.reach, device_id, is_armed=form.one("armed") == "yes") is None:
         raise _not_found()
-    return RedirectResponse(f"/devices#device-{device_id}", 303)
+    return _back(device_id, form)
 
 
 @router.post("/devices/{device_id}/choices")
@@ -93,23 +141,23 @@ def choose(device_id: str, site: OurSite, viewer: SignedIn, form: SignedForm) ->
 
 
 @router.post("/devices/{device_id}/silence")
-def silence(device_id: str, site: OurSite, viewer: SignedIn, form: SignedForm) -> Response:  # noqa: ARG001
+def silence(device_id: str, site: OurSite, viewer: SignedIn, form: SignedForm) -> Response:
     """Stop its siren."""
     if not site.controls.silence(viewer.reach, device_id):
         raise _not_found()
-    return RedirectResponse(f"/devices#device-{device_id}", 303)
+    return _back(device_id, form)
 
 
 @router.post("/devices/{device_id}/clip")
 def ask_for_clip(device_id: str, site: OurSite, viewer: SignedIn, form: SignedForm) -> Response:  # noqa: ARG001
-    """Ask for one clip now."""
+    """Ask for one clip now; its page tells what comes of it."""
     with site.pages.history.reading() as session:
         if viewer.reach.device(session, device_id) is None:
             raise _not_found()
     try:
-        site.controls.ask_for_clip(viewer.reach, device_id, viewer.name)
+        event_id = site.controls.ask_for_clip(viewer.reach, device_id, viewer.name)
+    except TooOftenError as error:
+        return _device(site, viewer, device_id, status=429, trouble=str(error))
     except HarkenError as error:
-        return _devices(site, viewer, status=409, trouble=str(error))
-    return _devices(
-        site, viewer, told=f"{device_id} was asked for one clip. The list of what was done keeps a line of it."
-    )
+        return _device(site, viewer, device_id, status=409, trouble=str(error))
+    return RedirectResponse(f"/events/{event_id}", 303)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from cloud.accounts.choices import Feedback
 from cloud.accounts.login import Viewer
 from cloud.accounts.reach import Filter, Place
+from cloud.history.asked import ASKED_FOR
 from cloud.history.clips import to_pcm_wav
 from cloud.history.models import Clip, Event
 from cloud.notify.outbox import mark_seen
@@ -88,7 +89,7 @@ def filter_from(pages: Pages, values: Any) -> Filter:
     verdict, name = values.get("verdict", ""), values.get("event", "")
     return Filter(
         verdict=verdict if views.is_filter(verdict) else "",
-        name=name if name in pages.catalogue else "",
+        name=name if name in pages.catalogue or name == ASKED_FOR else "",
         device_id=values.get("device", "")[:32],
         since=views.day_from(values.get("since", "")),
         until=views.day_from(values.get("until", ""), is_end=True),
@@ -176,12 +177,14 @@ def judge(pages: Pages, viewer: Viewer, event_id: str, *, is_right: bool, label:
     """Keep what an owner says of a verdict; saying it again replaces it.
 
     Raises:
-        HTTPException: there is no such event that they reach.
+        HTTPException: there is no such event that they reach, or nothing judged it.
     """
     if is_right or (label not in pages.catalogue and label != "other"):
         label = ""
     with pages.history.transaction() as session:
         row = found(viewer, session, event_id)
+        if row.name == ASKED_FOR:
+            raise HTTPException(409, "Nobody judged this clip: it was asked for.")
         said = session.get(Feedback, event_id) or Feedback(event_id=event_id, account_id=viewer.reach.account_id)
         said.user_id, said.is_right, said.label, said.at = viewer.user_id, is_right, label, pages.now()
         session.add(said)
@@ -210,8 +213,9 @@ def picture(event_id: str, kind: str, site: OurSite, viewer: SignedIn) -> Respon
     if layout is None:
         raise HTTPException(404, "There is no such picture.")
 
-    def draw(_row: Event, pcm: Any, clip: Clip) -> bytes:
-        return spectrogram.draw(pcm, clip.sample_rate_hz, clip.trigger_offset, layout)
+    def draw(row: Event, pcm: Any, clip: Clip) -> bytes:
+        trigger_offset = None if row.name == ASKED_FOR else clip.trigger_offset
+        return spectrogram.draw(pcm, clip.sample_rate_hz, trigger_offset, layout)
 
     return Response(kept_picture(site, viewer, event_id, f"{kind}.png", draw), media_type="image/png")
 

@@ -17,12 +17,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cloud.accounts.login import Viewer, viewer_of_session
 from cloud.accounts.secrets import is_same
 from cloud.accounts.tries import TryLimit
+from cloud.history.asked import ASKED_FOR
 from cloud.history.clips import ClipStore
 from cloud.history.store import History
 from cloud.ingest.connection import Connection
+from cloud.live_scores import LiveScores
 from cloud.media.discovered import DiscoveredStore
 from cloud.media.index import MediaIndex
-from cloud.notify.controls import OBEYED_BY_DEVICES, Controls
+from cloud.notify.controls import Controls
 from cloud.pipeline import Pipeline
 from cloud.steps import Steps
 from cloud.verifier.model import MODEL_FOLDER
@@ -61,6 +63,7 @@ class Pages:
     discovered: DiscoveredStore | None = None
     steps: Steps | None = None
     verifier_dir: Path = MODEL_FOLDER
+    scores: LiveScores | None = None
     catalogue: Catalogue = field(default_factory=catalogue_file.load)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -102,6 +105,7 @@ class Site:
     def __init__(self, pages: Pages) -> None:
         self.pages = pages
         self.controls = Controls(pages.history, pages.catalogue, pages.connection.publish, pages.now)
+        self.scores = pages.scores or LiveScores(pages.connection.publish, pages.catalogue)
         self.curves = ScoreCurves(pages.verifier_dir)
         self.tries = TryLimit(pages.history, pages.now)
         self.drawing = threading.Semaphore(2)  # a picture takes a core; a page has fifty
@@ -113,12 +117,12 @@ class Site:
             lstrip_blocks=True,
         )
         self._templates.globals.update(
-            obeyed_by_devices=OBEYED_BY_DEVICES,
             verdict_words=views.VERDICT_WORDS,
             verdict_meanings=views.VERDICT_MEANINGS,
             ago=views.ago,
             wide=spectrogram.WIDE,
             catalogue=pages.catalogue,
+            asked_for=ASKED_FOR,
             has_libraries=pages.libraries is not None,
         )
 

@@ -78,13 +78,14 @@ def _colour_indices(decibels: npt.NDArray[np.float64], width: int, height: int) 
     return np.asarray(image)
 
 
-def draw(pcm: npt.NDArray[np.int16], sample_rate_hz: int, trigger_offset: int, layout: Layout = WIDE) -> bytes:
+def draw(pcm: npt.NDArray[np.int16], sample_rate_hz: int, trigger_offset: int | None, layout: Layout = WIDE) -> bytes:
     """Draw a clip as PNG.
 
     Args:
         pcm: the sound, int16[n], n at least 1.
         sample_rate_hz: of the sound; half of it is the top of the frequency axis.
-        trigger_offset: samples from the start of the clip to the trigger, which is second 0 of the time axis.
+        trigger_offset: samples from the start of the clip to the trigger, which is second 0 of the time axis; None
+            where nothing triggered: the axis begins with the clip.
         layout: sizes; a layout without margins gets no axes.
     """
     width, height = layout.plot_width * _SCALE, layout.plot_height * _SCALE
@@ -103,8 +104,9 @@ def draw(pcm: npt.NDArray[np.int16], sample_rate_hz: int, trigger_offset: int, l
 
 
 def _draw_axes(
-    pen: ImageDraw.ImageDraw, layout: Layout, samples: int, sample_rate_hz: int, trigger_offset: int
+    pen: ImageDraw.ImageDraw, layout: Layout, samples: int, sample_rate_hz: int, trigger_offset: int | None
 ) -> None:
+    zero = trigger_offset or 0
     font = ImageFont.load_default(layout.font * _SCALE)
     left, top = layout.left * _SCALE, layout.top * _SCALE
     right, bottom = left + layout.plot_width * _SCALE, top + layout.plot_height * _SCALE
@@ -117,9 +119,9 @@ def _draw_axes(
     pen.text((gap, top - gap), "kHz", _INK, font, anchor="ls")
 
     def x_of(second: float) -> float:
-        return left + (right - left) * (second * sample_rate_hz + trigger_offset) / samples
+        return left + (right - left) * (second * sample_rate_hz + zero) / samples
 
-    first_s, last_s = -trigger_offset / sample_rate_hz, (samples - trigger_offset) / sample_rate_hz
+    first_s, last_s = -zero / sample_rate_hz, (samples - zero) / sample_rate_hz
     for second in range(int(np.ceil(first_s)), int(np.floor(last_s)) + 1):
         x = x_of(second)
         pen.line((x, bottom, x, bottom + tick), _INK, _SCALE)
@@ -127,7 +129,7 @@ def _draw_axes(
         half = pen.textlength(label, font) / 2
         pen.text((min(max(x, left + half), right - half), bottom + gap), label, _INK, font, anchor="ma")
     x = x_of(0)
-    if left <= x <= right:
+    if trigger_offset is not None and left <= x <= right:
         for y in range(top, bottom, 10 * _SCALE):
             pen.line((x, y, x, min(y + 5 * _SCALE, bottom)), _MARK, _SCALE)
         half = pen.textlength("trigger", font) / 2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 
+from cloud.history.asked import ASKED_FOR, spec_of
 from cloud.history.models import AWAITING_CLIP, VERIFYING, Clip, Event
 from cloud.verdict import Verdict
 from edge.catalogue import Catalogue
@@ -16,6 +17,7 @@ VERDICT_WORDS = {
     "unverified": "Unverified",
     "rejected": "Rejected",
     "media": "Media",
+    "asked": "Asked for",
     "pending": "Checking",
 }
 VERDICT_MEANINGS = {
@@ -23,6 +25,7 @@ VERDICT_MEANINGS = {
     "unverified": "Not settled, so it counts as real",
     "rejected": "The verifier is sure that it was something else",
     "media": "It came from a known recording",
+    "asked": "No alarm: somebody of your home wanted to hear",
     "pending": "Still being checked",
 }
 _STANDARD_CADENCES = {
@@ -46,6 +49,7 @@ class EventLine:
     verdict: str
     reason: str
     has_clip: bool
+    is_asked: bool
 
     @property
     def verdict_word(self) -> str:
@@ -97,7 +101,7 @@ class Moment:
 
 def event_line(row: Event, catalogue: Catalogue, has_clip: bool) -> EventLine:
     """What the list shows of an event."""
-    spec = catalogue.by_name(row.name)
+    spec = spec_of(row, catalogue)
     waiting = {
         AWAITING_CLIP: "Waiting for the sound from the device.",
         VERIFYING: "The verifier listens to the sound.",
@@ -110,8 +114,9 @@ def event_line(row: Event, catalogue: Catalogue, has_clip: bool) -> EventLine:
         device_id=row.device_id,
         received_at=row.received_at,
         verdict=row.verdict or "pending",
-        reason=row.reason if row.verdict else waiting,
+        reason=row.reason if row.verdict else f"{row.reason} {waiting}".strip(),
         has_clip=has_clip,
+        is_asked=row.name == ASKED_FOR,
     )
 
 
@@ -171,14 +176,19 @@ def cadence_picture(row: Event) -> CadencePicture | None:
 def timeline(row: Event, clip: Clip | None) -> list[Moment]:
     """What happened to an event, in order."""
     moments = [
-        ("Trigger received", row.received_at),
+        ("Asked for" if row.name == ASKED_FOR else "Trigger received", row.received_at),
         ("Known recordings searched", row.media_checked_at),
         ("Sound received", clip.received_at if clip else None),
-        (f"Verdict: {VERDICT_WORDS[row.verdict].lower()}" if row.verdict else "", row.verdict_at),
-        ("Somebody notified", row.notified_at),
-        ("Device told", row.verdict_sent_at),
-        ("Looked at", row.seen_at),
     ]
+    if row.name != ASKED_FOR:
+        moments += [
+            (f"Verdict: {VERDICT_WORDS[row.verdict].lower()}" if row.verdict else "", row.verdict_at),
+            ("Somebody notified", row.notified_at),
+            ("Device told", row.verdict_sent_at),
+            ("Looked at", row.seen_at),
+        ]
+    elif clip is None:
+        moments.append(("Given up", row.verdict_at))
     happened = sorted(((at, what) for what, at in moments if at is not None), key=lambda moment: moment[0])
     return [Moment(what, at, (at - row.received_at).total_seconds()) for at, what in happened]
 

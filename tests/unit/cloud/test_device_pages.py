@@ -1,17 +1,31 @@
 """What owners choose for their devices and ask of them, on pages and over the JSON interface."""
 
+import asyncio
 import io
+import json
+from datetime import timedelta
 
 import pytest
 import soundfile
 
-from cloud.accounts import homes, login
+from cloud.accounts import choices, homes, login
+from cloud.accounts.reach import Reach
+from cloud.history.asked import WAITS_FOR
+from cloud.history.models import Device as DeviceRow
 from cloud.history.models import Event
+from cloud.live_scores import STREAMS_A_DEVICE, LiveScores
+from cloud.notify.controls import CLIPS_AN_HOUR, Controls, TooOftenError
 from cloud.notify.models import NotifyTarget
 from edge.contracts import messages
 from tests.cloud_doubles import Sounds
 from tests.unit.cloud.browser import Browser
 from tests.unit.cloud.conftest import signed_in
+
+
+def asked_clip(event_id):
+    """What a device sends for a clip that was asked for."""
+    asked = Sounds("kitchen").trigger(event_id=event_id)
+    return Sounds.clip(asked)
 
 
 @pytest.fixture
@@ -62,21 +76,141 @@ def test_events_and_sensitivities_are_sent_as_chosen(browser, pages, device):
     (_, config) = pages.connection.of("config")[-1]
     assert config.events["smoke_alarm"] == messages.EventSetting(True, "high")
     assert config.events["dog_bark"] == messages.EventSetting(False, "normal")
-    assert "<h2>Kitchen</h2>" in browser.get("/devices").text
+    assert ">Kitchen</a></h2>" in browser.get("/devices").text
     assert browser.post(f"/devices/{device}/choices", {"sensitivity-door": "deafening"}).status_code == 422
 
 
 def test_one_clip_is_asked_of_a_device_that_is_there_and_leaves_a_line(browser, cloud, pages, device):
-    assert "was asked for one clip" in browser.post(f"/devices/{device}/clip").text
+    answer = browser.post(f"/devices/{device}/clip")
     ((_, command),) = pages.connection.of("command")
     assert command.command == "clip_now"
-    assert command.event_id.hex() in browser.get("/audit").text
+    event_id = command.event_id.hex()
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/events/{event_id}")
+    assert event_id in browser.get("/audit").text
+    waiting = browser.get(f"/events/{event_id}").text
+    assert "The device shows it, then records four seconds" in waiting
+    assert "Asked for by admin. Waiting for the sound from the device." in waiting
+    again = browser.post(f"/devices/{device}/clip")
+    assert again.status_code == 429
+    assert "was asked just now" in again.text
+
+    cloud.receive(device, asked_clip(command.event_id))
+    cloud.until(lambda: "Asked for by admin.</p>" in browser.get(f"/events/{event_id}").text)
+    page = browser.get(f"/events/{event_id}").text
+    assert "http-equiv" not in page
+    assert "Was this right?" not in page
+    assert browser.get(f"/events/{event_id}/sound.wav").status_code == 200
+    assert browser.get(f"/events/{event_id}/spectrogram.png").status_code == 200
+    assert browser.get(f"/events/{event_id}/scores.svg").status_code == 404
+    assert browser.post(f"/events/{event_id}/feedback", {"is_right": "yes"}).status_code == 409
+    assert "A clip that was asked for" in browser.get("/?event=asked_for").text
+    assert pages.connection.of("verdict") == []
+    assert cloud.notified == []
+    assert browser.post(f"/events/{event_id}/delete").status_code == 303
+    assert browser.get(f"/events/{event_id}").status_code == 404
+
     cloud.receive(device, Sounds.status(is_online=False))
     cloud.until(lambda: "Offline" in browser.get("/devices").text)
     assert browser.post(f"/devices/{device}/clip").status_code == 409
 
 
+def test_a_clip_that_does_not_come_is_said_and_one_that_comes_late_is_not_kept(browser, cloud, pages, device):
+    browser.post(f"/devices/{device}/clip")
+    ((_, command),) = pages.connection.of("command")
+    event_id = command.event_id.hex()
+    cloud.skew = WAITS_FOR + timedelta(seconds=1)
+    cloud.until(lambda: "Asked for by admin; no clip came within 30 s." in browser.get(f"/events/{event_id}").text)
+    cloud.receive(device, asked_clip(command.event_id))
+    cloud.until(lambda: any(each.kind == "receipt" for each in cloud.published))  # so that the device lets go of it
+    assert browser.get(f"/events/{event_id}/sound.wav").status_code == 404
+
+
+def test_a_device_is_asked_so_often_an_hour(pages, device):
+    at = [pages.now()]
+    controls = Controls(pages.history, pages.catalogue, lambda _: None, lambda: at[0])
+    for _ in range(CLIPS_AN_HOUR):
+        controls.ask_for_clip(Reach(1), device, "ann")
+        at[0] += timedelta(minutes=1)
+    with pytest.raises(TooOftenError, match="times in an hour"):
+        controls.ask_for_clip(Reach(1), device, "ann")
+    at[0] += timedelta(hours=1)
+    controls.ask_for_clip(Reach(1), device, "ann")
+
+
+def test_live_scores_reach_a_stream_and_only_a_stream(pages, device):
+    topic = f"harken/v1/{device}/scores"
+    live = LiveScores(pages.connection.publish, pages.catalogue)
+    said = messages.encode(messages.LiveScores({1: 255, 7: 51}, 3200, {1: 102}))
+    assert live.take(topic, said)  # nobody looks
+    assert not live.take(f"harken/v1/{device}/status", said)
+    assert not live.take(topic, b"\xa0")
+
+    async def read():
+        stream = live.stream(device)
+        assert (await anext(stream)).startswith("retry")
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        assert live.take(topic, said)
+        event = await waiting
+        await stream.aclose()
+        return event
+
+    event = asyncio.run(read())
+    assert event.startswith("event: scores\n")
+    assert json.loads(event.partition("data: ")[2]) == {
+        "scores": {"smoke_alarm": 1.0, "dog_bark": 0.2},
+        "thresholds": {"smoke_alarm": 0.4},
+    }
+    commands = [message.command for _, message in pages.connection.of("command")]
+    assert commands == ["scores_on", "scores_off"]
+
+
+def test_live_scores_are_asked_for_again_and_so_many_pages_may_watch(pages, device):
+    clock = [0.0]
+    live = LiveScores(pages.connection.publish, pages.catalogue, lambda: clock[0])
+
+    def commands():
+        return [message.command for _, message in pages.connection.of("command")]
+
+    async def read():
+        streams = [live.stream(device) for _ in range(STREAMS_A_DEVICE + 1)]
+        first = [await anext(stream) for stream in streams]
+        assert ["full" in each for each in first] == [False] * STREAMS_A_DEVICE + [True]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams[:2]]
+        await asyncio.sleep(0.05)
+        assert commands() == ["scores_on"]
+        clock[0] += 31.0
+        await asyncio.sleep(0.25)
+        assert commands() == ["scores_on", "scores_on"]
+        live.close()
+        for each in waiting:
+            with pytest.raises(StopAsyncIteration):
+                await each
+        for stream in streams[2:]:
+            await stream.aclose()
+
+    asyncio.run(read())
+    assert commands()[-1] == "scores_off"
+
+
+def test_the_page_of_a_device_shows_its_siren_and_leads_back(browser, pages, device):
+    page = browser.get(f"/devices/{device}").text
+    assert "Live scores" in page
+    assert "The siren is on" not in page
+    with pages.history.transaction() as session:
+        row = choices.choose(session, session.get(DeviceRow, device), pages.now(), is_armed=True, sounds_siren=True)
+        row.siren_since = pages.now()
+    for place in ("/devices", f"/devices/{device}"):
+        assert "The siren is on" in browser.get(place).text
+    answer = browser.post(f"/devices/{device}/silence", {"back": "device"})
+    assert answer.headers["location"] == f"/devices/{device}"
+    assert pages.connection.of("command")[-1][1].command == "siren_off"
+    assert "The siren is on" not in browser.get(f"/devices/{device}").text
+
+
 def test_a_neighbour_neither_arms_nor_asks(neighbour, pages, device):
+    for path in ("", "/scores"):
+        assert neighbour.get(f"/devices/{device}{path}").status_code == 404
     for path in ("arm", "choices", "clip", "silence"):
         assert neighbour.post(f"/devices/{device}/{path}", {"armed": "yes"}).status_code == 404, path
     assert pages.connection.published == []

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import UTC, datetime
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -14,7 +15,8 @@ from cloud.notify.home_assistant import BASE, BIRTH, HomeAssistant, discovery
 from edge import catalogue
 from tests.unit.cloud.test_notices import Home
 
-# The keys of https://www.home-assistant.io/integrations/{event,switch,number,binary_sensor}.mqtt/, and which must be.
+# The keys of https://www.home-assistant.io/integrations/{event,switch,number,binary_sensor,siren,button}.mqtt/, and
+# which of them must be.
 EVERYWHERE = {
     "availability", "availability_mode", "availability_template", "availability_topic", "default_entity_id", "device",
     "enabled_by_default", "encoding", "entity_category", "entity_picture", "icon", "json_attributes_template",
@@ -35,12 +37,20 @@ OWN = {
         "device_class", "expire_after", "force_update", "off_delay", "payload_off", "payload_on", "state_topic",
         "value_template",
     },
+    "siren": {
+        "available_tones", "command_off_template", "command_template", "command_topic", "optimistic", "payload_off",
+        "payload_on", "retain", "state_off", "state_on", "state_topic", "state_value_template", "support_duration",
+        "support_volume_set",
+    },
+    "button": {"command_template", "command_topic", "device_class", "payload_press", "retain"},
 }  # fmt: skip
 REQUIRED = {
     "event": {"state_topic", "event_types"},
     "switch": {"command_topic"},
     "number": {"command_topic"},
     "binary_sensor": {"state_topic"},
+    "siren": {"command_topic"},
+    "button": {"command_topic"},
 }
 DEVICE_KEYS = {
     "configuration_url", "connections", "hw_version", "identifiers", "manufacturer", "model", "model_id", "name",
@@ -100,7 +110,7 @@ class Listener:
 @pytest.mark.mosquitto
 @pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed")
 def test_it_is_told_and_obeyed_over_a_real_broker(tmp_path):
-    home = Home(tmp_path)
+    home = Home(tmp_path, datetime.now(UTC))
     broker = managed_broker(free_port(), tmp_path / "broker", print)
     broker.start()
     listener = Listener(broker.address.port)
@@ -124,6 +134,20 @@ def test_it_is_told_and_obeyed_over_a_real_broker(tmp_path):
         assert {each.device_id for each in home.published} == {"kitchen"}
         assert sent[0].is_armed
         assert {each.sensitivity for each in sent[-1].events.values()} == {"high"}
+
+        home.sound_siren()
+        listener.wait(f"{BASE}/kitchen/siren", "ON")
+        siren = json.loads(listener.wait("homeassistant/siren/harken_kitchen/siren/config"))
+        listener.client.publish(siren["command_topic"], "OFF", qos=1)
+        listener.wait(siren["state_topic"], "OFF")
+        listener.heard.pop(siren["state_topic"])
+        listener.client.publish(siren["command_topic"], "ON", qos=1)  # for no intruder
+        listener.wait(siren["state_topic"], "OFF")
+        button = json.loads(listener.wait("homeassistant/button/harken_kitchen/clip/config"))
+        listener.client.publish(button["command_topic"], button["payload_press"], qos=1)
+        home.wait_for_command("clip_now")
+        commands = [each.message.command for each in home.published if each.kind == "command"]
+        assert commands == ["siren_on", "siren_off", "clip_now"]
 
         bridge.notify(home.event(name="smoke_alarm"))
         told = json.loads(listener.wait(f"{BASE}/kitchen/event"))

@@ -1,12 +1,13 @@
 """Notices: from a verdict to a service, held in quiet hours, tried again, repeated until somebody looks."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
 from cloud.accounts import homes
-from cloud.accounts.choices import DeviceChoices
+from cloud.accounts.choices import DeviceChoices, has_siren_on
 from cloud.accounts.reach import Reach
 from cloud.history.models import Device, Event
 from cloud.history.store import History, delete_event
@@ -16,6 +17,7 @@ from cloud.notify.notifier import Notification
 from cloud.notify.outbox import LEASE, REMINDERS_AFTER, TRIES, Outbox, mark_seen, quiet_end
 from cloud.notify.telling import Telling
 from edge import catalogue
+from edge.contracts import limits
 from tests.unit.cloud.test_history import event_row
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -43,9 +45,12 @@ class Home:
         self.history = History(f"sqlite:///{folder / 'history.sqlite3'}")
         self.service = Service()
         self.published = []
+        self.intruders = 0
         with self.history.transaction() as session:
             if homes.first_run(session, NOON):
-                session.add(Device(device_id="kitchen", first_seen_at=NOON, last_seen_at=NOON, account_id=1))
+                kitchen = Device(device_id="kitchen", first_seen_at=NOON, last_seen_at=NOON, account_id=1)
+                kitchen.is_online = True
+                session.add(kitchen)
         known = catalogue.load()
         clock = lambda: self.now  # noqa: E731
         self.outbox = Outbox(self.history, known, self.service, lambda key: f"https://h.example/{key}", clock)
@@ -63,6 +68,18 @@ class Home:
         with self.history.transaction() as session:
             session.add(row)
         return Notification(row.event_id, "kitchen", name, verdict, row.reason, name == "smoke_alarm")
+
+    def sound_siren(self):
+        """An intruder was confirmed, and its siren was chosen."""
+        self.controls.choose(Reach(1), "kitchen", is_armed=True, sounds_siren=True)
+        self.intruders += 1
+        self.controls.notify(self.event(90 + self.intruders, name="glass_break", armed=True))
+
+    def wait_for_command(self, command, timeout_s=10.0):
+        give_up_at = time.monotonic() + timeout_s
+        while command not in [each.message.command for each in self.published if each.kind == "command"]:
+            assert time.monotonic() < give_up_at, self.published
+            time.sleep(0.02)
 
     def tell(self, *args, **values):
         notification = self.event(*args, **values)
@@ -254,6 +271,42 @@ def test_the_siren_sounds_for_a_confirmed_intruder_where_its_owner_chose_so(home
         assert (session.get(DeviceChoices, "kitchen").siren_since is not None) == sounds
     assert home.controls.silence(Reach(1), "kitchen")
     assert home.published[-1].message.command == "siren_off"
+
+
+def test_a_siren_is_not_sounded_late_nor_after_disarming(home):
+    home.controls.choose(Reach(1), "kitchen", is_armed=True, sounds_siren=True)
+    late, disarmed = home.event(0, name="door", armed=True), home.event(1, name="door", armed=True)
+    home.now += timedelta(seconds=limits.SIREN_CAUSE_SECONDS)
+    home.controls.notify(late)
+    home.now = NOON
+    home.controls.choose(Reach(1), "kitchen", is_armed=False)
+    home.controls.notify(disarmed)
+    assert [each for each in home.published if each.kind == "command"] == []
+
+
+def test_disarming_ends_the_siren_and_what_the_device_says_counts(home):
+    def is_on():
+        with home.history.reading() as session:
+            return has_siren_on(session.get(DeviceChoices, "kitchen"), session.get(Device, "kitchen"), home.now)
+
+    def device_says(is_siren_on):
+        with home.history.transaction() as session:
+            session.get(Device, "kitchen").is_siren_on = is_siren_on
+
+    home.sound_siren()
+    assert home.published[-1].stale_after_s == limits.SIREN_CAUSE_SECONDS
+    device_says(False)  # of before
+    assert is_on()
+    home.now += timedelta(seconds=6)
+    assert not is_on()
+    device_says(True)
+    assert is_on()
+    home.controls.choose(Reach(1), "kitchen", is_armed=False)
+    assert not is_on()
+    home.now = NOON
+    home.sound_siren()
+    home.now += timedelta(seconds=limits.SIREN_SECONDS + 6)  # the device went offline meanwhile
+    assert not is_on()
 
 
 def test_whoever_fails_keeps_none_of_the_others_from_being_told(home):
