@@ -94,6 +94,8 @@ class Moment:
     @property
     def after(self) -> str:
         """For people."""
+        if self.what == "Asked for":
+            return ""
         if self.after_s < 0.0005:
             return "arrived"
         return f"+{self.after_s * 1000:.0f} ms" if self.after_s < 1 else f"+{self.after_s:.1f} s"

@@ -17,10 +17,12 @@ import uvicorn
 from cloud.accounts import homes, secrets
 from cloud.accounts.reach import Reach
 from cloud.history.models import Event
+from cloud.live_scores import LiveScores
 from cloud.notify.models import NotifyTarget
 from cloud.web.app import Pages, create_app
 from cloud.web.libraries import find_libraries
 from cloud.web.live import Changes
+from edge import catalogue
 from edge.build_core import CHECKOUT_DIR, build_root
 from edge.contracts import messages
 from tests.cloud_doubles import RATE, Sounds, music, noise
@@ -57,7 +59,7 @@ class Site:
         pages = Pages(
             self.cloud.history, self.cloud.clips, self.cloud.media, self.cloud.pipeline, self.connection,
             self.cloud.verifier, "Mosquitto", folder / "pictures", self.changes, datetime.now(UTC),
-            libraries=find_libraries(),
+            libraries=find_libraries(), scores=LiveScores(self.connection.publish, catalogue.load()),
         )  # fmt: skip
         self.pages = pages
         with pages.history.transaction() as session:
@@ -90,6 +92,17 @@ class Site:
         self.cloud.verdict(trigger)
         return trigger.event_id.hex()
 
+    def hear_live(self, device_id: str, scores: dict[str, float], thresholds: dict[str, float]) -> None:
+        """A device says what it hears just now, 0…1 by event name."""
+        number = {spec.name: spec.id for spec in catalogue.load()}
+        said = messages.LiveScores(
+            {number[name]: round(255 * score) for name, score in scores.items()},
+            16000,
+            {number[name]: round(255 * score) for name, score in thresholds.items()},
+        )
+        assert self.pages.scores is not None
+        assert self.pages.scores.take(f"harken/v1/{device_id}/scores", messages.encode(said))
+
     def entry_link(self, place: str = "/") -> str:
         with self.pages.history.transaction() as session:
             token = homes.make_entry_link(session, homes.find_user(session, homes.FIRST_ADMIN), self.pages.now())
@@ -113,6 +126,9 @@ class Site:
         cloud.until(lambda: cloud.acknowledged >= 10)
         controls = create_app(self.pages).state.site.controls
         controls.choose(Reach(1), "kitchen", title="Kitchen", sounds_siren=True)
+        self.events["asked"] = controls.ask_for_clip(Reach(1), "kitchen", "admin")
+        asked = kitchen.trigger(event_id=bytes.fromhex(self.events["asked"]))
+        self.cloud.receive(kitchen, kitchen.clip(asked, spot[: 4 * RATE]))
         with cloud.history.transaction() as session:
             session.add(
                 NotifyTarget(account_id=1, name="My telephone", url="ntfys://ntfy.sh/x", events=["smoke_alarm"])
@@ -171,7 +187,12 @@ def opened(chromium, site):
         context.close()
 
 
-IN_DOCUMENTATION = ("page-event-light.png", "page-notifications-light.png", "page-devices-dark.png")
+IN_DOCUMENTATION = (
+    "page-event-light.png",
+    "page-notifications-light.png",
+    "page-devices-dark.png",
+    "page-device-light.png",
+)
 
 
 def picture_file(name: str) -> Path:

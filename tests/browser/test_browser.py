@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from edge.contracts import messages
 from tests.browser.conftest import AXE, PASSWORD, picture_file
 from tests.cloud_doubles import Sounds, noise
 
@@ -16,7 +17,9 @@ def addresses(site):
         "history": "/",
         "event": f"/events/{site.events['confirmed']}",
         "rejected": f"/events/{site.events['rejected']}",
+        "asked": f"/events/{site.events['asked']}",
         "devices": "/devices",
+        "device": "/devices/kitchen",
         "media": "/media",
         "settings": "/settings",
         "notifications": "/settings/notifications",
@@ -151,6 +154,65 @@ def test_what_happens_appears_without_a_reload(opened, site):
     site.changes.announce()
     page.wait_for_selector(f"a[href='/events/{heard}']")
     assert page.evaluate("window.isSamePage")
+
+
+LIVE = {"smoke_alarm": 0.04, "co_alarm": 0.02, "glass_break": 0.11, "footsteps": 0.3, "door": 0.18, "dog_bark": 0.83}
+NEEDED = {"smoke_alarm": 0.42, "co_alarm": 0.45, "glass_break": 0.55, "appliance_beep": 0.6, "dog_bark": 0.62}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", {}), ("dark", PHONE)], ids=["light and wide", "dark on a telephone"]
+)
+def test_live_scores_follow_what_the_device_hears_until_one_stops(opened, site, scheme, size):
+    page = opened(color_scheme=scheme, **size)
+    page.goto("/devices/kitchen")
+    asked = len(site.connection.of("command"))
+    page.wait_for_timeout(300)
+    assert len(site.connection.of("command")) == asked  # a page that is merely open asks for nothing
+    page.get_by_role("button", name="Watch").click()
+    until(page, "document.querySelector('#watch').textContent === 'Stop'")
+    give_up_at = time.monotonic() + 20
+    while page.evaluate("document.querySelector('tr[data-event=dog_bark] .score').textContent") == "–":
+        assert time.monotonic() < give_up_at
+        site.hear_live("kitchen", dict.fromkeys(LIVE, 0.01) | LIVE, NEEDED)
+        page.wait_for_timeout(100)
+    assert site.connection.of("command")[-1] == ("kitchen", messages.Command(bytes(16), "scores_on"))
+    row = page.locator("tr[data-event=dog_bark]")
+    assert row.locator(".score").inner_text() == "0.83"
+    assert row.locator(".from").inner_text() == "0.62"
+    assert "over" in row.get_attribute("class")
+    assert "over" not in (page.locator("tr[data-event=smoke_alarm]").get_attribute("class") or "")
+    track, level = (page.locator(f"tr[data-event=dog_bark] {part}").bounding_box() for part in (".track", ".level"))
+    assert level["width"] == pytest.approx(0.83 * track["width"], abs=2)
+    page.screenshot(path=picture_file(f"page-device-{scheme}.png"), full_page=True)
+    assert serious_findings(page) == []
+    page.faults.clear()
+    page.get_by_role("button", name="Stop").click()
+    until(page, "document.querySelector('tr[data-event=dog_bark] .score').textContent === '–'")
+    give_up_at = time.monotonic() + 20
+    while site.connection.of("command")[-1][1].command != "scores_off":
+        assert time.monotonic() < give_up_at
+        page.wait_for_timeout(50)
+
+
+def test_a_clip_is_asked_for_and_its_page_tells_what_came_of_it(opened, site):
+    hall = Sounds("hall")
+    page = opened()
+    page.goto("/devices/hall")
+    assert page.get_by_role("button", name="One clip now").is_disabled()  # it is offline
+    site.cloud.receive("hall", Sounds.status(board="mps2-an386", is_armed=True))
+    give_up_at = time.monotonic() + 20
+    while page.locator(".state.off").count():
+        assert time.monotonic() < give_up_at
+        page.reload()
+    page.get_by_role("button", name="One clip now").click()
+    page.wait_for_url("**/events/**")
+    assert "The device shows it" in page.locator("p.verdict").inner_text()
+    event_id = bytes.fromhex(page.url.rpartition("/")[2])
+    site.cloud.receive(hall, hall.clip(hall.trigger(event_id=event_id), noise(seed=5)))
+    page.wait_for_selector("#player")
+    assert "Asked for by admin." in page.locator("p.verdict").inner_text()
+    site.cloud.receive("hall", Sounds.status(board="mps2-an386", is_armed=True, is_online=False))
 
 
 def test_without_javascript_one_reads_listens_and_deletes(opened, site):

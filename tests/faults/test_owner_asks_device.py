@@ -1,4 +1,4 @@
-"""An owner at the pages, `harken serve`, a real broker and a device: siren, one clip now, live scores, whole way round."""
+"""An owner at the pages, `harken serve`, a real broker and a device: siren, one clip now, live scores, all the way."""
 
 import http.cookiejar
 import io

@@ -26,7 +26,7 @@ function show(message) {
     const needed = row.querySelector(".needed");
     row.querySelector(".level").style.width = `${score * 100}%`;
     row.querySelector(".score").textContent = score.toFixed(2);
-    row.querySelector(".figure").textContent = threshold === undefined ? "–" : threshold.toFixed(2);
+    row.querySelector(".from").textContent = threshold === undefined ? "–" : threshold.toFixed(2);
     row.classList.toggle("off", threshold === undefined);
     row.classList.toggle("over", threshold !== undefined && score >= threshold);
     needed.hidden = threshold === undefined;
