@@ -21,6 +21,7 @@ The rules, in the order in which they are applied:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -147,29 +148,29 @@ def decide(
     if confirming is not None:
         score, threshold = heard.scores[confirming.name], heard.thresholds[confirming.name]
         what = "it" if confirming is spec else confirming.title.lower()
-        return Decision(Verdict.CONFIRMED, f"The verifier hears {what} ({score:.2f}, needed {threshold:.2f}).")
+        return Decision(Verdict.CONFIRMED, f"The verifier hears {what} ({_compared(score, threshold)}).")
     score, threshold = heard.scores[spec.name], heard.thresholds[spec.name]
     if media.error is not None:
         return Decision(
             Verdict.UNVERIFIED,
-            f"The verifier doubts it ({score:.2f}), but the media check failed: {media.error}.",
+            f"The verifier doubts it ({_percent(score)}), but the media check failed: {media.error}.",
         )
     if cadence.names_alarm(spec):
         name = {"t3": "temporal-three", "t4": "temporal-four"}[cadence.kind]
         return Decision(
             Verdict.UNVERIFIED,
-            f"The verifier doubts it ({score:.2f}), but the device measured the {name} cadence.",
+            f"The verifier doubts it ({_percent(score)}), but the device measured the {name} cadence.",
         )
     if cadence.is_lasting(spec):
         return Decision(
             Verdict.UNVERIFIED,
-            f"The verifier doubts it ({score:.2f}), but it has sounded for {cadence.sounding_s:.0f} s.",
+            f"The verifier doubts it ({_percent(score)}), but it has sounded for {cadence.sounding_s:.0f} s.",
         )
     other = _loudest_other(spec, heard, catalogue)
-    instead = f"; it hears {other.title.lower()} ({heard.scores[other.name]:.2f})" if other else ""
+    instead = f"; it hears {other.title.lower()} ({_percent(heard.scores[other.name])})" if other else ""
     return Decision(
         Verdict.REJECTED,
-        f"The verifier does not hear it ({score:.2f}, needed {threshold:.2f}){instead}.",
+        f"The verifier does not hear it ({_compared(score, threshold)}){instead}.",
     )
 
 
@@ -186,6 +187,28 @@ def _loudest_other(spec: EventSpec, heard: VerifierFinding, catalogue: Catalogue
     others = [other for other in catalogue if other.name != spec.name and other.name in heard.scores]
     above = [other for other in others if heard.scores[other.name] >= heard.thresholds.get(other.name, 1.0)]
     return max(above, key=lambda other: heard.scores[other.name], default=None)
+
+
+_MOST_DIGITS = 4
+
+
+def _percent(score: float, digits: int | None = None) -> str:
+    """A score 0…1 in percent, small ones with two digits that count: thresholds of safety events are 0.2 %."""
+    percent = 100 * score
+    if 0 < percent < 10**-_MOST_DIGITS:
+        return f"under {10**-_MOST_DIGITS:.{_MOST_DIGITS}f} %"
+    if digits is None:
+        digits = 0 if percent >= 10 or percent <= 0 else min(_MOST_DIGITS, 1 - math.floor(math.log10(percent)))
+    return f"{percent:.{digits}f} %"
+
+
+def _compared(score: float, threshold: float) -> str:
+    """A score and what was needed, with as many digits as show which is the larger."""
+    for digits in (None, *range(1, _MOST_DIGITS + 1), None):
+        said, needed = _percent(score, digits), _percent(threshold, digits)
+        if said != needed:
+            break
+    return f"{said}, needed {needed}"
 
 
 def _sentence(text: str) -> str:

@@ -209,6 +209,9 @@ class RecordingStore(Protocol):
     def entries(self) -> Iterator[StoredRecording]:
         """Every recording."""
 
+    def listed(self, start: int, count: int) -> Sequence[StoredRecording]:
+        """Recordings number `start` and the next ones, those stored last first."""
+
     def find(self, id_prefix: str) -> Sequence[StoredRecording]:
         """The recordings whose id begins so."""
 
@@ -345,6 +348,10 @@ class MediaIndex:
     def references(self) -> list[Reference]:
         """All recordings, by title. A segment that cannot be read is named in the log and left out."""
         return sorted(map(_reference, self._store.entries()), key=lambda each: (each.title, each.media_id))
+
+    def listed(self, start: int, count: int) -> list[Reference]:
+        """Recordings number `start` and the next ones, those stored last first: a page of them."""
+        return [_reference(stored) for stored in self._store.listed(start, count)]
 
     def get(self, media_id: str) -> Reference | None:
         """One recording by its whole id."""

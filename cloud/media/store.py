@@ -147,6 +147,17 @@ class Store:
                 if removed is None or not removed[number]:
                     yield Stored(opened, number)
 
+    def listed(self, start: int, count: int) -> list[Stored]:
+        """Recordings number `start` and the next ones, those stored last first."""
+        found: list[Stored] = []
+        for opened, removed in reversed(self._current().values()):
+            kept = np.arange(len(opened)) if removed is None else np.flatnonzero(removed == 0)
+            found += [Stored(opened, int(number)) for number in kept[::-1][start : start + count - len(found)]]
+            start = max(0, start - len(kept))
+            if len(found) == count:
+                break
+        return found
+
     def find(self, id_prefix: str) -> list[Stored]:
         """The recordings whose id, in hexadecimal, begins so."""
         whole_bytes = id_prefix[: len(id_prefix) // 2 * 2]

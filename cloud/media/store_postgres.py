@@ -151,6 +151,17 @@ class PostgresStore:
             ).fetchall()
         return map(_stored, rows)
 
+    def listed(self, start: int, count: int) -> list[StoredRecording]:
+        """Recordings number `start` and the next ones, those stored last first."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT recording, media_id, about, words FROM media_recordings "
+                "ORDER BY recording DESC LIMIT %s OFFSET %s",
+                (count, start),
+                binary=True,
+            ).fetchall()
+        return [_stored(row) for row in rows]
+
     def find(self, id_prefix: str) -> list[StoredRecording]:
         """The recordings whose id, in hexadecimal, begins so."""
         if not set(id_prefix) <= set("0123456789abcdefABCDEF"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sqlalchemy import func, select
 
@@ -24,12 +25,17 @@ from cloud.web.site import Operator, OurSite, Pages, SignedIn
 log = logging.getLogger("harken.web")
 
 router = APIRouter(include_in_schema=False)
+RECORDINGS_A_PAGE = 100
 
 
 @router.get("/media")
-def media(site: OurSite, viewer: SignedIn) -> Response:
-    """The known recordings; for operators also the broadcasts that several homes heard at once."""
+def media(request: Request, site: OurSite, viewer: SignedIn) -> Response:
+    """The known recordings, a page of them; for operators also the broadcasts that several homes heard at once."""
     pages = site.pages
+    count = len(pages.media)
+    last = max(1, math.ceil(count / RECORDINGS_A_PAGE))
+    asked = request.query_params.get("page", "1")
+    number = min(last, max(1, int(asked))) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
     try:
         discovered = [] if pages.discovered is None or not viewer.is_operator else entries_of(pages.discovered)
     except OSError as error:
@@ -40,7 +46,10 @@ def media(site: OurSite, viewer: SignedIn) -> Response:
         "media.html",
         viewer,
         here="media",
-        references=pages.media.references(),
+        references=pages.media.listed((number - 1) * RECORDINGS_A_PAGE, RECORDINGS_A_PAGE),
+        count=count,
+        number=number,
+        last=last,
         discovered=discovered,
         heard_at=heard_at,
     )

@@ -98,7 +98,7 @@ def _fill(server: Server, rows: int) -> None:
             "media_note": "",
             "media_has_failed": False,
             "verdict": verdicts[number % len(verdicts)],
-            "reason": "The verifier does not hear it (0.04, needed 0.30); it hears dog bark (0.91).",
+            "reason": "The verifier does not hear it (4.0 %, needed 30 %); it hears dog bark (91 %).",
             "verdict_at": _NEWEST - timedelta(minutes=number),
             "verdict_sent_at": _NEWEST,
             "notified_at": _NEWEST,

@@ -85,6 +85,7 @@ def test_both_hold_the_same_recordings(stores):
     for media_id, stored in kept[0].items():
         assert kept[1][media_id].about == stored.about
         np.testing.assert_array_equal(np.stack(kept[1][media_id].words), np.stack(stored.words))
+    assert [each.media_id for start in (0, 7) for each in database.listed(start, 7)] == list(reversed(kept[1]))[:14]
     for prefix in ("", "0", "000000000000000", "00000000000000fa", "zz"):
         assert {each.media_id for each in files.find(prefix)} == {each.media_id for each in database.find(prefix)}
 

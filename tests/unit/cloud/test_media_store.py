@@ -92,6 +92,18 @@ def test_a_removed_recording_is_found_no_more_and_removing_it_again_says_so(tmp_
     assert store.find("") == store.find(recording(2).media_id.hex())
 
 
+def test_pages_list_every_recording_once_the_newest_first(tmp_path):
+    store = Store(tmp_path)
+    for number in range(MERGED_AT_ONCE + 2):  # a merged segment and two of one recording
+        store.add([recording(number)])
+    store.remove(recording(3).media_id)
+    numbers = [number for number in reversed(range(MERGED_AT_ONCE + 2)) if number != 3]
+    for size in (1, 4, 100):
+        pages = [store.listed(start, size) for start in range(0, len(numbers), size)]
+        assert [each.media_id for page in pages for each in page] == [recording(n).media_id.hex() for n in numbers]
+    assert store.listed(len(numbers), 4) == []
+
+
 def test_a_search_goes_on_while_another_process_merges(tmp_path):
     reader = Store(tmp_path)
     writer = Store(tmp_path)

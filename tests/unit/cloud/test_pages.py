@@ -13,7 +13,7 @@ from PIL import Image
 from cloud.history.models import Event
 from cloud.history.store import count_rejection
 from cloud.media.discovered import Discovered
-from cloud.web import views
+from cloud.web import operations, views
 from cloud.web.spectrogram import NARROW, THUMBNAIL, WIDE, draw, power_db
 from tests.cloud_doubles import RATE, Sounds, music, tone
 
@@ -31,7 +31,7 @@ def test_the_history_shows_what_was_confirmed_and_what_was_rejected_with_the_rea
     page = browser.get("/").text
     assert f"/events/{confirmed}" in page
     assert f"/events/{rejected}" in page
-    assert "does not hear it (0.10, needed 0.50)" in page
+    assert "does not hear it (10 %, needed 50 %)" in page
 
 
 @pytest.mark.parametrize(
@@ -217,6 +217,19 @@ def test_the_media_page_says_what_a_recording_can_explain_away(browser, cloud):
     assert "Blaze spot" in page
     assert "Smoke alarm" in page
     assert "Dog bark" not in page
+
+
+def test_the_media_page_shows_a_hundred_recordings_at_a_time(browser, cloud, monkeypatch):
+    monkeypatch.setattr(operations, "RECORDINGS_A_PAGE", 2)
+    for number in range(5):
+        cloud.media.add(f"Spot {number}", music(5, number))
+    shown = {page: re.findall(r"Spot \d", browser.get(f"/media?page={page}").text) for page in (1, 2, 3)}
+    assert shown == {1: ["Spot 4", "Spot 3"], 2: ["Spot 2", "Spot 1"], 3: ["Spot 0"]}
+    first, middle, last = (browser.get(f"/media?page={page}").text for page in ("x", "2", "9999"))
+    assert ('rel="prev"' in first, 'rel="next"' in first, "page 1 of 3" in first) == (False, True, True)
+    assert 'href="/media?page=1"' in middle
+    assert 'href="/media?page=3"' in middle
+    assert ('rel="next"' in last, "page 3 of 3" in last) == (False, True)
 
 
 def test_an_operator_sees_the_broadcasts_that_homes_discovered(browser, pages):

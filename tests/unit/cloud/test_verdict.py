@@ -22,14 +22,30 @@ def judge(spec=SMOKE, cadence=NO_CADENCE, media=NO_MEDIA, finding=None):
 def test_a_score_at_the_threshold_confirms():
     decision = judge(finding=heard(smoke_alarm=0.5))
     assert decision.verdict is Verdict.CONFIRMED
-    assert "0.50" in decision.reason
+    assert "50 %" in decision.reason
 
 
 def test_a_score_under_the_threshold_rejects_and_says_what_was_needed():
     decision = judge(finding=heard(smoke_alarm=0.49))
     assert decision.verdict is Verdict.REJECTED
-    assert "0.49" in decision.reason
-    assert "0.50" in decision.reason
+    assert "(49 %, needed 50 %)" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "said"),
+    [
+        (0.91, 0.002, "(91 %, needed 0.20 %)"),
+        (0.0012, 0.002, "(0.12 %, needed 0.20 %)"),
+        (0.0, 0.002, "(0 %, needed 0.20 %)"),
+        (0.49996, 0.5, "(49.996 %, needed 50.000 %)"),
+        (0.0271, 0.0271, "(2.7 %, needed 2.7 %)"),
+        (1e-9, 0.3, "(under 0.0001 %, needed 30 %)"),
+        (1.0, 0.3, "(100 %, needed 30 %)"),
+    ],
+)
+def test_a_score_is_said_in_percent_with_the_digits_that_tell_it_from_what_was_needed(score, threshold, said):
+    finding = VerifierFinding({"smoke_alarm": score}, {"smoke_alarm": threshold})
+    assert said in judge(finding=finding).reason
 
 
 def test_a_rejection_names_what_is_heard_instead():
