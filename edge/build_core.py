@@ -17,6 +17,7 @@ INCLUDE_DIR = CORE_DIR / "include"
 SOURCE_DIR = CORE_DIR / "src"
 HOST_DIR = CORE_DIR / "host"
 CONTRACTS_DIR = CORE_DIR.with_name("contracts")
+BUILD_FOLDER_VARIABLE = "HARKEN_BUILD"
 CHECKOUT_DIR = CORE_DIR.parent.parent
 
 WARNING_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
@@ -41,7 +42,12 @@ LIBRARY_SOURCES = (
 
 
 def build_root() -> Path:
-    """Return where built files go: the checkout's `build/`, or the user's cache for Harken installed elsewhere."""
+    """Return where built files go: the checkout's `build/`, or the user's cache for Harken installed elsewhere.
+
+    The environment's HARKEN_BUILD names another folder.
+    """
+    if chosen := os.environ.get(BUILD_FOLDER_VARIABLE):
+        return Path(chosen).resolve()
     if (CHECKOUT_DIR / "pyproject.toml").is_file() and os.access(CHECKOUT_DIR, os.W_OK):
         return CHECKOUT_DIR / "build"
     cache_home = os.environ.get("XDG_CACHE_HOME")

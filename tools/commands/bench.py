@@ -26,6 +26,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--write-baseline", action="store_true", help="make the figures the ones that a test lets none outgrow"
     )
     device.set_defaults(func=_device)
+    first = group.add_parser(
+        "first-event",
+        help="seconds from a board with nothing built to its first heard event, by one command",
+        description="Runs `harken listen --board BOARD --wav alarm.wav` over an empty build folder.",
+    )
+    first.add_argument("--board", default="qemu:mps2-an386", help="host or an emulated board (default: %(default)s)")
+    first.add_argument("--json", action="store_true", help="end with one line of JSON")
+    first.set_defaults(func=_first_event)
     fingerprint = group.add_parser(
         "fingerprint", help="fingerprints: speed, bytes, and queries among up to a million clips"
     )
@@ -101,6 +109,17 @@ def _engine(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"model": str(model), "boards": {board: asdict(item) for board, item in figures.items()}}))
     return 0 if all(item.differing_bytes == 0 for item in figures.values()) else 1
+
+
+def _first_event(args: argparse.Namespace) -> int:
+    from tools.bench.first_event import measure
+
+    result = measure(args.board)
+    print(f"{result.board}: built and started after {result.started_s:.1f} s, heard after {result.first_event_s:.1f} s")
+    print(f"  {result.event}")
+    if args.json:
+        print(json.dumps(asdict(result)))
+    return 0
 
 
 def _device(args: argparse.Namespace) -> int:

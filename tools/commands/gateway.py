@@ -115,5 +115,5 @@ def _print_unit(args: argparse.Namespace) -> int:
         arguments += ["--board", args.board]
     if args.model is not None:
         arguments += ["--model", str(args.model.resolve())]
-    print(unit("Harken's gateway: devices on cables", arguments, Path.cwd()), end="")
+    print(unit("Harken's gateway: devices on cables", arguments, Path.cwd(), needs_serial_ports=True), end="")
     return 0

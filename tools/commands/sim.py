@@ -16,6 +16,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     fleet.add_argument("--seconds", type=float, default=60.0, help="of sound that each hears (default: 60)")
     fleet.add_argument("--speed", type=float, default=1.0, help="of the sound's clock against the wall's (default: 1)")
     fleet.add_argument("--cut-every", type=float, default=0.0, metavar="S", help="cut each connection every S s or so")
+    fleet.add_argument("--workers", type=int, help="processes that share the devices (default: one a processor)")
     fleet.add_argument("--seed", type=int, default=1, help="of sounds, homes and clocks")
     fleet.add_argument("--json", action="store_true", help="end with one line of JSON")
     fleet.set_defaults(func=_fleet)
@@ -37,7 +38,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _fleet(args: argparse.Namespace) -> int:
     from tools.sim.fleet import FleetPlan, simulate
 
-    plan = FleetPlan(args.devices, args.seconds, args.speed, args.cut_every, args.seed)
+    plan = FleetPlan(args.devices, args.seconds, args.speed, args.cut_every, args.seed, args.workers)
     figures = simulate(plan, lambda line: print(line, flush=True))
     for name, value in figures.items():
         print(f"  {name.replace('_', ' '):<18} {value:,}")

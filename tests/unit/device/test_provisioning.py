@@ -17,6 +17,7 @@ from firmware_gen.build import Image
 from tests.unit.device.conftest import BOOT_ID
 from tools import cli
 from tools.device import runner
+from tools.flash import check_hello
 from tools.gateway import Broker, Gateway
 from tools.link import Channel, Link, open_stream
 from tools.link.identity import WrongDeviceError
@@ -180,6 +181,17 @@ def test_the_wrong_board_is_refused_before_anything_is_written(plug: Plug) -> No
     ):
         pass
     assert not plug.copy(0).exists()
+
+
+def test_flashing_says_which_board_and_which_model_answer_instead(plug: Plug) -> None:
+    with plug() as path:
+        address = f"unix:{path}"
+        with pytest.raises(
+            WrongDeviceError, match=f"says that it is {plug.board}, not esp32s3: see what is plugged in"
+        ):
+            check_hello(address, "esp32s3", None)
+        with pytest.raises(WrongDeviceError, match=f"{plug.board} at .* runs model .*, not {bytes(8).hex()}: it keeps"):
+            check_hello(address, plug.board, bytes(8))
 
 
 class _Gateway:

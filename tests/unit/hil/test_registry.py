@@ -1,20 +1,26 @@
 """A bench's registry, its scan, its strategy and its report."""
 
+import hashlib
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.contracts import messages
 from edge.contracts.messages import Cadence, DeviceEvent
 from edge.errors import HarkenError
 from firmware_gen.board import board_names
-from hil.connections import Bench
+from firmware_gen.build import DEFAULT_MODEL
+from hil.connections import Bench, bench
 from hil.connections.bench import Heard
 from hil.expectations import Expected, expect
 from hil.registry import BoardEntry, append, load_registry, scan, select
 from hil.report import Outcome, Report
 from hil.strategy import QuarantinedError, State, Strategy
 from tools.flash import SerialPort
+from tools.link.frames import Channel, Decoder, Encoder, Frame
+from tools.link.identity import WrongDeviceError
 
 
 def test_the_committed_registry_has_every_board_that_runs_here() -> None:
@@ -146,3 +152,49 @@ def test_a_report_holds_the_sound_of_each_failure(tmp_path: Path) -> None:
     assert "door at 0.50 s" in page
     assert "&lt;boot&gt;" in page
     assert (tmp_path / "test_a-usb-1-0.wav").stat().st_size == 32044
+
+
+class _Answering:
+    """A board on a cable, of which only the hello is needed."""
+
+    def __init__(self, board: str, model_hash: bytes) -> None:
+        self.name = "serial:/dev/ttyUSB0"
+        self._decoder, self._encoder = Decoder(), Encoder()
+        self._hello = messages.encode(messages.DeviceHello(1, board, "0.1.0", model_hash, 512))
+        self._out = b""
+
+    def read(self, timeout_s: float) -> bytes:
+        if not self._out:
+            time.sleep(timeout_s / 10)
+        data, self._out = self._out, b""
+        return data
+
+    def write(self, data: bytes) -> None:
+        for item in self._decoder.feed(data):
+            if isinstance(item, Frame) and isinstance(
+                messages.decode("host_control", item.payload), messages.HostHello
+            ):
+                self._out += self._encoder.encode(Channel.CONTROL, self._hello)
+
+    def close(self) -> None:
+        self._out = b""
+
+
+@pytest.mark.parametrize(
+    ("board", "model", "says"),
+    [
+        ("mps2-an386", None, "usb:1 of boards.yaml says that it is mps2-an386, not netduinoplus2"),
+        ("netduinoplus2", bytes(8), f"netduinoplus2 at usb:1 of boards.yaml runs model {bytes(8).hex()}, not "),
+    ],
+)
+def test_a_bench_whose_board_or_model_is_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, board: str, model: bytes | None, says: str
+) -> None:
+    own = hashlib.sha256(DEFAULT_MODEL.read_bytes()).digest()[:8]
+    monkeypatch.setattr(bench, "find_port", lambda *_args, **_kwargs: SerialPort("/dev/ttyUSB0"))
+    monkeypatch.setattr(bench, "open_stream", lambda _address: _Answering(board, model or own))
+    serial = bench.SerialBench(BoardEntry("usb:1", "netduinoplus2", "serial", "1"))
+    with pytest.raises(WrongDeviceError) as refused:
+        serial.open()
+    serial.close()
+    assert says in str(refused.value)

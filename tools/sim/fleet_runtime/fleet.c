@@ -1,12 +1,15 @@
-/* Many virtual devices in one process: each a whole application (hk_app) with a link of its own, whose other end is here
+/* Many virtual devices in a few processes: each a whole application (hk_app) with a link of its own, whose other end is here
  * too. What a gateway does for one device, this does for each: it carries MQTT bytes to a socket of the broker. Sound comes
  * from recordings in memory, by clocks that differ; connections are cut now and then.
  *
- * usage: fleet HOST-ADDRESS PORT SECONDS SPEED CUT-EVERY-S HOMES-FILE CONTROL-FILE PCM-FILE
- * The files are written by tools/sim/fleet.py, which describes them. Ends with one line of JSON. */
+ * usage: fleet HOST-ADDRESS PORT SECONDS SPEED CUT-EVERY-S WORKERS HOMES-FILE CONTROL-FILE PCM-FILE
+ * The files are written by tools/sim/fleet.py, which describes them. Each of WORKERS processes has its share of the homes.
+ * A machine that is too slow falls behind the clock; every device hears all of its sound all the same. Ends with one line
+ * of JSON. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -15,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -430,9 +434,128 @@ static void turn(home_t *home) {
     }
 }
 
+/* What one process counted. */
+typedef struct {
+    uint64_t triggers, dropped, waiting, samples, late_ms, heard_at_ms, ended_at_ms, memory_kb;
+    double cpu_s;
+    unsigned online, pending, connections, cuts;
+} figures_t;
+
+static uint64_t most_memory_kb(void) {
+    unsigned long most_kb = 0;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status && fgets(line, sizeof line, status)) {
+        (void)sscanf(line, "VmHWM: %lu", &most_kb);
+    }
+    if (status) {
+        (void)fclose(status);
+    }
+    return most_kb;
+}
+
+static bool has_heard_all(const home_t *home) {
+    return home->heard >= (uint64_t)((double)sound_until_ms * home->samples_per_ms);
+}
+
+/* Runs until all sound is heard and nothing waits for the cloud, DRAIN_MS at most after the last sound. */
+static void run(home_t *homes, uint32_t count, figures_t *figures) {
+    const uint64_t began_ms = clock_now_ms();
+    uint64_t heard_at_ms = UINT64_MAX;
+    unsigned pending = 1;
+    while (heard_at_ms == UINT64_MAX || (pending > 0 && now_ms < heard_at_ms + DRAIN_MS)) {
+        struct epoll_event events[EVENTS];
+        const int ready = epoll_wait(poller, events, EVENTS, 1);
+        const uint64_t before_ms = now_ms;
+        now_ms = clock_now_ms() - began_ms;
+        const uint64_t took_ms = now_ms - before_ms;
+        figures->late_ms = took_ms > figures->late_ms ? took_ms : figures->late_ms;
+        for (int i = 0; i < ready; ++i) {
+            take_socket(events[i].data.ptr, events[i].events);
+        }
+        bool is_all_heard = true;
+        pending = 0;
+        for (uint32_t i = 0; i < count; ++i) {
+            turn(&homes[i]);
+            pending += homes[i].pending;
+            is_all_heard = is_all_heard && has_heard_all(&homes[i]);
+        }
+        if (is_all_heard && heard_at_ms == UINT64_MAX) {
+            heard_at_ms = now_ms;
+        }
+    }
+    for (uint32_t i = 0; i < count; ++i) {
+        figures->triggers += homes[i].app.triggers_made;
+        figures->samples += homes[i].heard;
+        figures->dropped += homes[i].app.uplink.outbox.dropped;
+        figures->waiting += hk_outbox_depth(&homes[i].app.uplink.outbox);
+        figures->online += homes[i].connection == OPEN;
+    }
+    figures->heard_at_ms = heard_at_ms;
+    figures->ended_at_ms = now_ms;
+    figures->pending = pending;
+    figures->connections = connections;
+    figures->cuts = cuts;
+    figures->memory_kb = most_memory_kb();
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    figures->cpu_s = (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec
+                     + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+/* One process: every `workers`th home from `worker` on. */
+static void work(uint32_t worker, uint32_t workers, blob_t homes_file, const blob_t *recordings, size_t recording_count,
+                 uint32_t all, double speed, figures_t *figures) {
+    const uint32_t count = (all - worker + workers - 1) / workers;
+    random_state += worker;
+    poller = epoll_create1(0);
+    home_t *homes = calloc(count, sizeof *homes);
+    if (!homes) {
+        fail("the homes' memory");
+    }
+    for (uint32_t i = 0, own = 0; i < all; ++i) {
+        if (i % workers == worker) {
+            start(&homes[own++], &homes_file, recordings, recording_count, speed);
+        } else {
+            (void)next_piece(&homes_file);
+            (void)next_piece(&homes_file);
+        }
+    }
+    run(homes, count, figures);
+    free(homes);
+}
+
+static void print(const figures_t *each, uint32_t workers, uint32_t count, double sound_s) {
+    figures_t all = {0};
+    for (uint32_t i = 0; i < workers; ++i) {
+        all.triggers += each[i].triggers;
+        all.dropped += each[i].dropped;
+        all.waiting += each[i].waiting;
+        all.samples += each[i].samples;
+        all.memory_kb += each[i].memory_kb;
+        all.cpu_s += each[i].cpu_s;
+        all.online += each[i].online;
+        all.pending += each[i].pending;
+        all.connections += each[i].connections;
+        all.cuts += each[i].cuts;
+        all.late_ms = each[i].late_ms > all.late_ms ? each[i].late_ms : all.late_ms;
+        all.heard_at_ms = each[i].heard_at_ms > all.heard_at_ms ? each[i].heard_at_ms : all.heard_at_ms;
+        all.ended_at_ms = each[i].ended_at_ms > all.ended_at_ms ? each[i].ended_at_ms : all.ended_at_ms;
+    }
+    printf("{\"devices\": %u, \"workers\": %u, \"online\": %u, \"audio_s\": %llu, \"sound_wall_s\": %.1f, \"wall_s\": %.1f, "
+           "\"times_real_time\": %.3f, \"cpu_s\": %.1f, \"triggers\": %llu, \"receipted\": %llu, "
+           "\"triggers_dropped\": %llu, \"pending\": %u, \"connections\": %u, \"cuts\": %u, \"longest_turn_ms\": %llu, "
+           "\"memory_mb\": %llu}\n",
+           count, workers, all.online, (unsigned long long)(all.samples / 16000u), (double)all.heard_at_ms / 1000.0,
+           (double)all.ended_at_ms / 1000.0, sound_s / ((double)all.heard_at_ms / 1000.0), all.cpu_s,
+           (unsigned long long)all.triggers, (unsigned long long)(all.triggers - all.dropped - all.waiting),
+           (unsigned long long)all.dropped, all.pending, all.connections, all.cuts, (unsigned long long)all.late_ms,
+           (unsigned long long)(all.memory_kb / 1024));
+}
+
 int main(int argc, char **argv) {
-    if (argc != 9) {
-        fputs("usage: fleet ADDRESS PORT SECONDS SPEED CUT-EVERY-S HOMES CONTROL PCM\n", stderr);
+    if (argc != 10) {
+        fputs("usage: fleet ADDRESS PORT SECONDS SPEED CUT-EVERY-S WORKERS HOMES CONTROL PCM\n", stderr);
         return 2;
     }
     broker = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
@@ -442,7 +565,8 @@ int main(int argc, char **argv) {
     }
     const double seconds = atof(argv[3]), speed = atof(argv[4]);
     cut_every_ms = (uint64_t)(atof(argv[5]) * 1000.0);
-    blob_t homes_file = read_file(argv[6]), control = read_file(argv[7]), pcm = read_file(argv[8]);
+    const uint32_t workers = (uint32_t)atoi(argv[6]);
+    blob_t homes_file = read_file(argv[7]), control = read_file(argv[8]), pcm = read_file(argv[9]);
     hello = next_piece(&control);
     network_open = next_piece(&control);
     network_closed = next_piece(&control);
@@ -454,60 +578,33 @@ int main(int argc, char **argv) {
         recordings[recording_count] = (blob_t){malloc(piece.length), piece.length};
         memcpy(recordings[recording_count++].bytes, piece.bytes, piece.length);
     }
-    poller = epoll_create1(0);
     uint32_t count;
     const blob_t head = next_piece(&homes_file);
     memcpy(&count, head.bytes, sizeof count);
-    home_t *homes = calloc(count, sizeof *homes);
-    if (!homes || recording_count == 0) {
-        fail("the homes' memory");
+    figures_t *figures = calloc(workers, sizeof *figures);
+    int results[2];
+    if (workers == 0 || workers > count || recording_count == 0 || !figures || pipe(results) != 0) {
+        fail("the homes");
     }
     sound_until_ms = (uint64_t)(seconds / speed * 1000.0);
-    for (uint32_t i = 0; i < count; ++i) {
-        start(&homes[i], &homes_file, recordings, recording_count, speed);
-    }
-
-    const uint64_t began_ms = clock_now_ms();
-    uint64_t late_ms = 0;
-    unsigned pending = 1;
-    while (now_ms < sound_until_ms || (pending > 0 && now_ms < sound_until_ms + DRAIN_MS)) {
-        struct epoll_event events[EVENTS];
-        const int ready = epoll_wait(poller, events, EVENTS, 1);
-        const uint64_t before_ms = now_ms;
-        now_ms = clock_now_ms() - began_ms;
-        late_ms = now_ms - before_ms > late_ms ? now_ms - before_ms : late_ms;
-        for (int i = 0; i < ready; ++i) {
-            take_socket(events[i].data.ptr, events[i].events);
+    for (uint32_t i = 0; i < workers; ++i) {
+        const pid_t child = fork();
+        if (child < 0) {
+            fail("fork");
         }
-        pending = 0;
-        for (uint32_t i = 0; i < count; ++i) {
-            turn(&homes[i]);
-            pending += homes[i].pending;
+        if (child == 0) {
+            work(i, workers, homes_file, recordings, recording_count, count, speed, figures);
+            return write(results[1], figures, sizeof *figures) == (ssize_t)sizeof *figures ? 0 : 2; /* whole, being short */
         }
     }
-
-    uint64_t triggers = 0, samples = 0, dropped = 0;
-    unsigned online = 0;
-    for (uint32_t i = 0; i < count; ++i) {
-        triggers += homes[i].app.triggers_made;
-        samples += homes[i].heard;
-        dropped += homes[i].app.uplink.outbox.dropped;
-        online += homes[i].connection == OPEN;
+    for (uint32_t i = 0; i < workers; ++i) {
+        int status;
+        if (wait(&status) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0
+            || read(results[0], &figures[i], sizeof *figures) != (ssize_t)sizeof *figures) {
+            (void)kill(0, SIGTERM); /* the others would go on alone */
+            return 2;
+        }
     }
-    unsigned long most_kb = 0;
-    char line[128];
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status && fgets(line, sizeof line, status)) {
-        (void)sscanf(line, "VmHWM: %lu", &most_kb);
-    }
-    struct rusage usage;
-    (void)getrusage(RUSAGE_SELF, &usage);
-    printf("{\"devices\": %u, \"online\": %u, \"audio_s\": %llu, \"wall_s\": %.1f, \"cpu_s\": %.1f, \"triggers\": %llu, "
-           "\"triggers_dropped\": %llu, \"pending\": %u, \"connections\": %u, \"cuts\": %u, \"longest_turn_ms\": %llu, "
-           "\"memory_mb\": %lu}\n",
-           count, online, (unsigned long long)(samples / 16000u), (double)now_ms / 1000.0,
-           (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec, (unsigned long long)triggers,
-           (unsigned long long)dropped, pending, connections, cuts, (unsigned long long)late_ms,
-           most_kb / 1024);
+    print(figures, workers, count, seconds);
     return 0;
 }
