@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+from ctypes import c_char_p, c_int, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from edge.errors import HarkenError
 
 ENDLESS = 2**62
 KEY_BYTES = 32
+TIMES = ("repeat_ms", "min_duration_ms", "max_gap_ms", "refractory_ms", "release_percent", "smoothing_shift")
+ALARM = ("lone_duration_ms", "persistent_ms", "proven_percent", "sure_low", "sure_normal", "sure_high")
 _EVENTS_A_STEP_MAX = 9
 _RECORD_BYTES = 64  # more than an event's record
 _INSTALLED_MAX_BYTES = 352
@@ -35,7 +37,9 @@ def _library(path: Path) -> ctypes.CDLL:
         "load_head": (c_int, [c_void_p, c_char_p, c_size_t]),
         "hear": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p]),
         "installed": (c_size_t, [c_void_p, c_void_p, c_size_t]),
-        "in_use": (c_uint32, [c_void_p, c_uint8, c_void_p, POINTER(c_uint16)]),
+        "in_use": (c_uint32, [c_void_p, c_uint8, c_void_p]),
+        "times": (None, [c_void_p, c_uint8, c_void_p]),
+        "alarm": (None, [c_void_p, c_void_p]),
         "power": (c_uint64, [c_void_p]),
         "built_in": (c_size_t, [c_char_p, c_void_p, c_size_t]),
         "score": (c_int, [c_void_p, c_size_t, c_void_p, c_size_t, c_void_p]),
@@ -111,16 +115,31 @@ class Rehearsal:
         """Bytes that may still be erased or written."""
         return int(self._c.hk_rehearsal_power(self._state))
 
-    def in_use(self, event: str) -> tuple[int, tuple[int, ...], int]:
-        """Return head version, thresholds (low, normal, high) and min_duration_ms of an event; version 0: no head.
+    def in_use(self, event: str) -> tuple[int, tuple[int, ...]]:
+        """Return head version and thresholds (low, normal, high) of an event; version 0: it has no head.
 
         An event that the catalogue lacks is the one that a head has brought.
         """
-        names = catalogue.load().names
-        index = names.index(event) if event in names else len(names)
-        thresholds, duration = (c_uint8 * 3)(), c_uint16()
-        version = self._c.hk_rehearsal_in_use(self._state, index, thresholds, byref(duration))
-        return int(version), tuple(thresholds), duration.value
+        thresholds = (c_uint8 * 3)()
+        version = self._c.hk_rehearsal_in_use(self._state, _index(event), thresholds)
+        return int(version), tuple(thresholds)
+
+    def times(self, event: str) -> dict[str, int]:
+        """Return the tracker's times for an event, by their names in `hk_tracker.h`."""
+        values = (c_uint32 * len(TIMES))()
+        self._c.hk_rehearsal_times(self._state, _index(event), values)
+        return dict(zip(TIMES, values, strict=True))
+
+    def alarm(self) -> dict[str, int]:
+        """Return what alarms must show, by their names in `hk_tracker.h`."""
+        values = (c_uint32 * len(ALARM))()
+        self._c.hk_rehearsal_alarm(self._state, values)
+        return dict(zip(ALARM, values, strict=True))
+
+
+def _index(event: str) -> int:
+    names = catalogue.load().names
+    return names.index(event) if event in names else len(names)
 
 
 def built_in_head(library_path: Path, event: str) -> bytes | None:

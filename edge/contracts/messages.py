@@ -394,7 +394,7 @@ class UpdatePiece(_Message):
 
 @dataclass(frozen=True)
 class Update(_Message):
-    """What has become of one update: `fate` is waiting, trial, confirmed, rolled_back or refused, `update_code` why.
+    """What has become of one update: `fate` is waiting, trial, confirmed, withdrawn, rolled_back or refused.
 
     `part` is what it changes: head (then `event` is whose; else it is empty), thresholds, settings or media.
     """

@@ -793,7 +793,7 @@ static void do_media_start(void)
         memset(media_areas, 0xff, sizeof media_areas);
     }
     media_power = number();
-    hk_media_slot_init(&media_slot, &media_port);
+    hk_media_slot_init(&media_slot, &media_port, NULL, NULL);
     (void)printf("ok %" PRIu32, media_slot.set.version);
 }
 

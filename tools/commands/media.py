@@ -73,12 +73,31 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for action in (show_found, forget):
         action.add_argument("--window", default="", metavar="URL", help="the Redis that servers share (default: none)")
 
-    push = actions.add_parser(
-        "push",
-        help="give devices known media of their own",
-        description="Devices look among these before anything of a trigger leaves them: at most 32 stretches of 3 s. "
-        "The broker keeps the set, so that a device that is away takes it later; it replaces the one before whole.",
+    push = actions.add_parser("push", help="give devices known media of their own", description=PUSH)
+    add_push_arguments(push)
+    push.add_argument(
+        "--fleet", type=Path, metavar="DIR", help="sign the set with the devices' keys, without which they refuse it"
     )
+    push.set_defaults(func=run_push)
+    for action in (add, bulk, show, remove):
+        action.add_argument(
+            "--index",
+            default="",
+            metavar="URL",
+            help="where recordings are kept: postgresql://user@host/database (default: in the data folder)",
+        )
+    for action in (add, bulk, show, remove, show_found, forget):
+        action.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
+
+
+PUSH = (
+    "Devices look among these before anything of a trigger leaves them: at most 32 stretches of 3 s. The broker keeps "
+    "the set, so that a device that is away takes it later; it replaces the one before whole."
+)
+
+
+def add_push_arguments(push: argparse.ArgumentParser) -> None:
+    """Add the arguments of `run_push`, but for `--fleet`."""
     push.add_argument(
         "clips", nargs="*", metavar="ID[@SECONDS]", help="recordings, or places in them (default: what matched of late)"
     )
@@ -92,16 +111,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--identity", type=Path, metavar="DIR", help="ca.pem, cert.pem and key.pem of the server; implies TLS"
     )
     push.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long devices may take (%(default)s s)")
-    push.set_defaults(func=run_push)
-    for action in (add, bulk, show, push, remove):
-        action.add_argument(
-            "--index",
-            default="",
-            metavar="URL",
-            help="where recordings are kept: postgresql://user@host/database (default: in the data folder)",
-        )
-    for action in (add, bulk, show, push, remove, show_found, forget):
-        action.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
+    push.add_argument(
+        "--index",
+        default="",
+        metavar="URL",
+        help="where recordings are kept: postgresql://user@host/database (default: in the data folder)",
+    )
+    push.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
 
 
 def _index(args: argparse.Namespace) -> MediaIndex:
@@ -279,6 +295,8 @@ def run_push(args: argparse.Namespace) -> int:
     from edge.errors import HarkenError
     from tools import media_push
     from tools.gateway import Broker
+    from tools.ota.media import sign
+    from tools.provision import Fleet
     from tools.watch import Watch
 
     folder = DataFolder.opened(args.data_dir or data_dir_from_environment())
@@ -301,7 +319,9 @@ def run_push(args: argparse.Namespace) -> int:
     for clip in clips:
         print(f"{clip.media_id}  {len(clip.words[0]) * 0.08:4.1f} s  {titles.get(clip.media_id, '')}")
     broker = Broker.parse(args.broker, args.ca_file, args.identity)
+    keys = {} if args.fleet is None else {each: Fleet(args.fleet).hmac_key(each) for each in device_ids}
     with Watch(broker.host, broker.port, tls=broker.tls) as watch:
+        sign(watch, keys, chosen, args.wait)
         outcomes = media_push.push(watch, device_ids, chosen, args.wait)
     for outcome in outcomes:
         answer = outcome.refusal and f"refuses it: {outcome.refusal}"

@@ -37,6 +37,32 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_whom(withdraw)
     withdraw.set_defaults(func=_withdraw_head)
 
+    for part, text in (
+        ("thresholds", "thresholds of events, instead of those that their heads bring"),
+        ("settings", "times of the tracker, and what alarms must show"),
+    ):
+        commands = groups.add_parser(part, help=text).add_subparsers(dest=f"{part}_command", required=True)
+        give = commands.add_parser("push", help=f"give devices {part}")
+        give.add_argument("file", type=Path, help="TOML: a table for each event (docs/fleet.md)")
+        _add_whom(give)
+        _add_trial(give)
+        give.set_defaults(func=_push_part, part=part)
+        take = commands.add_parser("withdraw", help=f"give devices the {part} back that they were flashed with")
+        _add_whom(take)
+        take.set_defaults(func=_withdraw_part, part=part)
+
+    from tools.commands import media as known_media
+
+    media = groups.add_parser("media", help="sets of known media")
+    give = media.add_subparsers(dest="media_command", required=True).add_parser(
+        "push", help="give devices known media of their own, signed", description=known_media.PUSH
+    )
+    known_media.add_push_arguments(give)
+    give.add_argument(
+        "--fleet", type=Path, default=Path("fleet"), metavar="DIR", help="holds the devices' keys (default: fleet)"
+    )
+    give.set_defaults(func=known_media.run_push)
+
     status = groups.add_parser("status", help="what each device runs, and what became of its last updates")
     status.add_argument("device_id", nargs="*", metavar="DEVICE", help="default: all that the broker knows")
     status.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -122,6 +148,7 @@ def _print(outcome: Outcome) -> None:
     says = {
         "trial": "uses it, on trial",
         "confirmed": "uses it",
+        "withdrawn": "is back to its own",
         "waiting": "has it, and uses it when the trial of another one has ended",
         "rolled_back": "has rolled it back",
         "refused": "refuses it",
@@ -144,6 +171,28 @@ def _withdraw_head(args: argparse.Namespace) -> int:
     from tools.ota import head
 
     return _send(args, head.withdraw(args.event, 1, native.load(build_host_library()).trunk_hash))
+
+
+def _push_part(args: argparse.Namespace) -> int:
+    from edge import native
+    from edge.rehearsal import Rehearsal
+    from firmware_gen.build import build_host_library
+    from tools.ota import parts
+
+    library = build_host_library()
+    trunk_hash = native.load(library).trunk_hash
+    tables = parts.read_tables(args.file)
+    if args.part == "thresholds":
+        return _send(args, parts.thresholds(tables, 1, _trial(args), trunk_hash))
+    return _send(args, parts.settings(tables, 1, _trial(args), trunk_hash, Rehearsal(library, "own", None)))
+
+
+def _withdraw_part(args: argparse.Namespace) -> int:
+    from edge import native
+    from firmware_gen.build import build_host_library
+    from tools.ota import parts
+
+    return _send(args, parts.withdraw(args.part, 1, native.load(build_host_library()).trunk_hash))
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ class Outcome:
 
     Attributes:
         device_id: whose.
-        fate: waiting, trial, confirmed, rolled_back or refused; empty where the device has not answered.
+        fate: as `installed` says it; empty where the device has not answered.
         reason: why it was rolled back or refused, or why no answer is to be expected soon.
         version: of the update that it was sent; 0: nothing was sent.
     """
@@ -39,7 +39,7 @@ class Outcome:
     @property
     def is_taken(self) -> bool:
         """Whether the device uses it."""
-        return self.fate in ("trial", "confirmed")
+        return self.fate in ("trial", "confirmed", "withdrawn")
 
 
 class States:

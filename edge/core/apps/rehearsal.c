@@ -126,7 +126,7 @@ size_t hk_rehearsal_installed(const void *state, uint8_t *out, size_t capacity)
     return hk_message_encode_installed(&installed, out, capacity, &length) == 0 ? length : 0;
 }
 
-uint32_t hk_rehearsal_in_use(const void *state, uint8_t event, uint8_t thresholds[3], uint16_t *min_duration_ms)
+uint32_t hk_rehearsal_in_use(const void *state, uint8_t event, uint8_t thresholds[3])
 {
     const rehearsal_t *device = state;
     const hk_tracker_params_t *params = &device->listener.tracker.params;
@@ -134,8 +134,29 @@ uint32_t hk_rehearsal_in_use(const void *state, uint8_t event, uint8_t threshold
         return 0;
     }
     memcpy(thresholds, params->events[event].thresholds, HK_TRACKER_SENSITIVITIES);
-    *min_duration_ms = params->events[event].min_duration_ms;
     return hk_listener_head_version(&device->listener, event);
+}
+
+void hk_rehearsal_times(const void *state, uint8_t event, uint32_t times[6])
+{
+    const rehearsal_t *device = state;
+    const hk_tracker_event_params_t *params = &device->listener.tracker.params.events[event];
+    const uint32_t given[] = {params->repeat_ms,     params->min_duration_ms, params->max_gap_ms,
+                              params->refractory_ms, params->release_percent, params->smoothing_shift};
+    memcpy(times, given, sizeof given);
+}
+
+void hk_rehearsal_alarm(const void *state, uint32_t alarm[6])
+{
+    const rehearsal_t *device = state;
+    const hk_tracker_alarm_params_t *params = &device->listener.tracker.params.alarm;
+    const uint32_t given[] = {params->lone_duration_ms,
+                              params->persistent_ms,
+                              params->proven_percent,
+                              params->sure_scores[HK_SENSITIVITY_LOW],
+                              params->sure_scores[HK_SENSITIVITY_NORMAL],
+                              params->sure_scores[HK_SENSITIVITY_HIGH]};
+    memcpy(alarm, given, sizeof given);
 }
 
 uint64_t hk_rehearsal_power(const void *state)

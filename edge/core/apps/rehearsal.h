@@ -31,8 +31,14 @@ size_t hk_rehearsal_hear(void *state, const int16_t *pcm, size_t steps, hk_event
 /* Writes message `installed`; its length, 0 where it does not fit. */
 size_t hk_rehearsal_installed(const void *state, uint8_t *out, size_t capacity);
 
-/* Thresholds (low, normal, high) and head version in use for an event, and its min_duration_ms; version 0: no head. */
-uint32_t hk_rehearsal_in_use(const void *state, uint8_t event, uint8_t thresholds[3], uint16_t *min_duration_ms);
+/* Head version of an event (0: no head), and its thresholds (low, normal, high) in use. */
+uint32_t hk_rehearsal_in_use(const void *state, uint8_t event, uint8_t thresholds[3]);
+
+/* Of an event: repeat_ms, min_duration_ms, max_gap_ms, refractory_ms, release_percent, smoothing_shift. */
+void hk_rehearsal_times(const void *state, uint8_t event, uint32_t times[6]);
+
+/* What alarms must show: lone_duration_ms, persistent_ms, proven_percent, sure_scores (low, normal, high). */
+void hk_rehearsal_alarm(const void *state, uint32_t alarm[6]);
 
 /* Bytes that may still be erased or written. */
 uint64_t hk_rehearsal_power(const void *state);

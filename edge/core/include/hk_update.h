@@ -65,8 +65,14 @@ void hk_update_poll(hk_update_t *update);
 void hk_update_heard(hk_update_t *update);
 void hk_update_triggered(hk_update_t *update, uint8_t event);
 
-/* Takes `n` bytes that lie at `offset` of a head's blob of `total` bytes, by cable, in order; offset 0 begins anew. Where
- * every area is needed, it takes the place of the oldest head that came so.
+/* Whether the set of known media of a seal (HK_MEDIA_SET_SEAL_BYTES) may be used: any where the device has no key; else one
+ * that a signed update names. The update counts as on trial until hk_update_media_used has said that its set is in use;
+ * until then the one before it still holds too. */
+bool hk_update_allows_media(const hk_update_t *update, const uint8_t *seal);
+void hk_update_media_used(hk_update_t *update, const uint8_t *seal);
+
+/* Takes `n` bytes that lie at `offset` of a head's blob of `total` bytes, by cable, in order; offset 0 begins anew. It
+ * takes the place of the oldest head that came so where there is no room for more.
  * Returns 0 and sets *is_whole: the head is in use now. HK_ERROR_REFUSED: the board has no areas. HK_ERROR_SIGNATURE: a
  * device with a key takes signed heads only. HK_ERROR_TOO_LARGE, HK_ERROR_PROTOCOL, HK_ERROR_FULL, HK_ERROR_TRANSPORT as
  * for pieces, or why it is no head for this device. */

@@ -8,7 +8,7 @@
  *        8     4  version: counts up for each part, and for the heads of each event
  *       12     8  hash of the trunk that it is for (hk_trunk_hash)
  *       20    32  device id, the rest zero
- *       52    32  event whose head it is: 1 to 31 characters, the rest zero; all zero for the other parts
+ *       52    32  event whose head it is: 1 to 31 of [a-z0-9_], the rest zero; all zero for the other parts
  *       84     2  trial: seconds of audio until it is confirmed; 0: at once, for what needs no trial
  *       86     1  trial: most triggers a minute that are not absurd
  *       87     1  vectors of the self-test
@@ -26,7 +26,7 @@
  *                       max_gap_ms, refractory_ms; u8 release_percent, smoothing_shift; 4 bytes zero. Then may follow, with
  *                       no name, 48 bytes of what alarms must show: 32 bytes zero; u16 lone_duration_ms, persistent_ms;
  *                       u8 proven_percent; u8 sure_scores for low, normal, high; 8 bytes zero. hk_tracker.h says what they are.
- *   HK_PART_MEDIA       the seal of the set that may be used (32) and its version (u32).
+ *   HK_PART_MEDIA       the seal of the set of known media that may be used (hk_media_set.h).
  *
  * The signature covers the device's id, so that no other device takes the update, and by the hash the payload too. */
 #ifndef HK_UPDATE_ENVELOPE_H

@@ -4,10 +4,11 @@
  * record at the area's end that is written last: its sequence number and a CRC over all. Afterwards marks beside the record
  * say how its trial goes. So after a power cut at any write the old update or the new one is there whole, never neither.
  *
- * An area is needed while it holds the latest update of its part (of its event, for a head), the one before it while the
- * latest is on trial, or one that was rolled back, until a newer one has come: its version must not come again. Of
- * HK_UPDATE_AREAS areas therefore one less can be in effect together, and a head's and the thresholds' count alike. Events
- * that the catalogue lacks are one: the device has room for one of them.
+ * An area is needed while it holds the latest update of its part (of its event, for a head), or the one before it while the
+ * latest is on trial. One that was rolled back or withdrawn is needed until the next record has come, which notes that its
+ * version must not come again (the floor). One area stays free for what arrives: of HK_UPDATE_AREAS one less can be in
+ * effect together, and a head's and the thresholds' count alike. Events that the catalogue lacks are one: the device has
+ * room for one of them.
  *
  * The caller owns the struct (40 bytes); the areas are the board's (hk_port_t). Not for use from an interrupt. */
 #ifndef HK_UPDATE_STORE_H
@@ -36,8 +37,9 @@ typedef struct {
 typedef struct {
     hk_update_envelope_t envelope;
     uint32_t sequence; /* a later one is newer */
+    uint32_t floor;    /* versions up to it are not taken, whose areas may be gone */
     int16_t code;      /* why it was rolled back */
-    uint8_t fate;      /* HK_FATE_TRIAL, _CONFIRMED or _ROLLED_BACK */
+    uint8_t fate;      /* HK_FATE_TRIAL, _CONFIRMED, _WITHDRAWN (confirmed, with no payload) or _ROLLED_BACK */
     bool is_signed;
     bool is_reset; /* the device was reset once while it was on trial */
 } hk_update_record_t;
@@ -50,8 +52,15 @@ bool hk_update_store_read(const hk_update_store_t *store, uint8_t area, hk_updat
 /* The area of the latest update of a part that was not rolled back, and what it holds; HK_UPDATE_NO_AREA. */
 uint8_t hk_update_store_latest(const hk_update_store_t *store, uint8_t part, const char *event, hk_update_record_t *record);
 
-/* The greatest version of a part that was ever taken, rolled back or not; 0: none. */
+/* The greatest version of a part that is held, rolled back or not, 0: none; and that of what is held no more. */
 uint32_t hk_update_store_version(const hk_update_store_t *store, uint8_t part, const char *event);
+uint32_t hk_update_store_floor(const hk_update_store_t *store);
+
+/* Whether an update of a part may be added, so that an area stays free for the next. */
+bool hk_update_store_has_room_for(const hk_update_store_t *store, uint8_t part, const char *event);
+
+/* Lets the oldest unsigned update go where no area is free. 0 or HK_ERROR_TRANSPORT. */
+int hk_update_store_make_room(hk_update_store_t *store);
 
 /* Takes a piece; when the last one has come, store->is_whole, and the update lies in store->area, unchecked.
  * Returns 0, also for a piece that came before. HK_ERROR_REFUSED: the board has no areas. HK_ERROR_BUSY: another update
@@ -59,9 +68,9 @@ uint32_t hk_update_store_version(const hk_update_store_t *store, uint8_t part, c
  * HK_ERROR_TRANSPORT: the flash was not written. */
 int hk_update_store_take(hk_update_store_t *store, const hk_update_piece_t *piece);
 
-/* Erases an area for `total` bytes that are written by hk_update_store_write, whatever was arriving: one that nobody needs,
- * or, where `may_evict` and there is none, that of the oldest unsigned update, which is gone then. Returns as _take. */
-int hk_update_store_begin(hk_update_store_t *store, uint16_t total, bool may_evict);
+/* Erases an area that nobody needs for `total` bytes that are written by hk_update_store_write, whatever was arriving.
+ * Returns as _take. */
+int hk_update_store_begin(hk_update_store_t *store, uint16_t total);
 int hk_update_store_write(hk_update_store_t *store, uint16_t offset, const uint8_t *bytes, size_t n);
 
 /* The bytes that have arrived. */

@@ -72,11 +72,29 @@ static void tell_media(hk_app_t *app)
     }
 }
 
+/* Whether the set that is whole may be used, and that it is. */
+static bool may_use_media(void *context, const uint8_t *seal)
+{
+    const hk_app_t *app = context;
+    return hk_update_allows_media(&app->update, seal);
+}
+
+static void note_media_used(hk_app_t *app)
+{
+    const uint8_t *blob = app->media_slot.set.blob;
+    if (blob != NULL) {
+        hk_update_media_used(&app->update, blob + HK_MEDIA_SET_SEAL_AT);
+    }
+}
+
 static void take_media(void *context, const hk_media_piece_t *piece)
 {
     hk_app_t *app = context;
     bool is_whole;
     const int status = hk_media_slot_take(&app->media_slot, piece, &is_whole);
+    if (is_whole) {
+        note_media_used(app);
+    }
     const bool is_told = status == app->media_status && memcmp(app->media_told, piece->hash, sizeof app->media_told) == 0;
     if (is_whole || (status != 0 && !is_told)) { /* not with every piece of a set that is refused */
         app->media_status = (int16_t)status;
@@ -112,7 +130,15 @@ static void use_key(hk_app_t *app)
 static void serve_updates(hk_app_t *app)
 {
     hk_update_poll(&app->update);
-    if (app->update.is_changed && app->is_configured) {
+    if (!app->update.is_changed) {
+        return;
+    }
+    if (hk_media_slot_use_if_whole(&app->media_slot)) { /* its leave may be what has come */
+        app->media_status = HK_OK;
+        note_media_used(app);
+        tell_media(app);
+    }
+    if (app->is_configured) {
         app->update.is_changed = false;
         hk_uplink_tell_installed(&app->uplink);
     }
@@ -937,7 +963,6 @@ int hk_app_init(hk_app_t *app, const hk_port_t *port)
 {
     memset(app, 0, sizeof *app);
     app->port = port;
-    hk_media_slot_init(&app->media_slot, port);
     hk_vault_open(&app->vault, port);
     hk_link_receiver_init(&app->receiver);
     hk_link_sender_init(&app->sender);
@@ -946,6 +971,8 @@ int hk_app_init(hk_app_t *app, const hk_port_t *port)
         hk_update_open(&app->update, port, &app->listener);
         use_key(app);
     }
+    hk_media_slot_init(&app->media_slot, port, may_use_media, app);
+    note_media_used(app);
     return status;
 }
 

@@ -13,16 +13,21 @@ static const uint8_t *area_at(const hk_media_slot_t *slot, uint32_t area)
     return slot->port->media_areas + (size_t)area * HK_MEDIA_SET_MAX_BYTES;
 }
 
-void hk_media_slot_init(hk_media_slot_t *slot, const hk_port_t *port)
+static bool may_use(const hk_media_slot_t *slot, const hk_media_set_t *set)
 {
-    *slot = (hk_media_slot_t){.port = port};
+    return slot->may_use == NULL || slot->may_use(slot->context, set->blob + HK_MEDIA_SET_SEAL_AT);
+}
+
+void hk_media_slot_init(hk_media_slot_t *slot, const hk_port_t *port, hk_media_slot_may_use_t may_use_, void *context)
+{
+    *slot = (hk_media_slot_t){.port = port, .may_use = may_use_, .context = context};
     if (port->media_areas == NULL) {
         return;
     }
     for (uint8_t area = 0; area < HK_PORT_MEDIA_AREAS; area++) {
         hk_media_set_t kept;
         const int status = hk_media_set_open(&kept, area_at(slot, area), HK_MEDIA_SET_MAX_BYTES);
-        if (status == 0 && kept.version > slot->set.version) {
+        if (status == 0 && kept.version > slot->set.version && may_use(slot, &kept)) {
             slot->set = kept;
             slot->area = area;
         }
@@ -80,6 +85,9 @@ static int use(hk_media_slot_t *slot)
             || memcmp(blob + HK_MEDIA_SET_SEAL_AT, slot->arriving_hash, HK_MEDIA_HASH_BYTES) != 0)) {
         status = HK_ERROR_MISMATCH;
     }
+    if (status == 0 && !may_use(slot, &set)) {
+        return HK_ERROR_SIGNATURE; /* it stays where it is, and what arrives after it may still take its place */
+    }
     slot->arriving_version = 0;
     if (status == 0) {
         slot->set = set;
@@ -90,6 +98,17 @@ static int use(hk_media_slot_t *slot)
         (void)slot->port->media_erase(slot->port->context, area); /* so that no restart finds it */
     }
     return status;
+}
+
+static bool is_complete(const hk_media_slot_t *slot)
+{
+    const uint32_t pieces = ((uint32_t)slot->arriving_bytes + HK_MEDIA_PIECE_BYTES - 1) / HK_MEDIA_PIECE_BYTES;
+    return slot->arriving_version != 0 && slot->received == UINT32_MAX >> (32 - pieces);
+}
+
+bool hk_media_slot_use_if_whole(hk_media_slot_t *slot)
+{
+    return is_complete(slot) && use(slot) == 0;
 }
 
 int hk_media_slot_take(hk_media_slot_t *slot, const hk_media_piece_t *piece, bool *is_whole)
@@ -127,8 +146,7 @@ int hk_media_slot_take(hk_media_slot_t *slot, const hk_media_piece_t *piece, boo
         return HK_ERROR_TRANSPORT;
     }
     slot->received |= bit;
-    const uint32_t pieces = ((uint32_t)piece->total + HK_MEDIA_PIECE_BYTES - 1) / HK_MEDIA_PIECE_BYTES;
-    if (slot->received != UINT32_MAX >> (32 - pieces)) {
+    if (!is_complete(slot)) {
         return HK_OK;
     }
     const int status = use(slot);

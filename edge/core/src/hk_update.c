@@ -6,6 +6,7 @@
 #include "hk_error.h"
 #include "hk_frontend_tables.h"
 #include "hk_hmac_sha256.h"
+#include "hk_media_set.h"
 #include "hk_update_parts.h"
 
 enum { MINUTE_SAMPLES = 60 * HK_SAMPLE_RATE_HZ };
@@ -75,7 +76,8 @@ void hk_update_triggered(hk_update_t *update, uint8_t event)
 static void resume_trial(hk_update_t *update, uint8_t area)
 {
     hk_update_record_t held;
-    if (!hk_update_store_read(&update->store, area, &held) || held.fate != HK_FATE_TRIAL) {
+    if (!hk_update_store_read(&update->store, area, &held) || held.fate != HK_FATE_TRIAL
+        || held.envelope.part == HK_PART_MEDIA) {
         return;
     }
     if (held.is_reset || hk_update_store_note_reset(&update->store, area) != 0) {
@@ -144,16 +146,16 @@ static int check(const hk_update_t *update, const hk_update_envelope_t *envelope
     if (status != 0) {
         return status;
     }
-    if (envelope->version <= hk_update_store_version(&update->store, envelope->part, envelope->event)) {
+    if (envelope->version <= hk_update_store_version(&update->store, envelope->part, envelope->event)
+        || envelope->version <= hk_update_store_floor(&update->store)) {
         return HK_ERROR_OLDER;
+    }
+    if (!hk_update_store_has_room_for(&update->store, envelope->part, envelope->event)) {
+        return HK_ERROR_FULL;
     }
     return hk_update_check(envelope, update->listener);
 }
 
-static bool needs_trial(const hk_update_envelope_t *envelope)
-{
-    return envelope->part != HK_PART_MEDIA && envelope->payload_bytes > 0;
-}
 
 void hk_update_poll(hk_update_t *update)
 {
@@ -177,16 +179,48 @@ void hk_update_poll(hk_update_t *update)
         hk_update_store_drop(store);
         return;
     }
-    const uint8_t area = hk_update_store_commit(store, true, needs_trial(&envelope));
+    const bool is_on_trial = envelope.payload_bytes > 0;
+    const uint8_t area = hk_update_store_commit(store, true, is_on_trial);
     if (area == HK_UPDATE_NO_AREA) {
         refuse(update, tag, &envelope, HK_ERROR_TRANSPORT);
         return;
     }
     update->refused_code = 0;
-    if (needs_trial(&envelope)) {
+    if (is_on_trial && envelope.part != HK_PART_MEDIA) {
         start_trial(update, area, &envelope);
     }
     use_all(update);
+}
+
+/* --- Known media --- */
+
+/* The area of the update that names a seal; HK_UPDATE_NO_AREA. */
+static uint8_t find_seal(const hk_update_t *update, const uint8_t *seal, hk_update_record_t *held)
+{
+    for (uint8_t area = 0; area < HK_UPDATE_AREAS; area++) {
+        if (hk_update_store_read(&update->store, area, held) && held->envelope.part == HK_PART_MEDIA
+            && held->envelope.payload_bytes == HK_MEDIA_SET_SEAL_BYTES
+            && memcmp(held->envelope.payload, seal, HK_MEDIA_SET_SEAL_BYTES) == 0) {
+            return area;
+        }
+    }
+    return HK_UPDATE_NO_AREA;
+}
+
+bool hk_update_allows_media(const hk_update_t *update, const uint8_t *seal)
+{
+    hk_update_record_t held;
+    return !update->has_key || find_seal(update, seal, &held) != HK_UPDATE_NO_AREA;
+}
+
+void hk_update_media_used(hk_update_t *update, const uint8_t *seal)
+{
+    hk_update_record_t held;
+    const uint8_t area = find_seal(update, seal, &held);
+    if (area != HK_UPDATE_NO_AREA && held.fate == HK_FATE_TRIAL) {
+        (void)hk_update_store_confirm(&update->store, area);
+        update->is_changed = true;
+    }
 }
 
 /* --- By cable --- */
@@ -204,11 +238,10 @@ int hk_update_load_head(hk_update_t *update, uint16_t offset, uint16_t total, co
         return HK_ERROR_TOO_LARGE;
     }
     if (offset == 0) {
-        const int status = hk_update_store_begin(store, (uint16_t)(HK_UPDATE_ENVELOPE_BYTES + total), true);
+        const int status = hk_update_store_begin(store, (uint16_t)(HK_UPDATE_ENVELOPE_BYTES + total));
         if (status != 0) {
             return status;
         }
-        use_all(update); /* if one had to go, it is heard no more */
         update->loaded_bytes = 0;
     }
     const bool is_next = store->area != HK_UPDATE_NO_AREA && offset == update->loaded_bytes
@@ -240,9 +273,10 @@ int hk_update_load_head(hk_update_t *update, uint16_t offset, uint16_t total, co
     if (update->loaded_area == HK_UPDATE_NO_AREA) {
         return HK_ERROR_TRANSPORT;
     }
+    status = hk_update_store_make_room(store);
     use_all(update);
-    *is_whole = true;
-    return HK_OK;
+    *is_whole = status == 0;
+    return status;
 }
 
 bool hk_update_loaded_head(const hk_update_t *update, hk_head_t *head)
@@ -271,7 +305,7 @@ void hk_update_set_key(hk_update_t *update, const uint8_t key[HK_UPDATE_KEY_BYTE
 {
     update->has_key = key != NULL;
     update->store.is_unsigned_barred = update->has_key;
-    memset(update->key, 0, sizeof update->key);
+    hk_wipe(update->key, sizeof update->key);
     if (update->has_key) {
         memcpy(update->key, key, sizeof update->key);
     }

@@ -47,14 +47,15 @@ static bool is_zero(const uint8_t *at, size_t n)
     return true;
 }
 
-/* Of a field of zero-filled text: whether it ends within the field, and holds no more. */
-static bool is_text(const uint8_t *at, size_t room)
+/* Up to 31 characters of [a-z0-9_], then zeros to the end of the field. */
+static bool is_name_or_nothing(const uint8_t *at)
 {
     size_t length = 0;
-    while (length < room && at[length] != 0) {
+    while (length < HK_HEAD_NAME_BYTES && ((at[length] >= 'a' && at[length] <= 'z')
+                                           || (at[length] >= '0' && at[length] <= '9') || at[length] == '_')) {
         length++;
     }
-    return length < room && is_zero(at + length, room - length);
+    return length < HK_HEAD_NAME_BYTES && is_zero(at + length, HK_HEAD_NAME_BYTES - length);
 }
 
 int hk_update_envelope_open(hk_update_envelope_t *envelope, const uint8_t *bytes, size_t n)
@@ -71,7 +72,7 @@ int hk_update_envelope_open(hk_update_envelope_t *envelope, const uint8_t *bytes
     const uint32_t payload_bytes = load_u16(bytes + PAYLOAD_BYTES_AT);
     const bool is_of_an_event = bytes[PART_AT] == HK_PART_HEAD;
     if (payload_bytes != n - HK_UPDATE_ENVELOPE_BYTES || payload_bytes % 4 != 0 || bytes[PART_AT] > HK_PART_MEDIA
-        || !is_text(bytes + EVENT_AT, HK_HEAD_NAME_BYTES) || is_of_an_event != (bytes[EVENT_AT] != 0)
+        || !is_name_or_nothing(bytes + EVENT_AT) || is_of_an_event != (bytes[EVENT_AT] != 0)
         || !is_zero(bytes + ZERO_AT, ZERO_BYTES)) {
         return HK_ERROR_FORMAT;
     }

@@ -5,13 +5,13 @@
 #include "hk_catalogue.h"
 #include "hk_default_heads.h"
 #include "hk_error.h"
+#include "hk_media_set.h"
 #include "hk_tracker_params.h"
 
 enum {
     NAME_BYTES = 32,
     THRESHOLDS_BYTES = 36,
     SETTINGS_BYTES = 48,
-    MEDIA_BYTES = 36,
     TRIAL_TRIGGERS_LEAST = 1,
 };
 
@@ -304,7 +304,7 @@ int hk_update_check(const hk_update_envelope_t *envelope, const hk_listener_t *l
         return HK_OK; /* what the image brings has passed its tests */
     }
     if (envelope->part == HK_PART_MEDIA) {
-        return envelope->payload_bytes == MEDIA_BYTES ? HK_OK : HK_ERROR_FORMAT;
+        return envelope->payload_bytes == HK_MEDIA_SET_SEAL_BYTES ? HK_OK : HK_ERROR_FORMAT;
     }
     if (envelope->trial_seconds < HK_UPDATE_TRIAL_LEAST_SECONDS || envelope->trial_triggers < TRIAL_TRIGGERS_LEAST) {
         return HK_ERROR_FORMAT;

@@ -12,12 +12,13 @@ enum {
     SEQUENCE_AT = 4,
     TOTAL_AT = 8,
     FLAGS_AT = 10,
-    CRC_AT = 12,
-    RECORD_BYTES = 16,
+    FLOOR_AT = 12,
+    CRC_AT = 16,
+    RECORD_BYTES = 32,
     /* Marks: each 16 bytes that are written once, which is what the flash of most processors asks for. */
-    RESET_AT = 16,
-    CONFIRMED_AT = 32,
-    ROLLED_BACK_AT = 48,
+    RESET_AT = 32,
+    CONFIRMED_AT = 48,
+    ROLLED_BACK_AT = 64,
     MARK_BYTES = 16,
     FLAG_SIGNED = 1,
     FLAG_TRIAL = 2,
@@ -84,10 +85,14 @@ bool hk_update_store_read(const hk_update_store_t *store, uint8_t area, hk_updat
     }
     const uint32_t flags = kept[FLAGS_AT];
     record->sequence = load_u32(kept + SEQUENCE_AT);
+    record->floor = load_u32(kept + FLOOR_AT);
     record->is_signed = (flags & FLAG_SIGNED) != 0;
     record->is_reset = is_marked(kept, RESET_AT);
     record->fate = (flags & FLAG_TRIAL) == 0 || is_marked(kept, CONFIRMED_AT) ? HK_FATE_CONFIRMED : HK_FATE_TRIAL;
     record->code = 0;
+    if (record->fate == HK_FATE_CONFIRMED && record->envelope.payload_bytes == 0) {
+        record->fate = HK_FATE_WITHDRAWN;
+    }
     if (is_marked(kept, ROLLED_BACK_AT)) {
         record->fate = HK_FATE_ROLLED_BACK;
         record->code = (int16_t)(load_u32(kept + ROLLED_BACK_AT) & UINT16_MAX);
@@ -108,15 +113,16 @@ static bool is_of(const hk_update_record_t *record, uint8_t part, const char *ev
     return record->envelope.part == part && place_of(record->envelope.event) == place_of(event);
 }
 
-/* The latest that was not rolled back, of those before `before`. */
-static uint8_t latest_before(const hk_update_store_t *store, uint8_t part, const char *event, uint32_t before,
-                             hk_update_record_t *record)
+/* The latest that was not rolled back, or of those that are not on trial. */
+static uint8_t latest_of(const hk_update_store_t *store, uint8_t part, const char *event, bool is_confirmed,
+                         hk_update_record_t *record)
 {
     uint8_t found = HK_UPDATE_NO_AREA;
     for (uint8_t area = 0; area < HK_UPDATE_AREAS; area++) {
         hk_update_record_t held;
         if (hk_update_store_read(store, area, &held) && is_of(&held, part, event) && held.fate != HK_FATE_ROLLED_BACK
-            && held.sequence < before && (found == HK_UPDATE_NO_AREA || held.sequence > record->sequence)) {
+            && (!is_confirmed || held.fate != HK_FATE_TRIAL)
+            && (found == HK_UPDATE_NO_AREA || held.sequence > record->sequence)) {
             *record = held;
             found = area;
         }
@@ -126,7 +132,7 @@ static uint8_t latest_before(const hk_update_store_t *store, uint8_t part, const
 
 uint8_t hk_update_store_latest(const hk_update_store_t *store, uint8_t part, const char *event, hk_update_record_t *record)
 {
-    return latest_before(store, part, event, UINT32_MAX, record);
+    return latest_of(store, part, event, false, record);
 }
 
 uint32_t hk_update_store_version(const hk_update_store_t *store, uint8_t part, const char *event)
@@ -141,22 +147,38 @@ uint32_t hk_update_store_version(const hk_update_store_t *store, uint8_t part, c
     return version;
 }
 
+/* What it holds is out of use: only its version must be remembered. */
+static bool is_settled(const hk_update_record_t *held)
+{
+    return held->fate == HK_FATE_ROLLED_BACK || held->fate == HK_FATE_WITHDRAWN;
+}
+
+uint32_t hk_update_store_floor(const hk_update_store_t *store)
+{
+    uint32_t floor = 0;
+    for (uint8_t area = 0; area < HK_UPDATE_AREAS; area++) {
+        hk_update_record_t held;
+        if (hk_update_store_read(store, area, &held) && held.floor > floor) {
+            floor = held.floor;
+        }
+    }
+    return floor;
+}
+
 static bool is_needed(const hk_update_store_t *store, uint8_t area)
 {
     hk_update_record_t held;
     hk_update_record_t latest;
-    hk_update_record_t before;
     if (!hk_update_store_read(store, area, &held)) {
         return false;
     }
     const uint8_t part = held.envelope.part;
     const char *event = held.envelope.event;
-    if (held.fate == HK_FATE_ROLLED_BACK) {
-        return held.envelope.version == hk_update_store_version(store, part, event);
+    if (is_settled(&held)) {
+        return held.envelope.version == hk_update_store_version(store, part, event)
+               && held.envelope.version > hk_update_store_floor(store);
     }
-    const uint8_t in_use = hk_update_store_latest(store, part, event, &latest);
-    return in_use == area
-           || (latest.fate == HK_FATE_TRIAL && latest_before(store, part, event, latest.sequence, &before) == area);
+    return latest_of(store, part, event, false, &latest) == area || latest_of(store, part, event, true, &latest) == area;
 }
 
 /* --- What arrives --- */
@@ -184,7 +206,29 @@ static uint8_t find_oldest_unsigned(const hk_update_store_t *store)
     return oldest;
 }
 
-int hk_update_store_begin(hk_update_store_t *store, uint16_t total, bool may_evict)
+bool hk_update_store_has_room_for(const hk_update_store_t *store, uint8_t part, const char *event)
+{
+    uint32_t in_use = 0;
+    for (uint8_t area = 0; area < HK_UPDATE_AREAS; area++) {
+        hk_update_record_t held;
+        in_use += is_needed(store, area) && hk_update_store_read(store, area, &held) && !is_settled(&held)
+                          && !is_of(&held, part, event)
+                      ? 1u
+                      : 0u;
+    }
+    return in_use + 2 <= HK_UPDATE_AREAS; /* this one, and one that the next can be written to */
+}
+
+int hk_update_store_make_room(hk_update_store_t *store)
+{
+    const uint8_t oldest = find_free(store) == HK_UPDATE_NO_AREA ? find_oldest_unsigned(store) : HK_UPDATE_NO_AREA;
+    if (oldest == HK_UPDATE_NO_AREA) {
+        return HK_OK;
+    }
+    return store->port->update_erase(store->port->context, oldest) == 0 ? HK_OK : HK_ERROR_TRANSPORT;
+}
+
+int hk_update_store_begin(hk_update_store_t *store, uint16_t total)
 {
     const hk_port_t *port = store->port;
     hk_update_store_drop(store);
@@ -194,10 +238,7 @@ int hk_update_store_begin(hk_update_store_t *store, uint16_t total, bool may_evi
     if (total > HK_UPDATE_MAX_BYTES) {
         return HK_ERROR_TOO_LARGE;
     }
-    uint8_t area = find_free(store);
-    if (area == HK_UPDATE_NO_AREA && may_evict) {
-        area = find_oldest_unsigned(store);
-    }
+    const uint8_t area = find_free(store);
     if (area == HK_UPDATE_NO_AREA) {
         return HK_ERROR_FULL;
     }
@@ -241,7 +282,7 @@ int hk_update_store_take(hk_update_store_t *store, const hk_update_piece_t *piec
         if (store->is_whole) {
             return HK_ERROR_BUSY;
         }
-        const int status = hk_update_store_begin(store, piece->total, false);
+        const int status = hk_update_store_begin(store, piece->total);
         if (status != 0) {
             return status;
         }
@@ -278,17 +319,20 @@ void hk_update_store_drop(hk_update_store_t *store)
 uint8_t hk_update_store_commit(hk_update_store_t *store, bool is_signed, bool is_on_trial)
 {
     uint32_t sequence = 0;
+    uint32_t floor = hk_update_store_floor(store);
     for (uint8_t area = 0; area < HK_UPDATE_AREAS; area++) {
         hk_update_record_t held;
-        held.sequence = 0;
-        (void)hk_update_store_read(store, area, &held);
-        sequence = held.sequence > sequence ? held.sequence : sequence;
+        if (hk_update_store_read(store, area, &held)) {
+            sequence = held.sequence > sequence ? held.sequence : sequence;
+            floor = is_settled(&held) && held.envelope.version > floor ? held.envelope.version : floor;
+        }
     }
-    uint8_t record[RECORD_BYTES];
+    uint8_t record[RECORD_BYTES] = {0};
     store_u32(record, MAGIC);
     store_u32(record + SEQUENCE_AT, sequence + 1);
     const uint32_t flags = (is_signed ? (uint32_t)FLAG_SIGNED : 0) | (is_on_trial ? (uint32_t)FLAG_TRIAL : 0);
     store_u32(record + TOTAL_AT, store->total | flags << 16);
+    store_u32(record + FLOOR_AT, floor);
     store_u32(record + CRC_AT, crc_of(hk_update_store_arrived(store), store->total, record));
     const uint8_t area = store->area;
     const bool is_written = hk_update_store_write(store, RECORD_AT, record, sizeof record) == 0;

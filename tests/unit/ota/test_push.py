@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from cloud.broker import ManagedBroker, find_mosquitto, managed_broker
-from edge.contracts import messages
+from edge import media_set
+from edge.contracts import limits, messages
 from firmware_gen.build import build_image
 from tests.unit.ota.conftest import Own, changed
-from tools import cli
+from tools import cli, media_push
 from tools.device import Device
 from tools.gateway import Bridge, Broker
-from tools.ota import push
+from tools.ota import media, push
 from tools.provision import Fleet
 from tools.watch import Watch
 
@@ -99,7 +100,7 @@ def test_a_head_is_pushed_tried_confirmed_and_withdrawn(
     assert "kitchen: online" in out
     assert json.loads(out.splitlines()[-1])["kitchen"]["updates"][0]["fate"] == "confirmed"
     assert place.ota("head", "withdraw", "door", "kitchen") == 0
-    assert "kitchen: uses it" in capsys.readouterr().out
+    assert "kitchen: is back to its own" in capsys.readouterr().out
 
 
 def test_a_device_that_is_away_takes_it_when_it_is_back(
@@ -111,7 +112,12 @@ def test_a_device_that_is_away_takes_it_when_it_is_back(
     place.start("hall", place.fleet.hmac_key("hall"))
     with place.watch() as watch:
         states = push.States(watch)
-        assert watch.wait_for(lambda: any(u.fate == "trial" for u in states.installed("hall").updates), ONLINE_S)
+
+        def is_on_trial() -> bool:
+            told = states.installed("hall")
+            return told is not None and any(update.fate == "trial" for update in told.updates)
+
+        assert watch.wait_for(is_on_trial, ONLINE_S)
 
 
 def test_a_device_without_a_key_and_one_of_another_fleet_are_told_apart(
@@ -158,3 +164,36 @@ def test_a_head_of_another_trunk_and_one_that_hears_no_alarm_are_not_sent(
     foreign.write_bytes(changed(blob[:44] + bytes(8) + blob[52:]))
     assert place.ota("head", "push", str(foreign), "--all", "--dry-run") != 0
     assert "train and pack it again" in capsys.readouterr().err
+
+
+def made_set(version: int) -> media_set.MediaSet:
+    words = np.random.default_rng(version).integers(0, 2**32, (2, limits.MEDIA_CLIP_WORDS_MAX), dtype=np.uint32)
+    return media_set.make([media_set.Clip(f"{version:016x}", tuple(words))], version)
+
+
+def test_a_device_with_a_key_uses_known_media_with_leave_only(place: Place) -> None:
+    place.add("den")
+    keys = {"den": place.fleet.hmac_key("den")}
+    with place.watch() as watch:
+        states = push.States(watch)
+
+        def is_used(version: int) -> bool:
+            return watch.of_kind("status")[-1].message.set_version == version
+
+        sets = made_set(5), made_set(6)
+        (outcome,) = media_push.push(watch, ["den"], sets[0], 3.0)
+        assert "signature" in outcome.refusal
+        media.sign(watch, keys, sets[0], ONLINE_S)  # leave comes after the set, which has waited for it
+        assert watch.wait_for(lambda: is_used(5), ONLINE_S)
+        media.sign(watch, keys, sets[1], ONLINE_S)
+        told = states.installed("den")
+        assert told is not None
+        assert [(u.part, u.fate) for u in told.updates] == [("media", "trial")]
+        (outcome,) = media_push.push(watch, ["den"], sets[1], ONLINE_S)
+        assert outcome.is_held
+
+        def is_confirmed() -> bool:
+            told = states.installed("den")
+            return told is not None and [(u.part, u.fate) for u in told.updates] == [("media", "confirmed")]
+
+        assert watch.wait_for(is_confirmed, ONLINE_S)
