@@ -1,4 +1,6 @@
-"""What a server does now and then beside its messages: retention, and what other servers left behind."""
+"""What a server does now and then beside its messages: retention, what other servers left behind, and what of deleted
+events lies outside of the history.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from cloud.history.clips import ClipStore
 from cloud.history.models import Event
 from cloud.history.retention import Retention, prune_some, remove_files
 from cloud.history.store import History
+from cloud.media.unknown import UnknownMedia
 from cloud.pipeline import Effects, Step
 
 LEFT_BEHIND_S = 30.0
@@ -28,9 +31,19 @@ class Housekeeping:
     """Steps that are due by the clock. `due` is called in the pipeline's thread."""
 
     def __init__(
-        self, history: History, clips: ClipStore, pictures: Path, retention: Retention, now: Callable[[], datetime]
+        self,
+        history: History,
+        clips: ClipStore,
+        pictures: Path,
+        retention: Retention,
+        now: Callable[[], datetime],
+        unknown: UnknownMedia | None = None,
     ) -> None:
-        """Look after a history and its files. In a fleet (`history` is shared) also after what other servers left."""
+        """Look after a history and its files, and after what `unknown` has averaged of its events.
+
+        In a fleet (`history` is shared) also after what other servers left.
+        """
+        self._unknown = unknown
         self._history = history
         self._clips = clips
         self._pictures = pictures
@@ -45,10 +58,14 @@ class Housekeeping:
         if moment >= self._prune_at and (self._retention.keep_days > 0 or self._retention.keep_clips_gb > 0):
             self._prune_at = moment + _PRUNE_EVERY_S
             steps.append(Step("retention", self._prune))
-        if moment >= self._look_at and not self._history.is_sqlite:
+        if moment >= self._look_at:
             self._look_at = moment + _LOOK_EVERY_S
-            self._drop_pictures()
-            steps.append(resume(LEFT_BEHIND_S))
+            if self._unknown is not None:
+                with self._history.reading() as session:
+                    self._unknown.forget_deleted(session)
+            if not self._history.is_sqlite:
+                self._drop_pictures()
+                steps.append(resume(LEFT_BEHIND_S))
         return steps
 
     def _prune(self, session: Session, effects: Effects) -> None:

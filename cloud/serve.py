@@ -118,6 +118,7 @@ class Server:
         window = Window(RedisTriggers(shared) if shared else OwnTriggers(), discovered=DiscoveredCache(found))
         jobs = None if history.is_sqlite else JobQueue(history)
         stack.callback(window.close)
+        unknown = UnknownMedia(window, timedelta(days=self._settings.witness_age_days))
         steps = Steps(
             catalogue.load(),
             clips,
@@ -126,10 +127,10 @@ class Server:
             Timing(self._settings.clip_timeout_s),
             self._event_url,
             jobs=jobs,
-            unknown=UnknownMedia(window, timedelta(days=self._settings.witness_age_days)),
+            unknown=unknown,
         )
         retention = Retention(self._settings.keep_days, self._settings.keep_clips_gb)
-        keeping = Housekeeping(history, clips, folder.pictures, retention, lambda: datetime.now(UTC))
+        keeping = Housekeeping(history, clips, folder.pictures, retention, lambda: datetime.now(UTC), unknown)
         changes = Changes()
 
         def on_tick() -> None:

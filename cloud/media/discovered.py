@@ -4,6 +4,9 @@ Each is an average: for every word the bits that its triggers held, counted wher
 home's noise has turned over the others put right. Only bits with a clear majority are compared later. An entry grows as
 triggers from other places of the broadcast join it. It is forgotten `KEPT_DAYS` after it was last heard, when more than
 `KEPT_MOST` are known (the one heard longest ago), or when an operator says so.
+
+What each trigger has given is kept beside the average (`Share`), so that it can be taken out again: when its event is
+deleted, its share goes, and the average with it where too few homes are left to stand behind it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +23,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from cloud.media import crowd
 from cloud.media.tones import HzArray
 from edge.errors import HarkenError
 from edge.media_window import WORDS_MAX, Sound
@@ -29,14 +33,29 @@ KEPT_DAYS = 30.0
 KEPT_MOST = 64
 CLIPS_MOST = 6
 SAVE_EVERY_S = 1.0
-FORMAT_VERSION = 1
-_VOTES_MOST = 200
-"""Of one bit: beyond that the oldest count for less, so that an entry follows an edit of its broadcast."""
+SHARES_MOST = 100
+"""Beyond that the oldest goes, so that an entry follows an edit of its broadcast."""
+FORMAT_VERSION = 2
 _CLEAR = 0.4
 """A majority of 70 to 30 % of the votes."""
 _BITS = np.arange(32, dtype=np.uint32)
 
 log = logging.getLogger("harken.media")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one trigger has given to an average. Its first word lies at word `at` of the average as that began.
+
+    `heard`: the tones of its clip (`Tones.heard`), None without one; their first frame lies at word `heard_at`.
+    """
+
+    event_id: str
+    account: str
+    at: int
+    words: Words
+    heard: HzArray | None = None
+    heard_at: int = 0
 
 
 @dataclass
@@ -58,51 +77,82 @@ class Discovered:
     tones: npt.NDArray[np.int16] = field(default_factory=lambda: np.zeros((0, 2), np.int16))
     """For each word: triggers in which a steady tone dominated it, and all that heard it."""
 
-    clips: list[tuple[HzArray, int]] = field(default_factory=list)
-    """Tones of the first clips, `Tones.heard` each, and the word at which each begins: kept for safety events."""
     origin: int = 0
     """Words that it has grown to the left since it began."""
+    shares: list[Share] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
         """How much of the broadcast is known."""
         return len(self.votes) / 25
 
-    def learn(self, words: Words, at: int, start_word: float, account: str, at_s: float) -> None:
-        """Average a trigger in: its first word lies at word `at` of this one, its event begins at its `start_word`."""
+    @property
+    def clips(self) -> list[tuple[HzArray, int]]:
+        """Tones of the first clips, `Tones.heard` each, and the word at which each begins: of safety events only."""
+        kept = [(share.heard, share.heard_at + self.origin) for share in self.shares if share.heard is not None]
+        return kept[:CLIPS_MOST] if self.is_safety else []
+
+    def learn(
+        self,
+        event_id: str,
+        words: Words,
+        at: int,
+        start_word: float,
+        account: str,
+        at_s: float,
+        tones: tuple[HzArray, int] | None = None,
+    ) -> None:
+        """Average a trigger in: its first word lies at word `at` of this one, its event begins at its `start_word`.
+
+        `tones`: those of its clip, and the trigger's word at which they begin. What the same event gave before is
+        replaced.
+        """
+        is_known = self.forget(event_id)
         before = min(max(0, -at), WORDS_MAX - len(self.votes)) if len(self.votes) else 0
         if before:
             self._grow(before, 0)
             self.start_word += before
             self.origin += before
-            self.clips = [(heard, clip_at + before) for heard, clip_at in self.clips]
             at += before
         after = min(max(0, at + len(words.bits) - len(self.votes)), WORDS_MAX - len(self.votes))
         self._grow(0, after)
         first, end = max(0, -at), min(len(words.bits), len(self.votes) - at)
         if end <= first:  # beyond what an entry has room for
             return
-        here = slice(at + first, at + end)
-        masks = np.where(words.is_usable, words.reliable, 0) if self.is_safety else words.reliable
-        relied = (masks[first:end, None] >> _BITS & 1).astype(np.int16)
-        held = (words.bits[first:end, None] >> _BITS & 1).astype(np.int16)
-        full = self.cast[here] >= _VOTES_MOST
-        self.votes[here] -= np.where(full & (relied > 0), self.votes[here] // _VOTES_MOST, 0).astype(np.int16)
-        self.votes[here] += (2 * held - 1) * relied
-        self.cast[here] = np.minimum(self.cast[here] + relied, _VOTES_MOST)
-        is_heard = words.reliable[first:end] != 0
-        if int(self.tones[here, 1].max(initial=0)) < 10_000:
-            self.tones[here, 0] += is_heard & ~words.is_usable[first:end]
-            self.tones[here, 1] += is_heard
-        self.start_word += (start_word + at - self.start_word) / (self.triggers + 1)
-        self.triggers += 1
+        heard, heard_at = (None, 0) if tones is None or not self.is_safety else (tones[0], at + tones[1] - self.origin)
+        kept = words.between(first, end)
+        share = Share(event_id, account, at + first - self.origin, kept, heard, heard_at)
+        self._count(share, 1)
+        self.shares.append(share)
+        if len(self.shares) > SHARES_MOST:
+            self._count(self.shares.pop(0), -1)
+        if not is_known:
+            self.start_word += (start_word + at - self.start_word) / (self.triggers + 1)
+            self.triggers += 1
         self.accounts.add(account)
         self.last_at_s = max(self.last_at_s, at_s)
 
-    def keep_clip(self, heard: HzArray, at: int) -> None:
-        """Keep the tones of a clip that begins at word `at`; only those of a safety event's first clips."""
-        if self.is_safety and len(self.clips) < CLIPS_MOST:
-            self.clips.append((heard, at))
+    def forget(self, event_id: str) -> bool:
+        """Take out what an event has given, and its account unless that gave something else; whether there was any."""
+        gone = [share for share in self.shares if share.event_id == event_id]
+        for share in gone:
+            self._count(share, -1)
+        self.shares = [share for share in self.shares if share.event_id != event_id]
+        self.accounts -= {share.account for share in gone} - {share.account for share in self.shares}
+        return bool(gone)
+
+    def _count(self, share: Share, times: int) -> None:
+        """Add a share to what the average counts, or take it away."""
+        words, place = share.words, share.at + self.origin
+        here = slice(place, place + len(words.bits))
+        masks = np.where(words.is_usable, words.reliable, 0) if self.is_safety else words.reliable
+        relied = (masks[:, None] >> _BITS & 1).astype(np.int16)
+        held = (words.bits[:, None] >> _BITS & 1).astype(np.int16)
+        self.votes[here] += times * (2 * held - 1) * relied
+        self.cast[here] += times * relied
+        is_heard = words.reliable != 0
+        self.tones[here, 0] += times * (is_heard & ~words.is_usable)
+        self.tones[here, 1] += times * is_heard
 
     def _grow(self, before: int, after: int) -> None:
         grow = ((before, after), (0, 0))
@@ -135,16 +185,22 @@ class Discovered:
             "accounts": sorted(self.accounts),
             "triggers": self.triggers,
             "origin": self.origin,
-            "clips_at": [at for _, at in self.clips],
+            "length": len(self.votes),
+            "shares": [
+                [share.event_id, share.account, share.at, len(share.words.bits), share.heard_at]
+                for share in self.shares
+            ],
         }
+        nothing = Words(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0, bool))
+        all_words = [nothing, *(share.words for share in self.shares)]
         content = io.BytesIO()
         np.savez_compressed(
             content,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
-            votes=self.votes,
-            cast=self.cast,
-            tones=self.tones,
-            **{f"clip{number}": heard for number, (heard, _) in enumerate(self.clips)},
+            bits=np.concatenate([words.bits for words in all_words]),
+            reliable=np.concatenate([words.reliable for words in all_words]),
+            is_usable=np.concatenate([words.is_usable for words in all_words]),
+            **{f"heard{number}": each.heard for number, each in enumerate(self.shares) if each.heard is not None},
         )
         return content.getvalue()
 
@@ -160,13 +216,27 @@ class Discovered:
                 head = json.loads(arrays["head"].tobytes())
                 if head.pop("version") != FORMAT_VERSION:
                     raise HarkenError("a discovered broadcast is of another version: it is left out")
-                votes, cast, tones = (arrays[name].astype(np.int16) for name in ("votes", "cast", "tones"))
-                places = [int(at) for at in head.pop("clips_at")]
-                clips = [(arrays[f"clip{number}"].astype(np.uint16), at) for number, at in enumerate(places)]
-            if not len(votes) == len(cast) == len(tones) <= WORDS_MAX:
-                raise ValueError("lengths differ")
+                length, listed = int(head.pop("length")), head.pop("shares")
+                all_words = Words(
+                    arrays["bits"].astype(np.uint32),
+                    arrays["reliable"].astype(np.uint32),
+                    arrays["is_usable"].astype(bool),
+                )
+                tones = {name: arrays[name].astype(np.uint16) for name in arrays.files if name.startswith("heard")}
+            if not 0 <= length <= WORDS_MAX:
+                raise ValueError(f"{length} words")
             head["accounts"] = set(head["accounts"])
-            return Discovered(**head, votes=votes, cast=cast, tones=tones, clips=clips)
+            entry = Discovered(**head)
+            entry._grow(0, length)
+            read = 0
+            for number, (event_id, account, at, count, heard_at) in enumerate(listed):
+                words = Words(*(each.copy() for each in all_words.between(read, read + count)))
+                if len(words.bits) != count or not 0 <= at + entry.origin <= length - count:
+                    raise ValueError("lengths differ")
+                read += count
+                entry.shares.append(Share(event_id, account, at, words, tones.get(f"heard{number}"), heard_at))
+                entry._count(entry.shares[-1], 1)
+            return entry
         except HarkenError:
             raise
         except Exception as error:  # a damaged archive fails in as many ways as there are bytes in it
@@ -309,6 +379,30 @@ class DiscoveredCache:
                     self._store.forget(media_id)
                 except OSError as error:
                     log.warning("a discovered broadcast cannot be forgotten (%s)", error)
+
+    def event_ids(self) -> set[str]:
+        """The events that have given something to an entry."""
+        return {share.event_id for entry in self.entries.values() for share in entry.shares}
+
+    def forget(self, event_ids: Collection[str]) -> set[str]:
+        """Take out what these events have given; an entry behind which too few homes are left goes.
+
+        Returns:
+            The ids of the entries that were changed or dropped.
+        """
+        changed = set()
+        for entry in self.entries.values():
+            if sum(entry.forget(event_id) for event_id in event_ids):
+                changed.add(entry.media_id)
+                self._unsaved.add(entry.media_id)
+        self._drop(
+            media_id
+            for media_id in changed
+            if not crowd.is_media(self.entries[media_id].accounts, is_safety=self.entries[media_id].is_safety)
+        )
+        if changed:
+            self.version += 1
+        return changed
 
     def recent(self, family: str, most: int) -> list[Discovered]:
         """Entries of a family, the one heard last first."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cloud.accounts.models import Account
@@ -23,6 +24,8 @@ from edge.native import SAMPLE_RATE_HZ
 ALARMS = "alarm"
 """What smoke and CO alarms are called together: the heads fire on each other's tone."""
 _WORD_SAMPLES = round(WORD_S * SAMPLE_RATE_HZ)
+
+_ALIVE = select(Event.event_id).where(Event.event_id.in_(bindparam("event_ids", expanding=True)))
 
 log = logging.getLogger("harken.media")
 
@@ -54,6 +57,16 @@ class UnknownMedia:
     def settle(self, event_id: str) -> None:
         """See `Window.settle`."""
         self._window.settle(event_id)
+
+    def forget_deleted(self, session: Session) -> int:
+        """Take out of what was averaged the share of events that are in the history no more; returns how many."""
+        kept = self._window.shares()
+        if not kept:
+            return 0
+        gone = kept - set(session.scalars(_ALIVE, {"event_ids": kept}))
+        if gone:
+            self._window.forget(gone)
+        return len(gone)
 
     def check(
         self,

@@ -20,6 +20,7 @@ import dataclasses
 import math
 import sys
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -237,6 +238,23 @@ class Window:
         """Say that the history knows an event to be media: until then, every trigger tells it again."""
         with self._lock:
             self._unsettled.pop(event_id, None)
+
+    def shares(self) -> set[str]:
+        """The events of which something is kept in averages."""
+        with self._lock:
+            return self._discovered.event_ids()
+
+    def forget(self, event_ids: Collection[str]) -> None:
+        """Let go of all that came from events that have been deleted."""
+        with self._lock:
+            for event_id in event_ids:
+                number = self._number_of.pop(event_id, None)
+                if number is not None:
+                    del self._entries[number]
+                    self._table.forget(number)
+                self._unsettled.pop(event_id, None)
+            for media_id in self._discovered.forget(event_ids):
+                self._averages.pop(media_id, None)
 
     # ---- what is kept ----
 
@@ -460,10 +478,8 @@ def _compact(heard: Heard) -> Heard:
 
 def _teach(entry: Discovered, heard: Heard, at: int) -> None:
     """Average a trigger in whose first word lies at word `at`."""
-    origin = entry.origin
-    entry.learn(heard.words, at, heard.start_word, heard.account or "", heard.at_s)
-    if heard.tones is not None:
-        entry.keep_clip(heard.tones.heard, at + heard.tones_at + entry.origin - origin)
+    tones = None if heard.tones is None else (heard.tones.heard, heard.tones_at)
+    entry.learn(heard.event_id, heard.words, at, heard.start_word, heard.account or "", heard.at_s, tones)
 
 
 def _evidence(heard: Heard) -> Sound | None:

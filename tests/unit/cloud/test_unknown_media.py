@@ -7,6 +7,9 @@ import pytest
 
 from cloud.accounts.models import Account
 from cloud.history.models import Device
+from cloud.history.retention import Retention
+from cloud.history.store import delete_event
+from cloud.housekeeping import Housekeeping
 from cloud.media.discovered import Discovered, DiscoveredFolder, entries_of
 from cloud.media.window import Window, WindowUnavailableError
 from cloud.settings import DataFolder
@@ -120,6 +123,26 @@ def test_a_genuine_alarm_during_the_broadcast_notifies(cloud, homes):
     cloud.receive(homes[3], clip(homes[3], genuine, heard))
     assert cloud.verdict(genuine).verdict == "confirmed"
     assert [each.event_id for each in cloud.notified[told_before:]] == [genuine.event_id.hex()]
+
+
+def test_what_its_owner_deletes_goes_from_what_was_averaged(cloud, homes, tmp_path):
+    triggers = [trigger(homes[number], number) for number in range(3)]
+    for device, each in zip(homes, triggers, strict=False):
+        cloud.receive(device, each)
+    for each in triggers:
+        cloud.verdict(each)
+    (tmp_path / "pictures").mkdir()
+    keeping = Housekeeping(
+        cloud.history, cloud.clips, tmp_path / "pictures", Retention(), cloud.steps._now, cloud.steps._unknown
+    )
+    shares = cloud.steps._unknown._window.shares
+    keeping.due(cloud.steps.resumption)
+    assert shares() == {each.event_id.hex() for each in triggers}
+    with cloud.history.transaction() as session:
+        delete_event(session, triggers[1].event_id.hex(), cloud.steps._now())
+    keeping._look_at = 0.0  # a quarter of a minute later
+    keeping.due(cloud.steps.resumption)
+    assert shares() == {triggers[0].event_id.hex(), triggers[2].event_id.hex()}
 
 
 def test_accounts_made_for_the_purpose_silence_nobody(cloud):

@@ -8,7 +8,15 @@ import pytest
 
 from cloud.media import crowd
 from cloud.media.crowd import Agreement, doubt
-from cloud.media.discovered import KEPT_DAYS, KEPT_MOST, Discovered, DiscoveredCache, DiscoveredFolder, entries_of
+from cloud.media.discovered import (
+    KEPT_DAYS,
+    KEPT_MOST,
+    SHARES_MOST,
+    Discovered,
+    DiscoveredCache,
+    DiscoveredFolder,
+    entries_of,
+)
 from cloud.media.tones import tones_of, unexplained_s
 from cloud.media.window import Heard, OwnTriggers, Window
 from edge import native
@@ -324,7 +332,7 @@ def test_an_average_puts_right_what_noise_turns_over():
     for home in range(15):
         wrong = rng.random((100, 32)) < 0.3
         noisy = truth._replace(bits=truth.bits ^ (wrong * (1 << np.arange(32))).sum(axis=1).astype(np.uint32))
-        entry.learn(noisy.between(home, 100), home, 50.0 - home, f"home {home}", float(home))
+        entry.learn(f"e{home}", noisy.between(home, 100), home, 50.0 - home, f"home {home}", float(home))
     assert len(entry.votes) == 100
     assert entry.start_word == pytest.approx(50.0)
     average = entry.words()
@@ -332,17 +340,80 @@ def test_an_average_puts_right_what_noise_turns_over():
     errors = np.unpackbits(((average.bits ^ truth.bits) & average.reliable).view(np.uint8)).sum()
     assert known > 1000
     assert errors / known < 0.03
-    assert Discovered.from_bytes(entry.to_bytes()).accounts == entry.accounts
+    kept = Discovered.from_bytes(entry.to_bytes())
+    assert kept.accounts == entry.accounts
+    for name in ("votes", "cast", "tones"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(entry, name))
+
+
+def average_of(homes, is_safety=True):
+    """An average of some homes' triggers, each with a part of the broadcast and of its clip."""
+    entry = Discovered("d:1", "dog_bark", is_safety, 0.0, 0.0, 0.0)
+    for home in homes:
+        words = of_spot(home).words.between(0, 100 - home)
+        tones = np.full((20, 3), home, np.uint16)
+        entry.learn(f"event {home}", words, 2 * home, 0.0, f"home {home % 4}", float(home), (tones, home))
+    return entry
+
+
+@pytest.mark.parametrize("is_safety", [True, False])
+def test_what_an_event_has_given_to_an_average_can_be_taken_out_again(is_safety):
+    entry, without = average_of(range(8), is_safety), average_of([0, 1, 2, 4, 5, 6], is_safety)
+    entry = Discovered.from_bytes(entry.to_bytes())  # also after a restart
+    assert entry.forget("event 3")
+    assert "home 3" in entry.accounts  # event 7 is of that home too
+    assert entry.forget("event 7")
+    assert not entry.forget("event 7")
+    assert entry.accounts == without.accounts == {"home 0", "home 1", "home 2"}
+    for name in ("votes", "cast", "tones"):
+        mine, other = getattr(entry, name), getattr(without, name)
+        np.testing.assert_array_equal(mine[: len(other)], other)
+        assert not mine[len(other) :].any()
+    assert [int(heard[0, 0]) for heard, _ in entry.clips] == ([0, 1, 2, 4, 5, 6] if is_safety else [])
+    kept = Discovered.from_bytes(entry.to_bytes())
+    assert kept.words().bits.tolist() == entry.words().bits.tolist()
+
+
+def test_an_event_that_is_heard_again_counts_once():
+    entry, once = average_of([0, 1, 1, 1, 2]), average_of([0, 1, 2])
+    np.testing.assert_array_equal(entry.cast, once.cast)
+    assert entry.triggers == once.triggers == 3
+
+
+def test_an_average_holds_its_newest_triggers():
+    entry = Discovered("d:1", "dog_bark", False, 0.0, 0.0, 0.0)
+    words = of_spot(1).words
+    for number in range(SHARES_MOST + 10):
+        entry.learn(f"event {number}", words, 0, 0.0, "a", 0.0)
+    assert len(entry.shares) == SHARES_MOST
+    assert int(entry.cast.max()) == SHARES_MOST
+    assert not entry.forget("event 0")
+
+
+def test_deleted_events_leave_the_window_and_the_averages(tmp_path):
+    window = Window(OwnTriggers(), slots=256, discovered=DiscoveredCache(DiscoveredFolder(tmp_path)))
+    triggers = [of_spot(home) for home in range(5)]
+    for trigger in triggers:
+        told(window, trigger)
+    ids = [trigger.event_id for trigger in triggers]
+    assert window.shares() == set(ids)
+    window.forget(ids[:2])
+    assert window.shares() == set(ids[2:])
+    assert len(window) == 3
+    assert told(window, of_spot(8, at_s=5000.0))  # three homes are left
+    window.forget(ids)
+    window.close()
+    assert entries_of(DiscoveredFolder(tmp_path)) == []  # too few are left
 
 
 def test_it_grows_to_both_sides_and_never_beyond_its_room():
     entry = Discovered("d:1", "dog_bark", False, 0.0, 0.0, 0.0)
     words = of_spot(1).words
-    entry.learn(words, 0, 10.0, "a", 0.0)
-    entry.learn(words, -30, 40.0, "b", 1.0)
+    entry.learn("e1", words, 0, 10.0, "a", 0.0)
+    entry.learn("e2", words, -30, 40.0, "b", 1.0)
     assert (len(entry.votes), entry.start_word) == (130, 40.0)
     for at in (100, 200, 300, -200):
-        entry.learn(words, at, 0.0, "c", 2.0)
+        entry.learn(f"e{at}", words, at, 0.0, "c", 2.0)
     assert len(entry.votes) == WORDS_MAX
 
 
