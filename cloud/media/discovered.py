@@ -230,7 +230,8 @@ class Discovered:
             entry._grow(0, length)
             read = 0
             for number, (event_id, account, at, count, heard_at) in enumerate(listed):
-                words = Words(*(each.copy() for each in all_words.between(read, read + count)))
+                part = all_words.between(read, read + count)
+                words = Words(part.bits.copy(), part.reliable.copy(), part.is_usable.copy())
                 if len(words.bits) != count or not 0 <= at + entry.origin <= length - count:
                     raise ValueError("lengths differ")
                 read += count
