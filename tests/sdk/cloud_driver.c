@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cloud.h"
+#include "driver/gpio.h"
 #include "esp_crt_bundle.h"
 #include "esp_timer.h"
 #include "freertos/FreeRTOS.h"
@@ -18,6 +19,7 @@
 #include "identity.h"
 #include "media.h"
 #include "mqtt_client.h"
+#include "outputs.h"
 #include "settings.h"
 
 enum { MOST_BYTES = 2048 };
@@ -200,7 +202,23 @@ static const hk_port_t media_port = {
     .board = "esp32", .media_areas = areas, .media_erase = erase_media, .media_write = write_media};
 const hk_port_t *settings_port(void) { return &media_port; }
 
+/* --- Pins --- */
+
+esp_err_t gpio_set_direction(gpio_num_t gpio_num, gpio_mode_t mode)
+{
+    printf("pin %d mode %d\n", (int)gpio_num, (int)mode);
+    return ESP_OK;
+}
+esp_err_t gpio_set_level(gpio_num_t gpio_num, uint32_t level)
+{
+    printf("pin %d level %d\n", (int)gpio_num, (int)level);
+    return ESP_OK;
+}
+
 /* --- Commands --- */
+
+static const uint8_t boot_id[HK_BOOT_ID_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
+static bool is_armed;
 
 static void raise_event(esp_mqtt_event_id_t id, esp_mqtt_event_t event)
 {
@@ -250,6 +268,7 @@ static void put(int event, int first_id_byte)
         .event_start_sample = listener.samples_heard,
         .head_version = 1,
         .sensitivity = HK_SENSITIVITY_NORMAL,
+        .is_armed = is_armed,
         .fingerprint =
             {
                 .first_sample = latest.first_sample,
@@ -261,7 +280,10 @@ static void put(int event, int first_id_byte)
             },
         .media = hint,
     };
-    trigger.event_id[0] = (uint8_t)first_id_byte;
+    if (first_id_byte == 0) {
+        hk_event_id_make(trigger.event_id, boot_id, 0, "harken-1");
+    }
+    trigger.event_id[0] = first_id_byte == 0 ? boot_id[0] : (uint8_t)first_id_byte;
     printf("put %d clip %d%s\n", cloud_put(&trigger), trigger.clip, hint.is_set ? " hinted" : "");
 }
 
@@ -277,7 +299,8 @@ int main(int argc, char **argv)
         return 2;
     }
     media_start();
-    const int status = cloud_start("harken-1", "esp32", "0.1.0");
+    outputs_start();
+    const int status = cloud_start("harken-1", boot_id, "esp32", "0.1.0");
     printf("start %d\n", status);
     while (status == 0 && fgets(line, sizeof line, stdin) != NULL) {
         hk_config_t config;
@@ -291,6 +314,9 @@ int main(int argc, char **argv)
             raise_event(MQTT_EVENT_DISCONNECTED, (esp_mqtt_event_t){0});
         } else if (strcmp(line, "config?\n") == 0) {
             printf("config %d\n", cloud_take_config(&config));
+        } else if (sscanf(line, "armed %d", &a) == 1) {
+            is_armed = a != 0;
+            cloud_set_armed(is_armed);
         } else if (sscanf(line, "full %d", &a) == 1) {
             is_outbox_full = a != 0;
         } else if (sscanf(line, "puback %d", &a) == 1) {

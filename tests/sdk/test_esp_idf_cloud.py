@@ -11,7 +11,7 @@ import pytest
 from edge import media_set, native
 from edge.catalogue import load
 from edge.contracts import limits
-from edge.contracts.messages import Config, Receipt, Verdict, encode
+from edge.contracts.messages import Command, Config, Receipt, Verdict, encode, make_event_id
 from edge.dataset.synthesis import voices
 from firmware_gen.sdk import export_project
 from tests.sdk.compile import DECLARATIONS
@@ -37,7 +37,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *(f"-I{path}" for path in include),
             *(
                 Path(__file__).with_name("cloud_driver.c"),
-                *(project / "main" / name for name in ("cloud.c", "media.c")),
+                *(project / "main" / name for name in ("cloud.c", "media.c", "outputs.c")),
             ),
             *sources,
             *("-o", folder / "cloud"),
@@ -52,6 +52,7 @@ class Cloud:
 
     def __init__(self, program: Path, *arguments: str | Path) -> None:
         self.process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pins = [self._line(), self._line()]
         self.started = [self._line(), self._line()]
 
     def _line(self) -> str:
@@ -110,6 +111,79 @@ def test_a_connection_subscribes_and_tells_the_status_first(cloud: Cloud) -> Non
     (status,) = cloud.do("turn")
     assert status.split()[2] == "status"
     assert status.endswith("qos 1 retained 1")
+    cloud.close()
+
+
+def command(name: str, event_id: bytes = bytes(16)) -> str:
+    return f"message harken/v1/harken-1/command {encode(Command(event_id=event_id, command=name)).hex()}"
+
+
+def test_the_siren_s_pin_follows_a_confirmed_intruder_its_pauses_and_its_owner_s_word(cloud: Cloud) -> None:
+    own = make_event_id(bytes(range(1, 9)), 0, "harken-1")
+    assert cloud.pins == ["pin 18 level 0", "pin 18 mode 2"]
+    cloud.connect()
+    cloud.do("armed 1")
+    cloud.do("hear 200")
+    cloud.do(f"put {load().index('glass_break')} 0")
+    assert "no trigger of late" in cloud.do(command("siren_on", EVENT_ID))[0]  # another's
+    assert cloud.do("hear 1") == []
+    assert "an intruder was confirmed" in cloud.do(command("siren_on", own))[0]
+    assert cloud.do("hear 1") == ["pin 18 level 1", "log 3 outputs: siren on"]
+    assert cloud.do("hear 1100") == ["pin 18 level 0", "log 3 outputs: siren off"]  # a pause
+    assert cloud.do("hear 200") == ["pin 18 level 1", "log 3 outputs: siren on"]
+    cloud.do(command("siren_off"))
+    assert cloud.do("hear 1") == ["pin 18 level 0", "log 3 outputs: siren off"]
+    cloud.do(command("siren_on", own))  # comes twice, or late
+    assert cloud.do("hear 1") == []
+    cloud.close()
+
+
+def test_disarming_silences_the_siren(cloud: Cloud) -> None:
+    cloud.connect()
+    cloud.do("armed 1")
+    cloud.do(f"put {load().index('door')} 0")
+    cloud.do(command("siren_on", make_event_id(bytes(range(1, 9)), 0, "harken-1")))
+    assert cloud.do("hear 1")[0] == "pin 18 level 1"
+    cloud.do("armed 0")
+    assert cloud.do("hear 1")[0] == "pin 18 level 0"
+    cloud.close()
+
+
+def test_a_clip_that_is_asked_for_is_told_recorded_and_sent(cloud: Cloud) -> None:
+    cloud.connect()
+    cloud.do("hear 100")
+    assert "an owner asked for one clip" in cloud.do(command("clip_now", EVENT_ID))[0]
+    assert cloud.do("hear 1") == ["log 3 outputs: lamp on"]  # this board has no lamp
+    cloud.do("hear 100")
+    assert cloud.do("turn") == []
+    cloud.do("hear 101")
+    (clip,) = cloud.do("turn")
+    assert clip.split()[2] == "clip"
+    cloud.do(f"puback {clip.split()[1]}")
+    cloud.do(receipt("clip"))
+    assert cloud.do("hear 120") == ["log 3 outputs: lamp off"]
+    cloud.do("wait 100000")
+    assert cloud.do("turn") == []
+    cloud.close()
+
+
+def test_live_scores_go_at_qos_0_and_after_everything_else(cloud: Cloud) -> None:
+    cloud.connect()
+    cloud.do(command("scores_on"))
+    cloud.do("hear 1")
+    (live,) = cloud.do("turn")
+    assert (live.split()[2], live.split()[5:]) == ("scores", ["qos", "0", "retained", "0"])
+    assert cloud.do("turn") == []
+    cloud.do("hear 13")
+    cloud.do(f"put {SMOKE} 7")
+    assert cloud.do("turn")[0].split()[2] == "trigger"
+    assert cloud.do("turn") == []  # until the broker has it
+    cloud.do(f"puback {int(live.split()[1]) + 1}")
+    assert cloud.do("turn")[0].split()[2] == "scores"
+    cloud.do(command("scores_off"))
+    cloud.do("hear 50")
+    said = [line for _ in range(5) for line in cloud.do("turn")]
+    assert [line for line in said if line.split()[2] == "scores"] == []
     cloud.close()
 
 

@@ -121,7 +121,14 @@ def _picture(watcher: "Watcher", session: "Session") -> "Group":
 
     width = shutil.get_terminal_size().columns
     lines = [line for line in session.lines if line.kind not in ("scores", "stats")][-SHOWN_LINES:]
-    styles = {"event": "bold yellow", "error": "bold red", "garbage": "magenta", "gap": "red", "end": "red"}
+    styles = {
+        "event": "bold yellow",
+        "output": "bold cyan",
+        "error": "bold red",
+        "garbage": "magenta",
+        "gap": "red",
+        "end": "red",
+    }
     heard = Text(f"heard {watcher.samples_heard / SAMPLE_RATE_HZ:.1f} s; end with Ctrl-C", style="dim")
     said = [Text(str(line)[:width], style=styles.get(line.kind, "")) for line in lines]
     return Group(*(Text(bar) for bar in bars(watcher, width)), heard, *said)

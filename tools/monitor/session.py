@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from edge.errors import HarkenError
 
-Kind = Literal["hello", "log", "event", "scores", "stats", "error", "garbage", "gap", "end"]
+Kind = Literal["hello", "log", "event", "output", "scores", "stats", "error", "garbage", "gap", "end"]
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,9 @@ class Watcher:
             self._add("event", event_text(message), event=message.event, score=message.score,
                       start_sample=message.event_start_sample, trigger_sample=message.trigger_sample,
                       cadence=message.cadence.kind)  # fmt: skip
+        elif isinstance(message, messages.DeviceOutput):
+            self._add("output", f"{message.output} {'on' if message.is_on else 'off'}",
+                      output=message.output, is_on=message.is_on)  # fmt: skip
         elif isinstance(message, messages.DeviceError):
             self._add("error", f"{message.text} (code {message.code})", code=message.code)
         elif isinstance(message, messages.DeviceHeard):

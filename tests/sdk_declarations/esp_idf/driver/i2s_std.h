@@ -5,7 +5,7 @@
 #include "esp_err.h"
 
 typedef struct i2s_channel_obj_t *i2s_chan_handle_t;
-typedef enum { GPIO_NUM_NC = -1, GPIO_NUM_0 = 0, GPIO_NUM_MAX = 49 } gpio_num_t;
+#include "driver/gpio.h"
 typedef enum { I2S_NUM_0 = 0, I2S_NUM_AUTO } i2s_port_t;
 typedef enum { I2S_ROLE_MASTER, I2S_ROLE_SLAVE } i2s_role_t;
 typedef enum { I2S_DATA_BIT_WIDTH_16BIT = 16, I2S_DATA_BIT_WIDTH_32BIT = 32 } i2s_data_bit_width_t;
