@@ -31,6 +31,7 @@ enum {
     OUT_BYTES = 65536,   /* for the broker; a clip is half of that, and a device sends one at a time */
     IN_BYTES = 480,      /* of the broker's in one frame */
     TURNS = 64,          /* of one device before the next one's */
+    REST_MS = 20,        /* a step's time, until a device without anything to do or hear gets its next turn */
     EVENTS = 256,        /* of sockets at a time */
     RETRY_MS = 1000,
     DRAIN_MS = 60000,    /* for what is not settled when the sound ends */
@@ -63,6 +64,7 @@ typedef struct {
     bool closed_due; /* … that it has none */
     uint64_t retry_at_ms;
     uint64_t cut_at_ms;
+    uint64_t turn_at_ms;
     uint64_t mqtt_granted, mqtt_sent;
     unsigned pending;
     uint8_t out[OUT_BYTES];
@@ -254,6 +256,7 @@ static void receive(home_t *home) {
 }
 
 static void take_socket(home_t *home, uint32_t events) {
+    home->turn_at_ms = now_ms;
     if (home->connection == CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
         int error = 0;
         socklen_t size = sizeof error;
@@ -424,11 +427,13 @@ static void turn(home_t *home) {
         cuts++;
         drop(home);
     }
+    home->turn_at_ms = now_ms; /* while it is busy the others have their turn, then it goes on */
     for (unsigned i = 0; i < TURNS; ++i) {
         receive(home);
         const hk_app_state_t state = hk_app_poll(&home->app);
         flush(home);
         if (state != HK_APP_BUSY) {
+            home->turn_at_ms = now_ms + REST_MS;
             break;
         }
     }
@@ -476,7 +481,9 @@ static void run(home_t *homes, uint32_t count, figures_t *figures) {
         bool is_all_heard = true;
         pending = 0;
         for (uint32_t i = 0; i < count; ++i) {
-            turn(&homes[i]);
+            if (now_ms >= homes[i].turn_at_ms) {
+                turn(&homes[i]);
+            }
             pending += homes[i].pending;
             is_all_heard = is_all_heard && has_heard_all(&homes[i]);
         }
@@ -515,7 +522,9 @@ static void work(uint32_t worker, uint32_t workers, blob_t homes_file, const blo
     }
     for (uint32_t i = 0, own = 0; i < all; ++i) {
         if (i % workers == worker) {
-            start(&homes[own++], &homes_file, recordings, recording_count, speed);
+            start(&homes[own], &homes_file, recordings, recording_count, speed);
+            homes[own].turn_at_ms = own % REST_MS; /* not all in the same millisecond */
+            own++;
         } else {
             (void)next_piece(&homes_file);
             (void)next_piece(&homes_file);
