@@ -23,6 +23,7 @@ from tools.flash.plan import FlashRequest
 from tools.link import Channel, Link, open_stream
 from tools.link.identity import check_board, check_model
 from tools.link.streams import Stream
+from tools.link.vault import id_for
 
 HEARD_TIMEOUT_S = 20.0
 
@@ -202,7 +203,8 @@ class SerialBench(Bench):
         where = f"{self.entry.name} of boards.yaml"
         check_board(hello, where, self.entry.board)
         check_model(hello, where, expected)
-        self.link.send_control(messages.HostConfigure("bench", secrets.token_bytes(limits.BOOT_ID_BYTES)))
+        device_id = id_for(self.link, "bench")
+        self.link.send_control(messages.HostConfigure(device_id, secrets.token_bytes(limits.BOOT_ID_BYTES)))
 
     def relink(self) -> None:
         """Open its serial port."""

@@ -28,7 +28,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     source.add_argument("--read", type=Path, metavar="FILE", help="print a saved session")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the session: one JSON object a line")
     parser.add_argument("--wav", type=Path, help="let the device hear this recording over the link, then end")
-    parser.add_argument("--device-id", default="monitor", help="who the device is told to be (default: monitor)")
+    parser.add_argument("--device-id", default="monitor", help="who it is told to be unless it was provisioned")
     parser.add_argument("--plain", action="store_true", help="lines only, as when the output is no terminal")
     parser.set_defaults(func=_monitor)
 
@@ -40,6 +40,7 @@ def _monitor(args: argparse.Namespace) -> int:
     from edge.audio import read_recording
     from edge.contracts import limits, messages
     from tools.link import Link, open_stream
+    from tools.link.vault import id_for
     from tools.monitor import Session, Watcher
 
     if args.read is not None:
@@ -56,7 +57,8 @@ def _monitor(args: argparse.Namespace) -> int:
                 link, session, (lambda _line: None) if is_live else (lambda line: print(line, flush=True))
             )
             link.hello()
-            link.send_control(messages.HostConfigure(args.device_id, secrets.token_bytes(limits.BOOT_ID_BYTES)))
+            device_id = id_for(link, args.device_id)
+            link.send_control(messages.HostConfigure(device_id, secrets.token_bytes(limits.BOOT_ID_BYTES)))
             link.send_control(messages.HostScores(is_on=True))
             done = threading.Event()
             if recording is not None:

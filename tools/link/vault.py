@@ -28,6 +28,12 @@ def read_vault(link: Link) -> DeviceVault | None:
     return _answer(link, after)
 
 
+def id_for(link: Link, otherwise: str) -> str:
+    """Return the id that a host has to configure: the device's own where it was provisioned with one."""
+    vault = read_vault(link)
+    return (vault.device_id if vault is not None else "") or otherwise
+
+
 def write_vault(link: Link, provision: HostProvision, tls: bytes | None = None) -> DeviceVault:
     """Write settings into the device, and its certificate with key where it has TLS of its own; return what it holds.
 

@@ -21,7 +21,7 @@ from tools.flash import check_hello
 from tools.gateway import Broker, Gateway
 from tools.link import Channel, Link, open_stream
 from tools.link.identity import WrongDeviceError
-from tools.link.vault import key_fingerprint, read_vault, write_vault
+from tools.link.vault import id_for, key_fingerprint, read_vault, write_vault
 from tools.provision import Fleet, device_secrets
 from tools.provision.authority import write_private
 from tools.provision.reach import Place, reach
@@ -114,6 +114,13 @@ def test_a_device_goes_by_its_own_id_and_refuses_another(plug: Plug) -> None:
         with pytest.raises(AssertionError, match="provisioned with another id: use that one, or run harken provision"):
             _is_configured(link, "hall")
         assert _is_configured(link, "kitchen")
+
+
+def test_a_host_that_only_looks_takes_the_device_as_it_is(plug: Plug) -> None:
+    with plug.linked() as link:
+        assert id_for(link, "monitor") == "monitor"
+        write_vault(link, HostProvision("kitchen"))
+        assert id_for(link, "monitor") == "kitchen"
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 255])
