@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.build_core import build_root
+from edge.build_core import CHECKOUT_DIR, build_root
 
 SERVED = {
     "htmx.js": "htmx.org/dist/htmx.min.js",
@@ -15,5 +15,6 @@ SERVED = {
 
 def find_libraries() -> Path | None:
     """The folder that the packages were installed into; None when they were not."""
-    folder = build_root() / "web" / "node_modules"
-    return folder if all((folder / path).is_file() for path in SERVED.values()) else None
+    places = (build_root(), CHECKOUT_DIR / "build")  # a service may not write where it was installed
+    folders = [place / "web" / "node_modules" for place in places]
+    return next((each for each in folders if all((each / path).is_file() for path in SERVED.values())), None)
