@@ -21,8 +21,6 @@ from edge.errors import HarkenError
 
 STREAMS_A_DEVICE = 8
 """Pages that may show one device at a time."""
-STREAM_S = 600.0
-"""Then a page asks again, and has to be signed in still."""
 _RENEW_S = limits.LIVE_SECONDS / 2
 _SILENT_S = 5.0  # then it is asked again: it has restarted, or another server's last reader has left
 _POLL_S = 0.1
@@ -78,18 +76,23 @@ class LiveScores:
         """End all streams."""
         self._is_closed = True
 
-    async def stream(self, device_id: str) -> AsyncIterator[str]:
-        """`scores` for each message of the device, as server-sent events; the caller has seen to it who reads.
+    async def stream(self, device_id: str, may_read: Callable[[], bool]) -> AsyncIterator[str]:
+        """`scores` for each message of the device, as server-sent events.
 
-        At most `STREAMS_A_DEVICE` at a time; one more ends at once, and says so.
+        At most `STREAMS_A_DEVICE` at a time; one more ends at once, and says so. `may_read` is asked again with each
+        renewal, in a thread: who has signed out or moved out sees no more.
         """
         if not self._enter(device_id):
             yield "retry: 30000\nevent: full\ndata: too many pages show this device\n\n"
             return
         try:
-            seen, quiet_s, end = 0, 0.0, self._clock() + STREAM_S
+            seen, quiet_s, checked_at = 0, 0.0, self._clock()
             yield "retry: 2000\n\n"
-            while not self._is_closed and self._clock() < end:
+            while not self._is_closed:
+                if self._clock() - checked_at >= _RENEW_S:
+                    checked_at = self._clock()
+                    if not await asyncio.to_thread(may_read):
+                        return
                 self._renew(device_id)
                 await asyncio.sleep(_POLL_S)
                 quiet_s += _POLL_S

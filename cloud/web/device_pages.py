@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -11,7 +11,7 @@ from cloud.accounts.choices import SENSITIVITIES, choices_of, event_choices, has
 from cloud.accounts.login import Viewer
 from cloud.accounts.models import Account
 from cloud.notify.controls import TooOftenError
-from cloud.web.site import Form, OurSite, SignedForm, SignedIn, Site
+from cloud.web.site import Form, OurSite, SignedForm, SignedIn, Site, viewer_or_none
 from edge.contracts.error_texts import error_text
 from edge.errors import HarkenError
 
@@ -85,16 +85,17 @@ def device(device_id: str, site: OurSite, viewer: SignedIn) -> Response:
 
 
 @router.get("/devices/{device_id}/scores")
-async def live_scores(device_id: str, site: OurSite, viewer: SignedIn) -> StreamingResponse:
+async def live_scores(device_id: str, request: Request, site: OurSite, viewer: SignedIn) -> StreamingResponse:  # noqa: ARG001
     """What it hears, as it hears it, while the stream is open."""
 
-    def is_ours() -> bool:
+    def may_read() -> bool:
+        reader = viewer_or_none(request)
         with site.pages.history.reading() as session:
-            return viewer.reach.device(session, device_id) is not None
+            return reader is not None and reader.reach.device(session, device_id) is not None
 
-    if not await run_in_threadpool(is_ours):
+    if not await run_in_threadpool(may_read):
         raise _not_found()
-    return StreamingResponse(site.scores.stream(device_id), media_type="text/event-stream")
+    return StreamingResponse(site.scores.stream(device_id, may_read), media_type="text/event-stream")
 
 
 @router.post("/devices/claim")

@@ -358,8 +358,10 @@ def test_events_share_the_window_of_a_clip_that_was_asked_for_and_go_first(slot:
     slot.ask(FIRST)
     slot.hear(0.5)
     assert slot.claim(SECOND, False, True) == (0, 0)
-    slot.hear(1.5)
+    trigger = slot.heard
+    slot.hear(2.0)
     assert slot.states == {FIRST: READY, SECOND: READY}
+    assert slot.extent[1] == trigger + 2 * RATE
     assert slot.next() == SECOND
 
 
@@ -466,6 +468,38 @@ def test_a_clip_sent_three_times_in_vain_is_given_up(slot: Slot) -> None:
 
 
 # --- Whatever happens, in whatever order ---
+
+_TURN = st.tuples(
+    st.sampled_from([0.1, 0.7, 1.3, 2.0]),
+    st.sampled_from(["ask", "send asked", "mark_sent", "disconnected", "claim", "claim for safety", "nothing"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(_TURN, min_size=3, max_size=20))
+def test_no_clip_that_is_asked_for_costs_an_event_its_own(library: ctypes.CDLL, turns: list[tuple[float, str]]) -> None:
+    with_wishes, without = Slot(library), Slot(library)
+    asked: set[bytes] = set()
+    for number, (seconds, verb) in enumerate(turns):
+        event_id = number.to_bytes(16, "big")
+        if verb.startswith("claim"):
+            is_safety = verb.endswith("safety")
+            assert with_wishes.claim(event_id, is_safety, True) == without.claim(event_id, is_safety, True)
+        elif verb == "ask":
+            asked.add(event_id)
+            with_wishes.ask(event_id)
+        elif verb == "send asked":
+            if (first := with_wishes.next()) in asked:
+                with_wishes.call("mark_sending", first)
+        elif verb != "nothing":
+            with_wishes.call(verb)  # of the clip that was asked for: nothing else is ever sent here
+        with_wishes.hear(seconds)
+        without.hear(seconds)
+        events = {each: state for each, state in with_wishes.states.items() if each not in asked}
+        assert events == without.states
+        if READY in events.values():
+            assert with_wishes.extent == without.extent
+
 
 _SECONDS = st.sampled_from([0.02, 0.1, 0.5, 0.98, 2.0, 4.0, 31.0])
 _WHOSE = st.integers(0, 11)  # of the events so far, the last one is 0

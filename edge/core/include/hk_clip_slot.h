@@ -10,9 +10,9 @@
  * that a safety event takes the slot from owners of which none is one and none is on its way: RAM holds the running
  * ring and one copy of it.
  *
- * A clip that an owner asked for shares the window like any other while it is heard, but comes after every event: it
- * takes the slot only when that is empty, and an event that finds nothing else in it takes it over. If its audio is just
- * being read then, the rest of what is read is silence (hk_clip_slot_read).
+ * A clip that a person asked for costs no event anything: it takes the slot only when that is empty. The first event to
+ * join while its window is heard moves the window to its own trigger; one that comes later takes the slot over. If the
+ * audio is just being read then, the rest of what is read is silence (hk_clip_slot_read).
  *
  * What the cloud says of events before the capture is remembered and takes effect at the capture. So who shares the window, and
  * where it lies, depends on the audio alone, not on how fast the cloud answers.

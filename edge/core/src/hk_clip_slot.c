@@ -135,7 +135,7 @@ int hk_clip_slot_claim(hk_clip_slot_t *slot, const uint8_t event_id[HK_EVENT_ID_
         }
         *displaced = place->state != HK_CLIP_OWNER_NONE && !place->is_asked;
         fill(place, event_id, trigger_sample, is_safety, is_wanted);
-        if (is_safety && !has_safety) {
+        if (owned == 0 || (is_safety && !has_safety)) {
             slot->window_trigger_sample = trigger_sample; /* its two seconds after the trigger are heard, too */
         }
         return 0;

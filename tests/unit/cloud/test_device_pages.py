@@ -146,7 +146,7 @@ def test_live_scores_reach_a_stream_and_only_a_stream(pages, device):
     assert not live.take(topic, b"\xa0")
 
     async def read():
-        stream = live.stream(device)
+        stream = live.stream(device, lambda: True)
         assert (await anext(stream)).startswith("retry")
         waiting = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
@@ -166,14 +166,14 @@ def test_live_scores_reach_a_stream_and_only_a_stream(pages, device):
 
 
 def test_live_scores_are_asked_for_again_and_so_many_pages_may_watch(pages, device):
-    clock = [0.0]
+    clock, may_read = [0.0], [True]
     live = LiveScores(pages.connection.publish, pages.catalogue, lambda: clock[0])
 
     def commands():
         return [message.command for _, message in pages.connection.of("command")]
 
     async def read():
-        streams = [live.stream(device) for _ in range(STREAMS_A_DEVICE + 1)]
+        streams = [live.stream(device, lambda: may_read[0]) for _ in range(STREAMS_A_DEVICE + 1)]
         first = [await anext(stream) for stream in streams]
         assert ["full" in each for each in first] == [False] * STREAMS_A_DEVICE + [True]
         waiting = [asyncio.ensure_future(anext(stream)) for stream in streams[:2]]
@@ -182,7 +182,8 @@ def test_live_scores_are_asked_for_again_and_so_many_pages_may_watch(pages, devi
         clock[0] += 31.0
         await asyncio.sleep(0.25)
         assert commands() == ["scores_on", "scores_on"]
-        live.close()
+        may_read[0] = False  # signed out, or the device moved to another home
+        clock[0] += 31.0
         for each in waiting:
             with pytest.raises(StopAsyncIteration):
                 await each

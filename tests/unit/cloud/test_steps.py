@@ -374,3 +374,18 @@ def test_the_fingerprint_is_kept_as_it_came(cloud, kitchen):
     with cloud.history.reading() as session:
         kept = session.get(Fingerprint, trigger.event_id.hex())
     assert np.array_equal(np.frombuffer(kept.words, "<u4"), trigger.fingerprint.word_array)
+
+
+def test_a_verdict_says_that_the_device_heard_its_own_siren_and_decides_as_ever(cloud, kitchen):
+    cloud.receive(kitchen, kitchen.status(is_siren_on=True))
+    beside = kitchen.trigger()
+    cloud.receive(kitchen, beside)
+    cloud.receive(kitchen, kitchen.clip(beside))
+    row = cloud.verdict(beside)
+    assert row.verdict == "confirmed"
+    assert row.reason.endswith(" The device's own siren was on.")
+    cloud.receive(kitchen, kitchen.status(is_siren_on=False))
+    after = kitchen.trigger()
+    cloud.receive(kitchen, after)
+    cloud.receive(kitchen, kitchen.clip(after))
+    assert "siren" not in cloud.verdict(after).reason
