@@ -37,6 +37,44 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_whom(withdraw)
     withdraw.set_defaults(func=_withdraw_head)
 
+    roll_out = head.add_parser(
+        "roll-out",
+        help="give a fleet a head, share by share",
+        description="After each share of the fleet its false triggers (rejected, or media) are watched: where they "
+        "rise against the devices' own past or against the others (exact Poisson test), or too many devices refuse the "
+        "head or roll it back, it is halted and every device gets back what it had. How far it is, is kept in a file: "
+        "stopped, the same command goes on.",
+    )
+    roll_out.add_argument("file", type=Path, help="of `harken head pack`")
+    roll_out.add_argument(
+        "--fleet", type=Path, default=Path("fleet"), metavar="DIR", help="whose devices (default: fleet)"
+    )
+    roll_out.add_argument("--shares", default="1,10,50,100", help="percent of the fleet, in stages (%(default)s)")
+    roll_out.add_argument("--watch", default="24h", metavar="TIME", help="how long each stage is watched (%(default)s)")
+    roll_out.add_argument(
+        "--past", default="7d", metavar="TIME", help="how far back a device's own past goes (%(default)s)"
+    )
+    roll_out.add_argument(
+        "--database",
+        metavar="URL",
+        help="the cloud's history: postgresql://user@host/database (default: in the data folder)",
+    )
+    roll_out.add_argument("--data-dir", type=Path, help="the server's data folder (default: var)")
+    roll_out.add_argument(
+        "--count-all", action="store_true", help="count all triggers of the event, not those alone that were false"
+    )
+    roll_out.add_argument(
+        "--most-failed", type=float, default=5.0, metavar="%", help="of devices that may refuse it (%(default)s)"
+    )
+    roll_out.add_argument(
+        "--previous", type=Path, metavar="FILE", help="the head that devices get back (default: their own)"
+    )
+    roll_out.add_argument("--state", type=Path, metavar="FILE", help="how far it is (default: FILE.rollout.json)")
+    roll_out.add_argument("--dry-run", action="store_true", help="say what would be done and what would halt it")
+    _add_trial(roll_out)
+    _add_broker(roll_out)
+    roll_out.set_defaults(func=_roll_out)
+
     for part, text in (
         ("thresholds", "thresholds of events, instead of those that their heads bring"),
         ("settings", "times of the tracker, and what alarms must show"),
@@ -171,6 +209,96 @@ def _withdraw_head(args: argparse.Namespace) -> int:
     from tools.ota import head
 
     return _send(args, head.withdraw(args.event, 1, native.load(build_host_library()).trunk_hash))
+
+
+def _roll_out(args: argparse.Namespace) -> int:
+    import hashlib
+    import time
+    from dataclasses import replace
+    from datetime import UTC, datetime
+    from functools import partial
+
+    from cloud.history.store import History
+    from cloud.settings import DataFolder, data_dir_from_environment
+    from edge.errors import HarkenError
+    from firmware_gen.build import build_host_library
+    from tools.ota import head
+    from tools.ota.fleet_devices import FleetDevices
+    from tools.ota.history import HistoryEvidence
+    from tools.ota.push import chosen, rehearse
+    from tools.ota.roll_out import Plan, RollOut, State, parse_duration, parse_shares
+    from tools.provision import Fleet
+
+    library, fleet = build_host_library(), Fleet(args.fleet)
+    known = sorted({entry.name for entry in fleet.issued() if entry.role == "device" and entry.is_valid})
+    keys = {each: fleet.hmac_key(each) for each in chosen(known, [], is_all=True)}
+    blob = head.read(args.file)
+    update = head.make(blob, 1, _trial(args), library)
+    plan = Plan(
+        hashlib.sha256(blob).hexdigest(),
+        update.event,
+        parse_shares(args.shares),
+        parse_duration(args.watch),
+        parse_duration(args.past),
+        args.most_failed / 100,
+    )
+    path = args.state or args.file.with_name(args.file.name + ".rollout.json")
+    state = State.load(path, plan, int(time.time()))
+    if state.phase in ("done", "rolled back"):
+        raise HarkenError(
+            f"this roll-out is {state.phase}{f' ({state.why})' if state.why else ''}: to begin it anew, remove {path}"
+        )
+    update = replace(update, version=state.version)
+    if args.previous is None:
+        before = head.withdraw(update.event, state.version + 1, update.trunk_hash)
+    else:
+        before = head.make(head.read(args.previous), state.version + 1, _trial(args), library)
+    if before.event != update.event:
+        raise HarkenError(f"{args.previous} is a head of {before.event}, not of {update.event}: name the one before it")
+    for each in (update, before):
+        rehearse(library, known[0], keys[known[0]], each)
+    url = args.database or DataFolder.opened(args.data_dir or data_dir_from_environment()).history_url
+    history = History(url)
+    tell = partial(print, flush=True)
+    evidence = HistoryEvidence(history, update.event, counts_all=args.count_all)
+    devices = FleetDevices(lambda: _watch(args), keys, update, before, tell)
+    roll_out = RollOut(state, path, known, devices, evidence, lambda: datetime.now(UTC), time.sleep, tell)
+    try:
+        for line in roll_out.describe():
+            tell(line)
+        if args.dry_run:
+            return 0
+        if not state.given and args.previous is None:
+            _check_nothing_is_lost(args, update.event, known)
+        tell(f"halts where a rise has p < {plan.level:.2g}; stop it at any time: {path} keeps how far it is")
+        return 0 if roll_out.run() == "done" else 1
+    except KeyboardInterrupt:
+        tell(f"stopped at stage {state.stage + 1}: the same command goes on")
+        return 130
+    finally:
+        history.close()
+
+
+def _check_nothing_is_lost(args: argparse.Namespace, event: str, known: list[str]) -> None:
+    """A head that was pushed before would be lost by a roll-back to the image's own."""
+    from edge.errors import HarkenError
+    from tools.ota.push import TOLD_S, States
+
+    with _watch(args) as watch:
+        states = States(watch)
+        watch.wait_for(lambda: all(states.installed(each) is not None for each in known), TOLD_S)
+        told = {each: states.installed(each) for each in known}
+    holders = [
+        each
+        for each, installed in told.items()
+        if installed is not None
+        and any(u.part == "head" and u.event == event and u.fate in ("trial", "confirmed") for u in installed.updates)
+    ]
+    if holders:
+        raise HarkenError(
+            f"{len(holders)} devices ({holders[0]}, …) hold a head of {event} already: name its file by --previous, "
+            "so that they can get it back"
+        )
 
 
 def _push_part(args: argparse.Namespace) -> int:

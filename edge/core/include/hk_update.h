@@ -8,7 +8,7 @@
  *   at a start            hk_update_open: an update on trial has one reset; at the second it is rolled back
  *
  * A version that is not newer than any that was ever taken is refused, one that was rolled back therefore too. One update at a
- * time is on trial; another that comes meanwhile waits. Without a key no update is taken, and a head may come by cable,
+ * time is on trial; another that would be waits, unless it takes the place of that very one. Without a key no update is taken, and a head may come by cable,
  * unsigned; with one it may not, and what came so before is put aside.
  *
  * The caller owns the struct (about 200 bytes). Not for use from an interrupt. */

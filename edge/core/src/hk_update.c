@@ -76,8 +76,10 @@ void hk_update_triggered(hk_update_t *update, uint8_t event)
 static void resume_trial(hk_update_t *update, uint8_t area)
 {
     hk_update_record_t held;
+    hk_update_record_t latest;
     if (!hk_update_store_read(&update->store, area, &held) || held.fate != HK_FATE_TRIAL
-        || held.envelope.part == HK_PART_MEDIA) {
+        || held.envelope.part == HK_PART_MEDIA
+        || hk_update_store_latest(&update->store, held.envelope.part, held.envelope.event, &latest) != area) {
         return;
     }
     if (held.is_reset || hk_update_store_note_reset(&update->store, area) != 0) {
@@ -157,10 +159,23 @@ static int check(const hk_update_t *update, const hk_update_envelope_t *envelope
 }
 
 
+static bool needs_trial(const hk_update_envelope_t *envelope)
+{
+    return envelope->part != HK_PART_MEDIA && envelope->payload_bytes > 0;
+}
+
+/* Whether it takes the place of the one on trial: what takes an update back must not wait for its end. */
+static bool replaces_trial(const hk_update_t *update, const hk_update_envelope_t *envelope)
+{
+    hk_update_record_t held;
+    return update->trial_area != HK_UPDATE_NO_AREA && hk_update_store_read(&update->store, update->trial_area, &held)
+           && envelope->part == held.envelope.part && strcmp(envelope->event, held.envelope.event) == 0;
+}
+
 void hk_update_poll(hk_update_t *update)
 {
     hk_update_store_t *store = &update->store;
-    if (!store->is_whole || update->trial_area != HK_UPDATE_NO_AREA) {
+    if (!store->is_whole) {
         return;
     }
     hk_update_envelope_t envelope;
@@ -168,6 +183,10 @@ void hk_update_poll(hk_update_t *update)
     memcpy(tag, store->tag, sizeof tag);
     int status = hk_update_envelope_open(&envelope, hk_update_store_arrived(store), store->total);
     const bool is_open = status == 0;
+    const bool is_instead = is_open && replaces_trial(update, &envelope);
+    if (is_open && update->trial_area != HK_UPDATE_NO_AREA && needs_trial(&envelope) && !is_instead) {
+        return;
+    }
     if (is_open && memcmp(tag, envelope.bytes + HK_UPDATE_TAG_AT, sizeof tag) != 0) {
         status = HK_ERROR_PROTOCOL; /* pieces of one update that claim to be of another */
     }
@@ -186,7 +205,10 @@ void hk_update_poll(hk_update_t *update)
         return;
     }
     update->refused_code = 0;
-    if (is_on_trial && envelope.part != HK_PART_MEDIA) {
+    if (is_instead) {
+        roll_back(update, update->trial_area, HK_OK);
+    }
+    if (needs_trial(&envelope)) {
         start_trial(update, area, &envelope);
     }
     use_all(update);

@@ -6,12 +6,16 @@ import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cloud.broker import ManagedBroker, find_mosquitto, managed_broker
+from cloud.history.models import Device as DeviceRow
+from cloud.history.store import History
+from cloud.settings import DataFolder
 from edge import media_set
 from edge.contracts import limits, messages
 from firmware_gen.build import build_image
@@ -197,3 +201,57 @@ def test_a_device_with_a_key_uses_known_media_with_leave_only(place: Place) -> N
             return told is not None and [(u.part, u.fate) for u in told.updates] == [("media", "confirmed")]
 
         assert watch.wait_for(is_confirmed, ONLINE_S)
+
+
+def remember(data_dir: Path, device_ids: tuple[str, ...]) -> None:
+    """Let the cloud's history know devices, as if they had been there for days."""
+    history = History(DataFolder.opened(data_dir).history_url)
+    now = datetime.now(UTC)
+    with history.transaction() as session:
+        for each in device_ids:
+            row = DeviceRow(device_id=each, is_online=True, first_seen_at=now - timedelta(days=9), last_seen_at=now)
+            session.add(row)
+    history.close()
+
+
+def test_a_roll_out_reaches_every_device_and_halts_where_they_refuse(
+    place: Place, tmp_path: Path, own: Own, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = Place(tmp_path, place.broker)
+    try:
+        devices = [second.add(name) for name in ("east", "west")]
+        good = tmp_path / "bark.head"
+        good.write_bytes(changed(own("dog_bark"), version=3))
+        options = ["--shares", "50,100", "--watch", "1s", "--trial", "10", "--data-dir", str(tmp_path / "var")]
+        assert second.ota("head", "roll-out", str(good), *options) != 0
+        assert "the history knows nothing of these devices" in capsys.readouterr().err
+        remember(tmp_path / "var", ("east", "west"))
+        assert second.ota("head", "roll-out", str(good), *options, "--dry-run") == 0
+        assert "50 %: 1 devices" in capsys.readouterr().out
+        assert second.ota("head", "roll-out", str(good), *options) == 0
+        assert "done: all 2 devices have the head of dog_bark" in capsys.readouterr().out
+        with second.watch() as watch:
+            states = push.States(watch)
+
+            def have_it() -> bool:
+                told = [states.installed(name) for name in ("east", "west")]
+                return all(each is not None and any(u.event == "dog_bark" for u in each.updates) for each in told)
+
+            assert watch.wait_for(have_it, ONLINE_S)
+        for device in devices:
+            assert device is not None
+            device.inject(np.tile(SECOND, 11), settle=False)
+        assert second.ota("head", "roll-out", str(good), *options) != 0
+        assert "this roll-out is done" in capsys.readouterr().err
+        newer = tmp_path / "newer.head"
+        newer.write_bytes(changed(own("dog_bark"), version=4))
+        assert second.ota("head", "roll-out", str(newer), *options) != 0
+        assert "hold a head of dog_bark already" in capsys.readouterr().err
+        for name in ("east", "west"):  # the fleet's folder is stale: the devices were provisioned anew elsewhere
+            (second.fleet.place(name, "device") / "hmac.key").write_bytes(bytes(32))
+        assert second.ota("head", "roll-out", str(newer), *options, "--previous", str(good)) == 1
+        out = capsys.readouterr().out
+        assert "HALTED: 1 of 1 devices refuse it or rolled it back" in out
+        assert "rolling 1 devices back" in out
+    finally:
+        second.close()

@@ -280,7 +280,7 @@ def test_settings_change_times_and_never_delay_a_safety_event(library: Path, dev
     fresh = Rehearsal(library, DEVICE, KEY)
     assert fates(fresh.take(*sent(make(prompt, 9)))) == [("settings", 9, "trial")]
     assert fresh.alarm()["persistent_ms"] == 20_000
-    assert fates(fresh.take(*sent(parts.withdraw("settings", 10, door.trunk_hash))))[-1] == ("settings", 10, "waiting")
+    assert fates(fresh.take(*sent(parts.withdraw("settings", 10, door.trunk_hash)))) == [("settings", 10, "withdrawn")]
 
 
 def test_one_update_is_on_trial_and_another_waits(device: Rehearsal, door: Update) -> None:
@@ -293,6 +293,18 @@ def test_one_update_is_on_trial_and_another_waits(device: Rehearsal, door: Updat
     assert ("thresholds", 101, "trial") in fates(device.installed)
     device.hear(np.tile(SECOND, 11))
     assert ("settings", 102, "trial") in fates(device.take(*sent(third)))
+
+
+def test_what_takes_the_place_of_an_update_on_trial_does_not_wait(device: Rehearsal, door: Update) -> None:
+    device.take(*sent(door))
+    newer = replace(door, version=101, trial=Trial(20))
+    assert fates(device.take(*sent(newer))) == [("door", 101, "trial")]
+    assert fates(device.take(*sent(head.withdraw("door", 102, door.trunk_hash)))) == [("door", 102, "withdrawn")]
+    assert device.in_use("door")[0] == 1
+    again = device.restarted().restarted()
+    assert fates(again.installed) == [("door", 102, "withdrawn")]
+    assert fates(again.take(*sent(newer))) == [("door", 102, "withdrawn")]
+    assert "older" in refusal(again.take(*sent(replace(newer, trial=Trial(21)))))
 
 
 def test_three_updates_are_in_effect_and_a_fourth_finds_no_room(library: Path, own: Own, device: Rehearsal) -> None:
