@@ -44,6 +44,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     listing.set_defaults(func=_list)
     rotate = add("rotate", "issue a new key and certificate, and revoke the old ones")
     rotate.add_argument("name")
+    rotate.add_argument(
+        "--update-key", action="store_true", help="a new key for signed updates in their place; then: provision write"
+    )
     rotate.set_defaults(func=_rotate)
     revoke = add("revoke", "revoke every certificate of a name: it does not connect any more")
     revoke.add_argument("name")
@@ -210,6 +213,10 @@ def _list(args: argparse.Namespace) -> int:
 def _rotate(args: argparse.Namespace) -> int:
     from tools.provision import Fleet
 
+    if args.update_key:
+        print(f"{args.name}: {Fleet(args.fleet).rotate_update_key(args.name)}")
+        print(f"The device takes no update until it has the key too: harken provision write {args.name} --port PORT")
+        return 0
     print(f"{args.name}: {Fleet(args.fleet).rotate(args.name)}")
     _remind()
     return 0

@@ -8,7 +8,7 @@ from edge.contracts.messages import DeviceError, DeviceVault, HostCredentials, H
 from edge.errors import HarkenError
 from tools.link.link import Link, LinkError
 
-ANSWER_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 10.0  # erasing two sectors of flash takes an STM32 four seconds
 _FORMAT_ERROR = -5  # "format" in errors.toml: what a message gets that the device's firmware does not know yet
 
 

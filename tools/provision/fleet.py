@@ -142,6 +142,19 @@ class Fleet:
                     register[index] = replace(entry, revoked_at=now().isoformat(), reason="rotated")
             return self._issue(register, name, role, hosts, days)
 
+    def rotate_update_key(self, device_id: str) -> Path:
+        """Make a new key for what is signed to a device; return its file.
+
+        What is signed from now on is refused by the device until the new key was written into it.
+
+        Raises:
+            HarkenError: the device is not provisioned.
+        """
+        self.hmac_key(device_id)
+        path = self.place(device_id, "device") / "hmac.key"
+        write_private(path, secrets.token_bytes(HMAC_KEY_BYTES))
+        return path
+
     def revoke(self, name: str, reason: str) -> list[Issued]:
         """Revoke every certificate of `name`; return them. Raises HarkenError where none was valid."""
         with self._changing() as register:

@@ -17,6 +17,8 @@ int hk_files_hear(const char *path) {
 
 void hk_files_keep_settings(const char *path) { settings_path = path; }
 
+bool hk_files_keeps_settings(void) { return settings_path != NULL; }
+
 size_t hk_files_microphone_read(void *context, int16_t *pcm, size_t n) {
     (void)context;
     static uint8_t odd_byte;

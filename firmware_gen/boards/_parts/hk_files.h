@@ -2,6 +2,7 @@
 #ifndef HK_FILES_H
 #define HK_FILES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,9 @@ void hk_files_keep_settings(const char *path);
 /* Keeps an area of updates over a restart, in a file of its own beside the settings; nothing where they have none. */
 void hk_files_update_load(unsigned area, uint8_t *bytes, size_t n);
 int hk_files_update_save(unsigned area, const uint8_t *bytes, size_t n);
+
+/* Whether they are kept in files. */
+bool hk_files_keeps_settings(void);
 
 /* For hk_port_t. */
 size_t hk_files_microphone_read(void *context, int16_t *pcm, size_t n);

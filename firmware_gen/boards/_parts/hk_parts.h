@@ -9,6 +9,7 @@
 #define HK_PARTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define HK_REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
@@ -37,6 +38,13 @@ bool hk_serial_receive(uint8_t *byte);
 bool hk_serial_send(uint8_t byte);
 /* Lets received bytes interrupt, or holds their sender until they may. */
 void hk_serial_allow_interrupt(bool is_allowed);
+
+/* --- Sectors of flash, where the board has any to spare --- */
+
+/* Keeps and gives back what the device was provisioned with, where there is no file of the host for it; sector 0 or 1. A
+ * board without them leaves both out: it then refuses. As settings_load and settings_save of hk_port.h. */
+size_t hk_sector_load(unsigned sector, uint8_t *bytes, size_t capacity);
+int hk_sector_save(unsigned sector, const uint8_t *bytes, size_t n);
 
 /* --- The port, as its core calls it --- */
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "hk_board.h"
+#include "hk_error.h"
 #include "hk_files.h"
 #include "hk_parts.h"
 #include "hk_port.h"
@@ -211,6 +212,36 @@ static int media_write(void *context, size_t at, const uint8_t *bytes, size_t n)
     return flash_write(media_areas + at, bytes, n);
 }
 
+/* --- What is kept over a restart: the host's files, else sectors of flash for what was provisioned --- */
+
+__attribute__((weak)) size_t hk_sector_load(unsigned sector, uint8_t *bytes, size_t capacity) {
+    (void)sector;
+    (void)bytes;
+    (void)capacity;
+    return 0;
+}
+
+__attribute__((weak)) int hk_sector_save(unsigned sector, const uint8_t *bytes, size_t n) {
+    (void)sector;
+    (void)bytes;
+    (void)n;
+    return HK_ERROR_REFUSED;
+}
+
+static bool is_in_sector(hk_port_record_t record) {
+    return !hk_files_keeps_settings() && (record == HK_PORT_VAULT_0 || record == HK_PORT_VAULT_1);
+}
+
+static size_t settings_load(void *context, hk_port_record_t record, uint8_t *bytes, size_t capacity) {
+    return is_in_sector(record) ? hk_sector_load(record == HK_PORT_VAULT_1, bytes, capacity)
+                                : hk_files_settings_load(context, record, bytes, capacity);
+}
+
+static int settings_save(void *context, hk_port_record_t record, const uint8_t *bytes, size_t n) {
+    return is_in_sector(record) ? hk_sector_save(record == HK_PORT_VAULT_1, bytes, n)
+                                : hk_files_settings_save(context, record, bytes, n);
+}
+
 /* --- Start --- */
 
 static const hk_port_t port = {
@@ -219,8 +250,8 @@ static const hk_port_t port = {
     .link_read = link_read,
     .link_write = link_write,
     .microphone_read = hk_files_microphone_read,
-    .settings_load = hk_files_settings_load,
-    .settings_save = hk_files_settings_save,
+    .settings_load = settings_load,
+    .settings_save = settings_save,
     .update_areas = update_areas,
     .update_erase = update_erase,
     .update_write = update_write,

@@ -54,6 +54,18 @@ def test_one_name_has_one_certificate_at_a_time(fleet: Fleet) -> None:
     assert crl.get_revoked_certificate_by_serial_number(int(second.serial, 16)) is None
 
 
+def test_a_key_for_updates_is_renewed_by_itself(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    place = fleet.add("kitchen", "device")
+    key, certificate = fleet.hmac_key("kitchen"), (place / "cert.pem").read_bytes()
+    assert cli.main(["provision", "rotate", "kitchen", "--update-key", "--fleet", str(fleet.folder)]) == 0
+    assert "harken provision write kitchen" in capsys.readouterr().out
+    assert fleet.hmac_key("kitchen") != key
+    assert (place / "cert.pem").read_bytes() == certificate
+    assert stat.S_IMODE((place / "hmac.key").stat().st_mode) == 0o600
+    assert cli.main(["provision", "rotate", "attic", "--update-key", "--fleet", str(fleet.folder)]) == 1
+    assert "attic is not provisioned" in capsys.readouterr().err
+
+
 def test_a_device_that_was_revoked_may_be_provisioned_again(fleet: Fleet) -> None:
     fleet.add("kitchen", "device")
     assert len(fleet.revoke("kitchen", "stolen")) == 1
