@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge import catalogue
+from edge import catalogue, native
+from edge.dataset.synthesis import cadences, tones
 from edge.evaluation import metrics, operating_points
 from edge.evaluation.operating_points import TRIGGER_RULES, ScoredStretch
 
@@ -53,6 +54,31 @@ def test_hysteresis_holds_above_the_release() -> None:
     dipping = np.array([120.0] * 3 + [70.0] * 20)
     assert operating_points.trigger_steps(dipping, 100, rule)
     assert not operating_points.trigger_steps(np.array([120.0] * 3 + [50.0] * 20), 100, rule)
+
+
+def test_time_in_which_brief_beeps_are_measured_does_not_count() -> None:
+    rule = operating_points.TriggerRule(0, least_steps=100, gap_steps=350, quiet_steps=50, persistent_steps=400)
+    smooth, is_brief = np.full(1000, 200.0), np.zeros(1000, bool)
+    assert operating_points.trigger_steps(smooth, 100, rule, is_brief) == [99]
+    is_brief[50:150] = True
+    assert operating_points.trigger_steps(smooth, 100, rule, is_brief) == [199]
+    is_brief[50:] = True
+    assert operating_points.trigger_steps(smooth, 100, rule, is_brief) == [400]
+    assert operating_points.reach(smooth[:380], rule, is_brief[:380]) == 0
+
+
+@pytest.mark.parametrize(("on_s", "off_s", "is_brief"), [(0.15, 0.85, True), (0.5, 0.5, False)])
+def test_brief_beeps_are_measured_in_frames_and_in_features(on_s: float, off_s: float, is_brief: bool) -> None:
+    pulses = cadences.even(on_s, off_s).intervals(12.0, start_s=0.5)
+    gate = tones.gate(pulses, 12 * native.SAMPLE_RATE_HZ, 2.0, 5.0)
+    tone = 0.3 * gate * np.sin(2 * np.pi * 3000 * np.arange(len(gate)) / native.SAMPLE_RATE_HZ)
+    noise = np.random.default_rng(4).normal(0, 0.002, len(gate))
+    pcm = np.rint((tone + noise) * 32767).astype(np.int16)
+    of_frames = native.brief_beeps(native.log_mel_q8(pcm))
+    of_features = native.brief_beeps(native.log_mel_of_features(native.features(pcm)))
+    assert len(of_frames) == 600
+    assert of_frames[350:].mean() > 0.9 if is_brief else not of_frames.any()
+    assert (of_frames == of_features).mean() > 0.95
 
 
 def test_reach_is_the_highest_threshold_that_triggers() -> None:
