@@ -55,17 +55,20 @@ _PERSISTENT_STEPS = tracker_params.load().alarm.persistent_ms // tracker_params.
 # false triggers an hour that each sensitivity may have on the validation part, in recordings as they are and in scenes,
 # whichever have more; alarms keep their recall even if they then exceed it, up to a second limit. That one is high
 # because a miss is worse, and because half of the scenes hold something that beeps like an alarm for half a minute,
-# looped monitors above all, which without a cadence is one for all that a head can know: from a threshold of 40 to one
-# of 120 the smoke head's false triggers there hardly change.
+# looped monitors and telephones above all, which without a cadence is one for all that a head can know.
 _FALSE_PER_HOUR = {"low": 1.5, "normal": 5.0, "high": 20.0}
 _FALSE_PER_HOUR_OF_ALARMS = {"low": 0.2, "normal": 0.45, "high": 2.0}
 _BEARABLE_PER_HOUR_OF_ALARMS = {
-    "smoke_alarm": {"low": 10.5, "normal": 12.0, "high": 20.0},
+    "smoke_alarm": {"low": 6.0, "normal": 8.0, "high": 20.0},
     "co_alarm": {"low": 1.3, "normal": 2.6, "high": 20.0},
 }
 # a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
 _LEAST_RECALL = {"low": 0.3, "normal": 0.4, "high": 0.6}
-_RECALL_OF_ALARMS = {"low": 0.9, "normal": 0.98, "high": 1.0}
+# of clips that hold an alarm, by score and duration alone: a CO alarm is nearly always borne out by its T4 instead
+_RECALL_OF_ALARMS = {
+    "smoke_alarm": {"low": 0.9, "normal": 0.98, "high": 1.0},
+    "co_alarm": {"low": 0.6, "normal": 0.75, "high": 0.95},
+}
 
 
 def rule_without_cadence(event: str) -> TriggerRule:
@@ -207,7 +210,7 @@ def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
         within = [threshold for threshold, rate in rates.items() if rate <= allowed[sensitivity]]
         point = min(within, default=_HIGHEST)
         if is_alarm and reached:
-            kept = int(np.quantile(reached, 1 - _RECALL_OF_ALARMS[sensitivity], method="lower"))
+            kept = int(np.quantile(reached, 1 - _RECALL_OF_ALARMS[event][sensitivity], method="lower"))
             limit = _BEARABLE_PER_HOUR_OF_ALARMS[event][sensitivity]
             bearable = [threshold for threshold, rate in rates.items() if rate <= limit]
             point = min(point, max(kept, min(bearable, default=_HIGHEST)))

@@ -74,14 +74,13 @@ def train(
     say: Callable[[str], None],
     start_from: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Train, or go on with the training that `folder` holds; return the weights of the best epoch.
+    """Train, or go on with the training that `folder` holds; return the weights after the last epoch.
 
-    After every epoch `folder` holds a checkpoint, the best weights so far (by the mean area under the curve over
-    the validation steps) and `state.json` with the curve.
+    After every epoch `folder` holds a checkpoint, the weights and `state.json` with the curve.
 
     Args:
         shards: to learn from.
-        validation: to choose the best epoch by.
+        validation: for the curve.
         rule: how.
         folder: of the training.
         say: is told of every epoch.
@@ -128,7 +127,8 @@ def train(
         entry = {"loss": float(np.mean([float(loss) for loss in losses])), **figures}
         entry["mean_area"] = mean_area_of(figures["areas"])
         entry["seconds"] = time.monotonic() - started
-        run.epoch_done(entry, entry["mean_area"], mean.run_with(network.weights))
+        # the latest weights are kept: before the last epochs nothing is rounded as int8 rounds it, and the rate is high
+        run.epoch_done(entry, float(epoch), mean.run_with(network.weights))
         listed = " ".join(
             f"{name}={area:.3f}/{figures['recalls'][name]:.2f}" for name, area in figures["areas"].items()
         )
@@ -140,7 +140,7 @@ def train(
 
 
 def load_training(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
-    """Return the best weights of a training folder, its calibration steps int8[n, 80], and its state.
+    """Return the weights of a training folder, its calibration steps int8[n, 80], and its state.
 
     Raises:
         HarkenError: no epoch has been finished there.
