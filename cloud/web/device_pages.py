@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
@@ -64,8 +66,9 @@ def _device(site: Site, viewer: Viewer, device_id: str, *, status: int = 200, tr
 
 def _back(device_id: str, form: Form) -> RedirectResponse:
     """To the page that the form was on."""
-    place = f"/devices/{device_id}" if form.one("back") == "device" else f"/devices#device-{device_id}"
-    return RedirectResponse(place, 303)
+    back = form.one("back")
+    place = f"/devices/{device_id}" if back == "device" else f"/devices#device-{device_id}"
+    return RedirectResponse(f"/events/{back}" if re.fullmatch("[0-9a-f]{32}", back) else place, 303)
 
 
 def _not_found() -> HTTPException:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
-from cloud.accounts.choices import Feedback
+from cloud.accounts.choices import Feedback, choices_of, has_siren_on
 from cloud.accounts.login import Viewer
 from cloud.accounts.reach import Filter, Place
 from cloud.history.asked import ASKED_FOR
@@ -144,6 +144,8 @@ def one_event(event_id: str, site: OurSite, viewer: SignedIn) -> Response:
         row = found(viewer, session, event_id)
         clip = viewer.reach.clip(session, event_id)
         feedback = session.get(Feedback, event_id)
+        device = viewer.reach.device(session, row.device_id)
+        chosen = choices_of(session, device, pages.now()) if device is not None else None
     if row.seen_at is None and row.verdict is not None:
         see(pages, viewer, event_id)
     nonce = secrets.token_urlsafe(12)
@@ -159,6 +161,9 @@ def one_event(event_id: str, site: OurSite, viewer: SignedIn) -> Response:
         cadence=views.cadence_picture(row),
         timeline=views.timeline(row, clip),
         feedback=feedback,
+        device=device,
+        chosen=chosen,
+        has_siren_on=device is not None and chosen is not None and has_siren_on(chosen, device, pages.now()),
     )
     # the waveform's library brings a style of its own
     answer.headers["Content-Security-Policy"] = f"{CONTENT_SECURITY_POLICY}; style-src 'self' 'nonce-{nonce}'"

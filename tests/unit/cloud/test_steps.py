@@ -66,7 +66,7 @@ def test_a_rejected_event_is_kept_with_its_reason_and_notifies_nobody(cloud, kit
     cloud.receive(kitchen, kitchen.clip(trigger))
     row = cloud.verdict(trigger)
     assert row.verdict == "rejected"
-    assert "0.10" in row.reason
+    assert "10 %" in row.reason
     assert cloud.notified == []
 
 
