@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from edge.audio import SAMPLE_RATE_HZ, Int16Array
+from edge.audio import SAMPLE_RATE_HZ
 from edge.build_core import BUILD_FOLDER_VARIABLE
-from edge.dataset.synthesis import alarms, cadences, tones
 from edge.errors import HarkenError
 from firmware_gen.board import load_board
+from tools.made_alarm import smoke_alarm
 
 TIMEOUT_S = 600.0
-QUIET_S = 2.0
-ALARM_S = 12.0
 _EVENT_MARK = " s  "  # `harken listen` begins an event's line with its time
 
 
@@ -38,15 +34,6 @@ class FirstEvent:
     started_s: float
     first_event_s: float
     event: str
-
-
-def smoke_alarm() -> Int16Array:
-    """Return a quiet room in which a smoke alarm begins, int16[n] at 16 kHz."""
-    rng = np.random.default_rng(3)
-    alarm = alarms.sound(cadences.random_t3(rng), tones.piezo(3100.0), ALARM_S, rng, start_s=0.0).pcm
-    loud = np.rint(tones.normalized(alarm, 0.3) * 32767)
-    quiet = rng.normal(0, 20, round(QUIET_S * SAMPLE_RATE_HZ))
-    return np.concatenate([quiet, loud]).astype(np.int16)
 
 
 def measure(board: str) -> FirstEvent:

@@ -25,6 +25,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = subparsers.add_parser("listen", help="hear a recording or the microphone on a virtual device")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--wav", type=Path, help="a recording: WAV, FLAC or Ogg of any rate")
+    source.add_argument("--alarm", action="store_true", help="a smoke alarm that is made for it: no recording needed")
     source.add_argument("--mic", action="store_true", help="the default microphone, until interrupted")
     parser.add_argument("--board", default="host", help="host (default) or an emulated board such as mps2-an386")
     parser.add_argument("--model", type=Path, help="a detector's .tflite (default: the committed one)")
@@ -41,8 +42,9 @@ def _listen(args: argparse.Namespace) -> int:
     from edge.contracts.messages import Config, EventSetting
     from firmware_gen.build import build_image
     from tools.device import Device
+    from tools.made_alarm import smoke_alarm
 
-    recording = None if args.mic else read_recording(args.wav)  # a bad file is refused before anything is built
+    recording = read_recording(args.wav) if args.wav else None  # a bad file is refused before anything is built
     microphone = _microphone() if args.mic else None
     image = build_image(args.board, args.model)
     every = {event.name: EventSetting(True, event.default_sensitivity) for event in catalogue.load()}
@@ -52,14 +54,15 @@ def _listen(args: argparse.Namespace) -> int:
             Device(args.board, image, device_id=args.device, config=config, on_event=print_event, on_log=print)
         )
         watch = _join(stack, device, args.broker, args.device) if args.broker else None
-        if recording is not None:
-            if recording.note:
+        if microphone is None:
+            if recording is not None and recording.note:
                 print(recording.note)
-            print(f"hearing {args.wav} ({len(recording.pcm) / SAMPLE_RATE_HZ:.1f} s) on {device.board.title}")
-            _hear(device, recording.pcm)
+            pcm, what = (smoke_alarm(), "a smoke alarm") if recording is None else (recording.pcm, args.wav)
+            print(f"hearing {what} ({len(pcm) / SAMPLE_RATE_HZ:.1f} s) on {device.board.title}")
+            _hear(device, pcm)
             if watch is not None:
                 _await_verdicts(device, watch)
-        elif microphone is not None:
+        else:
             print(f"listening on {device.board.title}; end with Ctrl-C")
             try:
                 for block in microphone:
