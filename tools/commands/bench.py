@@ -34,6 +34,12 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     first.add_argument("--board", default="qemu:mps2-an386", help="host or an emulated board (default: %(default)s)")
     first.add_argument("--json", action="store_true", help="end with one line of JSON")
     first.set_defaults(func=_first_event)
+    ota = group.add_parser(
+        "ota", help="bytes of a head in flight, when it takes effect while a board listens, and what the board loses"
+    )
+    ota.add_argument("--boards", nargs="+", default=["mps2-an386"], metavar="BOARD", help="default: mps2-an386")
+    ota.add_argument("--json", action="store_true", help="end with one line of JSON")
+    ota.set_defaults(func=_ota)
     fingerprint = group.add_parser(
         "fingerprint", help="fingerprints: speed, bytes, and queries among up to a million clips"
     )
@@ -119,6 +125,21 @@ def _first_event(args: argparse.Namespace) -> int:
     print(f"  {result.event}")
     if args.json:
         print(json.dumps(asdict(result)))
+    return 0
+
+
+def _ota(args: argparse.Namespace) -> int:
+    from tools.bench.ota import measure_board
+
+    figures = [measure_board(board) for board in args.boards]
+    for item in figures:
+        print(
+            f"{item.board}: head {item.head_bytes:,} B, signed {item.signed_bytes:,} B, {item.mqtt_bytes:,} B of MQTT "
+            f"in {item.pieces} messages; in effect after {item.effect_s:.2f} s of audio; heard {item.samples_heard:,} "
+            f"of {item.samples_played:,} samples, {item.frames_lost} frames lost"
+        )
+    if args.json:
+        print(json.dumps({item.board: asdict(item) for item in figures}))
     return 0
 
 
