@@ -20,6 +20,7 @@
 #include "nvs.h"
 #include "nvs_flash.h"
 #include "settings.h"
+#include "updates.h"
 
 enum { PATH_BYTES = 512 };
 
@@ -164,6 +165,8 @@ int uart_write_bytes(uart_port_t port, const void *bytes, size_t n)
     (void)port;
     return (int)write(STDOUT_FILENO, bytes, n);
 }
+
+void updates_key_changed(void) {}
 
 int main(int argc, char **argv)
 {

@@ -76,6 +76,7 @@ def test_the_firmware_slots_fit_the_flash(exports: dict[str, Export], board: str
     sizes = {row[0]: int(row[4], 0) for row in rows}
     assert sizes["ota_0"] == sizes["ota_1"] > 1_500_000
     assert {"nvs", "otadata", "settings", "phy_init"} <= set(sizes)
+    assert sizes["updates"] == 4 * 4096
     assert sizes["media"] == 2 * limits.MEDIA_SET_MAX_BYTES
     flash_mb = flash // 1048576
     assert f"CONFIG_ESPTOOLPY_FLASHSIZE_{flash_mb}MB=y" in (exports[board].folder / "sdkconfig.defaults").read_text()

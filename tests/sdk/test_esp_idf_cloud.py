@@ -11,7 +11,7 @@ import pytest
 from edge import media_set, native
 from edge.catalogue import load
 from edge.contracts import limits
-from edge.contracts.messages import Command, Config, Receipt, Verdict, encode, make_event_id
+from edge.contracts.messages import Command, Config, Receipt, UpdatePiece, Verdict, encode, make_event_id
 from edge.dataset.synthesis import voices
 from firmware_gen.sdk import export_project
 from tests.sdk.compile import DECLARATIONS
@@ -107,7 +107,7 @@ def test_a_broker_without_tls_is_refused(program: Path) -> None:
 def test_a_connection_subscribes_and_tells_the_status_first(cloud: Cloud) -> None:
     assert cloud.do("turn") == []
     topics = [line.rsplit("/", 1)[1] for line in cloud.do("connect")]
-    assert topics == ["receipt", "verdict", "config", "command", "+"]
+    assert topics == ["receipt", "verdict", "config", "command", "+", "+"]
     (status,) = cloud.do("turn")
     assert status.split()[2] == "status"
     assert status.endswith("qos 1 retained 1")
@@ -352,4 +352,17 @@ def test_pieces_that_are_no_set_are_refused_and_told(program: Path, known: media
         cloud.do(f"message harken/v1/harken-1/media/{number} {encode(piece).hex()}")
     (status,) = cloud.do("turn")
     assert status.split()[2] == "status"
+    cloud.close()
+
+
+def test_pieces_of_updates_are_taken_and_what_is_installed_is_told_retained(cloud: Cloud) -> None:
+    cloud.connect()
+    piece = UpdatePiece(bytes(16), bytes(8), 384, 400)
+    assert cloud.do(f"message harken/v1/harken-1/update/1 {encode(piece).hex()}") == ["update piece at 384 of 400"]
+    cloud.do("installed")
+    (told,) = cloud.do("turn")
+    assert told.split()[2] == "installed"
+    assert told.endswith("qos 1 retained 1")
+    cloud.do(f"puback {told.split()[1]}")
+    assert cloud.do("turn") == []
     cloud.close()
