@@ -18,10 +18,12 @@ import numpy as np
 from cloud.broker import managed_broker
 from edge import catalogue, rehearsal
 from edge.audio import SAMPLE_RATE_HZ, Int16Array
-from edge.contracts import limits, messages, topics
+from edge.contracts import limits, messages, schema, topics
 from edge.errors import HarkenError
-from firmware_gen.build import build_host_library, build_image
+from firmware_gen.build import Program, build_host_library, build_image, build_program
+from tools.bench.device import countable_boards
 from tools.device import Device
+from tools.device.runner import run_to_end
 from tools.gateway import Bridge, Broker
 from tools.link import Channel, Link
 from tools.ota import envelope, head, push
@@ -34,6 +36,13 @@ MARK = 77
 DEVICE_ID, KEY = "bench", bytes(range(limits.UPDATE_KEY_BYTES))
 BEFORE_S, AFTER_S, CHUNK_S = 3.0, 4.0, 0.02
 _ANSWER_S = 20.0
+_PROGRAM = Program(
+    "update",
+    (
+        Path(__file__).parent / "ota_runtime" / "main.c",
+        Path(__file__).parent / "instruction_clock" / "hk_bench_clock.c",
+    ),
+)
 _NEVER = (255, 255, 255)
 _SCORES_HEADER = 8
 
@@ -66,6 +75,34 @@ class Figures:
     samples_heard: int
     steps_untold: int
     frames_lost: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Instructions that a head takes of an emulated board: its dearest piece, and what between two steps uses it."""
+
+    board: str
+    piece_instructions: int
+    use_instructions: int
+
+
+def count(board: str) -> Cost:
+    """Count a head's instructions: signature, self-test, the heads opened anew, the record in flash.
+
+    Raises:
+        HarkenError: the board cannot be emulated here, or the head takes no effect.
+    """
+    (target,), _ = countable_boards([board])
+    signed = replace(made_head(), version=1).sign(DEVICE_ID, KEY)
+    with TemporaryDirectory(prefix="harken-bench-") as name:
+        folder = Path(name)
+        (folder / "update.bin").write_bytes(signed)
+        image = build_program(target, _PROGRAM)
+        run_to_end(target, image, ["update.bin", "figures.bin"], folder, emulator_options=("-icount", "shift=0"))
+        instructions, ticks, piece, use, fate = struct.unpack("<5I", (folder / "figures.bin").read_bytes())
+    if fate != schema.values("fate")["trial"]:
+        raise HarkenError(f"the head takes no effect on {board} (fate {fate}): its self-test fails there")
+    return Cost(board, round(piece * instructions / ticks), round(use * instructions / ticks))
 
 
 def measure_board(board: str) -> Figures:

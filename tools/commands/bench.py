@@ -129,17 +129,26 @@ def _first_event(args: argparse.Namespace) -> int:
 
 
 def _ota(args: argparse.Namespace) -> int:
-    from tools.bench.ota import measure_board
+    from firmware_gen.board import load_board
+    from tools.bench.ota import count, measure_board
 
     figures = [measure_board(board) for board in args.boards]
+    costs = {board: count(board) for board in args.boards if load_board(board).run.runner == "qemu"}
     for item in figures:
         print(
             f"{item.board}: head {item.head_bytes:,} B, signed {item.signed_bytes:,} B, {item.mqtt_bytes:,} B of MQTT "
             f"in {item.pieces} messages; in effect after {item.effect_s:.2f} s of audio; heard {item.samples_heard:,} "
             f"of {item.samples_played:,} samples, {item.frames_lost} frames lost"
         )
+    rows = {item.board: asdict(item) for item in figures}
+    for board, cost in costs.items():
+        rows[board] |= asdict(cost)
+        print(
+            f"{board}: {cost.piece_instructions:,} instructions for the dearest piece, {cost.use_instructions:,} "
+            "between two steps for signature, self-test and use"
+        )
     if args.json:
-        print(json.dumps({item.board: asdict(item) for item in figures}))
+        print(json.dumps(rows))
     return 0
 
 
