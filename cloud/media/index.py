@@ -189,6 +189,10 @@ class FoundRecording(Protocol):
         """The recording."""
 
     @property
+    def phase(self) -> int:
+        """Which of its rows of words the place is in."""
+
+    @property
     def place(self) -> media_search.Place:
         """The place."""
 

@@ -126,6 +126,12 @@ class PostgresStore:
                     "tables media_index, media_recordings and media_keys and import the recordings again"
                 )
 
+    @property
+    def backend_pid(self) -> int:
+        """The process of the database that serves this connection, on its machine."""
+        with self._transaction() as connection:
+            return connection.info.backend_pid
+
     def close(self) -> None:
         """End the connection; the next call makes a new one."""
         with self._turn:

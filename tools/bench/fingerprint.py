@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from cloud.media import segment as segments
 from cloud.media.decision import MIN_Z
+from cloud.media.index import RecordingStore
 from cloud.media.segment import Recording
 from cloud.media.store import Store
 from edge import media_search, native
@@ -35,6 +36,8 @@ from edge.evaluation.broadcasts import LEAD_IN_S, NOISE_LABEL, Stretch, Track
 from edge.evaluation.metrics import rate_interval
 from firmware_gen.board import load_board
 from tools.bench import media_check
+from tools.bench.cloud_ingest import cpu_s
+from tools.engines import find_programs, postgres_server
 
 SIZES = (10_000, 100_000, 1_000_000)
 CLIP_SECONDS = 10.0
@@ -49,6 +52,7 @@ _STRIDE = media_search.STEPS_PER_WORD // limits.TRIGGER_FINGERPRINT_WORD_STEPS
 _WORDS_PER_PHASE = 1 / limits.TRIGGER_FINGERPRINT_WORD_STEPS
 """From a recording's first row of words to its second, in words of a query."""
 _MIN_BITS = 100
+_ADDED_AT_ONCE = 2000
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 _PLACE_TOLERANCE_WORDS = 2 * _STRIDE
 
@@ -66,6 +70,8 @@ class Request:
     sizes: Sequence[int] = SIZES
     clip_seconds: float = CLIP_SECONDS
     queries: int = QUERIES
+    with_postgres: bool = False
+    """Whether the same recordings are looked for in a PostgreSQL that is started for it as well."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,10 @@ class SizeFigures:
     found: dict[str, list[int]] = field(default_factory=dict)
     skew: dict[str, float] = field(default_factory=dict)
     resident_bytes: int = 0
+    database_cpu_ms: float = 0.0
+    """Of a core for a query, in the mean, in the database's process; 0 for files."""
+    filled_s: float = 0.0
+    """How long it took to store the recordings in the database; 0 for files, which are written at once."""
 
 
 @dataclass
@@ -108,6 +118,7 @@ class Figures:
     """Queries found, and asked, by comparing every place of the known recordings."""
     real_skew: dict[str, float] = field(default_factory=dict)
     sizes: list[SizeFigures] = field(default_factory=list)
+    postgres: list[SizeFigures] = field(default_factory=list)
     chromaprint: dict[str, Any] = field(default_factory=dict)
     device: media_check.Figures | None = None
     no_device: str = ""
@@ -127,6 +138,7 @@ class Figures:
                 "recall_exhaustive_intervals": _intervals(self.exhaustive),
                 "skew_of_real_keys": self.real_skew,
                 "sizes": [asdict(size) for size in self.sizes],
+                "postgres": [asdict(size) for size in self.postgres],
             },
             "chromaprint": self.chromaprint,
             "query_p99_ms": {str(size.clips): size.query_ms["p99"] for size in self.sizes},
@@ -145,6 +157,8 @@ def measure(request: Request, say: Say) -> Figures:
     Raises:
         HarkenError: the manifest cannot be read or holds too little; there is no room for the indexes.
     """
+    if request.with_postgres and find_programs() is None:
+        raise HarkenError("PostgreSQL is not installed: apt-get install postgresql")
     figures = Figures(request)
     recordings = broadcasts.recordings_of(read_manifest(request.manifest), "all")
     known_of, other_of = broadcasts.PARTS[1:]
@@ -187,14 +201,20 @@ def measure(request: Request, say: Say) -> Figures:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             figures.sizes.append(_measure_size(folder, clips, request.clip_seconds, sources, references, queries))
+            _say_size(say, "files", figures.sizes[-1])
+            if request.with_postgres:
+                figures.postgres.append(_measure_postgres(folder, figures.sizes[-1], queries))
+                _say_size(say, "PostgreSQL", figures.postgres[-1])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        last = figures.sizes[-1]
-        say(
-            f"{clips:>9,} clips: p99 {last.query_ms['p99']:.1f} ms by the clock, {last.query_cpu_ms['p99']:.1f} ms "
-            f"of a core; {last.bytes_per_hour:,} bytes an hour; {last.recall}"
-        )
     return figures
+
+
+def _say_size(say: Say, place: str, size: SizeFigures) -> None:
+    say(
+        f"{size.clips:>9,} clips in {place}: p99 {size.query_ms['p99']:.1f} ms by the clock, "
+        f"{size.query_cpu_ms['p99']:.1f} ms of a core; {size.bytes_per_hour:,} bytes an hour; {size.recall}"
+    )
 
 
 def _intervals(counts: dict[str, list[int]]) -> dict[str, list[float]]:
@@ -326,6 +346,14 @@ def _measure_size(
     figures.hours = ((clips - len(references)) * clip_seconds + seconds) / 3600
     figures.bytes_per_hour = round(figures.index_bytes / figures.hours)
 
+    _time(figures, store, queries)
+    figures.resident_bytes = _resident_bytes()
+    return figures
+
+
+def _time(figures: SizeFigures, store: RecordingStore, queries: Sequence[_Query]) -> None:
+    """Ask a store, and note what it finds and how long that takes."""
+
     def search(query: _Query) -> tuple[bytes, float, float] | None:
         found = store.search(query.wanted)
         if not found:
@@ -341,6 +369,33 @@ def _measure_size(
         {name: round(float(np.quantile(column, q)) * 1000, 3) for name, q in _QUANTILES.items()}
         for column in zip(*times, strict=True)
     )
+
+
+def _measure_postgres(folder: Path, of_files: SizeFigures, queries: Sequence[_Query]) -> SizeFigures:
+    """Take the recordings of an index in files over into a database, and ask it the same."""
+    import psycopg
+
+    from cloud.media.store_postgres import PostgresStore
+
+    figures = SizeFigures(of_files.clips, of_files.hours, of_files.words)
+    segment = next(Store(folder).entries()).segment
+    with postgres_server(folder / "postgres") as server:
+        url = server.url()
+        store = PostgresStore(url)
+        began = time.monotonic()
+        for start in range(0, len(segment), _ADDED_AT_ONCE):
+            numbers = range(start, min(len(segment), start + _ADDED_AT_ONCE))
+            store.add([segment.recording(number) for number in numbers])
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")  # the test cluster has no autovacuum, which does it elsewhere
+            figures.filled_s = round(time.monotonic() - began, 1)
+            (size,) = connection.execute("SELECT pg_database_size(current_database())").fetchone() or (0,)
+        figures.index_bytes, figures.bytes_per_hour = size, round(size / figures.hours)
+        before_s = cpu_s(store.backend_pid)
+        _time(figures, store, queries)
+        asked = len(queries) + len(queries) // 4
+        figures.database_cpu_ms = round((cpu_s(store.backend_pid) - before_s) / asked * 1000, 3)
+        store.close()
     figures.resident_bytes = _resident_bytes()
     return figures
 

@@ -53,6 +53,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     fingerprint.add_argument(
         "--queries", type=int, default=120, help="for each length and noise (default: %(default)s)"
     )
+    fingerprint.add_argument("--postgres", action="store_true", help="look for them in a PostgreSQL as well")
     fingerprint.add_argument("--json", action="store_true", help="end with one line of JSON")
     fingerprint.set_defaults(func=_fingerprint)
     ingest = group.add_parser("ingest", help="triggers a second that a server takes in, and when their receipts come")
@@ -207,6 +208,7 @@ def _fingerprint(args: argparse.Namespace) -> int:
             sizes=tuple(args.clips or SIZES),
             clip_seconds=args.clip_seconds,
             queries=args.queries,
+            with_postgres=args.postgres,
         ),
         lambda line: print(line, flush=True),
     )
