@@ -9,7 +9,7 @@ from pathlib import Path
 from edge import build_core
 from edge.contracts.messages import HostShutdown
 from edge.errors import HarkenError
-from firmware_gen.board import board_table, load_board
+from firmware_gen.board import board_names, board_table, load_board
 from firmware_gen.build import build_image
 from tools.device import runner
 from tools.flash import load_target
@@ -25,7 +25,7 @@ class Place:
     """Where a device is. One of `port` and `link`, or `board` alone for one that runs on this machine.
 
     Attributes:
-        board: what it must say that it is; `qemu:` before it is allowed. None for any.
+        board: what it must say that it is; `qemu:` before it means the emulated one. None for any.
         port: serial port, `PORT[@BAUD]`.
         link: address as `tools.link.open_stream` takes it.
     """
@@ -50,7 +50,8 @@ class Place:
             return f"serial:{self.port}" if speed is None or "@" in self.port else f"serial:{self.port}@{speed}"
         if self.board_name is None:
             raise HarkenError("which device? Give --port PORT[@BAUD], --link unix:PATH, or --board qemu:mps2-an386")
-        if not load_target(self.board_name).is_emulated:
+        is_for_here = self.board != self.board_name and self.board_name in board_names()  # with `qemu:`
+        if not load_target(self.board_name).is_emulated and not is_for_here:
             raise HarkenError(f"{self.board_name} does not run on this machine: give the port that it is plugged into")
         return None
 

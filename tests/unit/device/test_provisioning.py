@@ -335,12 +335,20 @@ def test_what_is_asked_wrongly_is_refused_in_a_line(
     [
         (Place(), "which device"),
         (Place("esp32s3"), "does not run on this machine: give the port that it is plugged into"),
+        (Place("qemu:esp32s3"), "does not run on this machine: give the port that it is plugged into"),
+        (Place("netduinoplus2"), "does not run on this machine: give the port that it is plugged into"),
         (Place("qemu:mps2-an999"), "mps2-an999"),
     ],
 )
 def test_a_place_that_is_none_is_told(place: Place, says: str) -> None:
     with pytest.raises(HarkenError, match=says):
         place.address()
+
+
+def test_a_board_that_is_also_emulated_is_started_where_that_is_asked_for() -> None:
+    assert Place("qemu:netduinoplus2").address() is None
+    assert Place("mps2-an386").address() is None
+    assert Place("host").address() is None
 
 
 def test_a_port_gets_the_speed_of_its_boards_link() -> None:
