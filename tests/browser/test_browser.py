@@ -211,7 +211,7 @@ def test_a_siren_is_seen_at_once_and_stopped_with_one_press(opened, site, scheme
         page.goto(path)
         stop = page.get_by_role("button", name="Stop it")
         assert stop.bounding_box()["y"] < 400
-        page.screenshot(path=picture_file(f"page-siren{path.replace('/', '-')[:16]}-{scheme}.png"))
+        page.screenshot(path=picture_file(f"page-siren-{path.split('/')[1]}-{scheme}.png"))
         assert serious_findings(page) == [], path
     page.get_by_role("button", name="Stop it").click()
     page.wait_for_url(f"**{event}")
