@@ -59,7 +59,7 @@ _PERSISTENT_STEPS = tracker_params.load().alarm.persistent_ms // tracker_params.
 _FALSE_PER_HOUR = {"low": 1.5, "normal": 5.0, "high": 20.0}
 _FALSE_PER_HOUR_OF_ALARMS = {"low": 0.2, "normal": 0.45, "high": 2.0}
 _BEARABLE_PER_HOUR_OF_ALARMS = {
-    "smoke_alarm": {"low": 6.0, "normal": 8.0, "high": 20.0},
+    "smoke_alarm": {"low": 6.0, "normal": 9.0, "high": 20.0},
     "co_alarm": {"low": 1.3, "normal": 2.6, "high": 20.0},
 }
 # a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
