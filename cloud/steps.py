@@ -622,6 +622,8 @@ class Steps:
             int(measured.get("periods", 0)),
             int(measured.get("confidence", 0)),
             max(0, row.trigger_sample - row.event_start_sample) / SAMPLE_RATE_HZ,
+            int(measured.get("on_ms", 0)),
+            int(measured.get("off_ms", 0)),
         )
         try:
             return decide(spec, cadence, media, finding, self._catalogue)

@@ -7,14 +7,18 @@ The rules, in the order in which they are applied:
 2. Without a judgement by the verifier (no clip, a clip that does not decode, a crash, a timeout) the event is
    *unverified*, and that notifies: nobody is left asleep because a machine failed.
 3. The verifier's score at or above the event's threshold makes it *confirmed*. Smoke and CO alarms vouch for each
-   other, because to a person both mean "get up": the higher of the two scores counts, and the reason says which.
+   other, because to a person both mean "get up": the higher of the two scores counts, against the threshold of the
+   event that was reported, and the reason says which.
    The thresholds of safety events are low by design, so that the verifier rejects only what it is sure of.
+   Where the device measured a beat or a held tone that is no alarm's cadence, it heard the sound clearly, and so did
+   the verifier: then it must be surer, the most where the beat is a machine's, short beeps with long silences between
+   them (`Measured`). The numbers are the verifier's manifest's.
 4. A score below it makes the event *rejected*, with the score and the threshold in the reason, except
    - when the media check had failed: then nobody looked at half of the evidence, and the event is *unverified*;
    - when the device's own evidence of an alarm is strong: it measured an alarm's cadence, or the sound has gone on for
-     longer than any machine's beeps do. The evidence of the two disagrees, and the event is *unverified*. Four seconds
-     may lie in the pause of a CO alarm, which is five; an alarm that was rejected for it is reported again while it
-     sounds, and is then told.
+     longer than machines' beeps do: 20 s, or a minute where it has a machine's beat. The evidence of the two disagrees,
+     and the event is *unverified*. Four seconds may lie in the pause of a CO alarm, which is five; an alarm that was
+     rejected for it is reported again while it sounds, and is then told.
 
 *Confirmed* and *unverified* notify; *rejected* and *media* are shown in the history only.
 """
@@ -35,10 +39,12 @@ CADENCE_CONFIDENCE = 160
 CADENCE_PERIODS = 2
 """A pattern heard once may be chance; twice is a cadence."""
 CLEAR_CONFIDENCE = 215
-"""Of 255: from here on T4 counts though it was heard once (the tracker's `hint_confidence`): its second period comes
-after a pause that is longer than a clip."""
+"""Of 255: from here on T3 or T4 counts though it was heard once (the tracker's `hint_confidence`): the second period of
+T4 comes after a pause that is longer than a clip."""
 LASTING_S = 20.0
 """An alarm's sound that has gone on for so long is none of a machine that has finished."""
+STUBBORN_S = 60.0
+"""What has gone on for so long is told whatever its beat: a reverberant alarm may once be measured as a machine's."""
 
 
 class Verdict(StrEnum):
@@ -80,13 +86,40 @@ class MediaFinding:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What the verifier must reach of an alarm that the device measured to sound otherwise; of its manifest.
+
+    Attributes:
+        longest_on_ms: a machine's beeps are no longer.
+        shortest_period_ms: from one of them to the next it takes at least so long.
+        highest_duty: the part of the time that they sound, at most.
+        least_periods: so many beats must have been measured.
+        machine: score 0…1 where the beat is a machine's.
+        even: where it is another even beat.
+        continuous: where a tone is held.
+    """
+
+    longest_on_ms: int
+    shortest_period_ms: int
+    highest_duty: float
+    least_periods: int
+    machine: float
+    even: float
+    continuous: float
+
+
+@dataclass(frozen=True)
 class VerifierFinding:
-    """The verifier's answer: scores 0…1 and thresholds by event name. `error` says why there is none."""
+    """The verifier's answer: scores 0…1 and thresholds by event name. `error` says why there is none.
+
+    `measured` is what its manifest says of measured beats and tones; without it they change nothing.
+    """
 
     scores: Mapping[str, float]
     thresholds: Mapping[str, float]
     version: str = ""
     error: str | None = None
+    measured: Measured | None = None
 
     @staticmethod
     def failed(error: str) -> VerifierFinding:
@@ -98,25 +131,55 @@ class VerifierFinding:
 class CadenceEvidence:
     """What the device measured: `kind` none, t3, t4, other or continuous; whole periods; confidence 0…255.
 
-    `sounding_s` is how long the event's sound had gone on at the trigger.
+    `sounding_s` is how long the event's sound had gone on at the trigger; `on_ms` and `off_ms` are a beat's beep and
+    the silence after it.
     """
 
     kind: str = "none"
     periods: int = 0
     confidence: int = 0
     sounding_s: float = 0.0
+    on_ms: int = 0
+    off_ms: int = 0
 
     def names_alarm(self, spec: EventSpec) -> bool:
         """Whether the cadence is one of the alarm cadences, heard well enough, and the event is such an alarm."""
         if spec.cadence == "none" or self.kind not in ("t3", "t4"):
             return False
         if self.periods < CADENCE_PERIODS:
-            return self.kind == "t4" and self.periods > 0 and self.confidence >= CLEAR_CONFIDENCE
+            return self.periods > 0 and self.confidence >= CLEAR_CONFIDENCE
         return self.confidence >= CADENCE_CONFIDENCE
 
-    def is_lasting(self, spec: EventSpec) -> bool:
+    def is_lasting(self, spec: EventSpec, least_s: float = LASTING_S) -> bool:
         """Whether the event is a smoke or CO alarm that has sounded for long."""
-        return spec.cadence != "none" and self.sounding_s >= LASTING_S
+        return spec.cadence != "none" and self.sounding_s >= least_s
+
+    def is_machines(self, measured: Measured | None) -> bool:
+        """Whether a machine's beat was measured."""
+        if measured is None or self.kind != "other" or self.periods < measured.least_periods:
+            return False
+        period_ms = self.on_ms + self.off_ms
+        return (
+            0 < self.on_ms <= measured.longest_on_ms
+            and period_ms >= measured.shortest_period_ms
+            and self.on_ms <= measured.highest_duty * period_ms
+        )
+
+    def least_score(self, spec: EventSpec, measured: Measured | None) -> float:
+        """Return what the verifier must reach, whatever its thresholds; 0 where nothing was measured that says so."""
+        if measured is None or spec.cadence == "none":
+            return 0.0
+        if self.is_machines(measured):
+            return measured.machine
+        if self.kind == "other" and self.periods >= measured.least_periods:
+            return measured.even
+        return measured.continuous if self.kind == "continuous" else 0.0
+
+    def described(self) -> str:
+        """Return the measured beat or tone in words."""
+        if self.kind == "continuous":
+            return "a held tone"
+        return f"beeps of {self.on_ms / 1000:.1f} s every {(self.on_ms + self.off_ms) / 1000:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -144,11 +207,12 @@ def decide(
         return Decision(Verdict.UNVERIFIED, _sentence(heard.error))
     if spec.name not in heard.scores or spec.name not in heard.thresholds:
         return Decision(Verdict.UNVERIFIED, f"The verifier does not know {spec.title.lower()}.")
-    confirming = _confirming(spec, heard, catalogue)
+    least = cadence.least_score(spec, heard.measured)
+    confirming = _confirming(spec, heard, least, catalogue)
     if confirming is not None:
-        score, threshold = heard.scores[confirming.name], heard.thresholds[confirming.name]
+        score, needed = heard.scores[confirming.name], max(heard.thresholds[spec.name], least)
         what = "it" if confirming is spec else confirming.title.lower()
-        return Decision(Verdict.CONFIRMED, f"The verifier hears {what} ({_compared(score, threshold)}).")
+        return Decision(Verdict.CONFIRMED, f"The verifier hears {what} ({_compared(score, needed)}).")
     score, threshold = heard.scores[spec.name], heard.thresholds[spec.name]
     if media.error is not None:
         return Decision(
@@ -161,10 +225,16 @@ def decide(
             Verdict.UNVERIFIED,
             f"The verifier doubts it ({_percent(score)}), but the device measured the {name} cadence.",
         )
-    if cadence.is_lasting(spec):
+    if cadence.is_lasting(spec, STUBBORN_S if cadence.is_machines(heard.measured) else LASTING_S):
         return Decision(
             Verdict.UNVERIFIED,
             f"The verifier doubts it ({_percent(score)}), but it has sounded for {cadence.sounding_s:.0f} s.",
+        )
+    if least > threshold:
+        return Decision(
+            Verdict.REJECTED,
+            f"The verifier doubts it ({_compared(score, least)}), and the device measured {cadence.described()}, which "
+            "is no alarm's cadence.",
         )
     other = _loudest_other(spec, heard, catalogue)
     instead = f"; it hears {other.title.lower()} ({_percent(heard.scores[other.name])})" if other else ""
@@ -174,11 +244,11 @@ def decide(
     )
 
 
-def _confirming(spec: EventSpec, heard: VerifierFinding, catalogue: Catalogue) -> EventSpec | None:
+def _confirming(spec: EventSpec, heard: VerifierFinding, least: float, catalogue: Catalogue) -> EventSpec | None:
     """The event whose score confirms this one: itself if it passes, else a fellow alarm that does."""
     fellows = [other for other in catalogue if spec.cadence != "none" != other.cadence and other is not spec]
     for other in (spec, *fellows):
-        if heard.scores.get(other.name, -1.0) >= heard.thresholds.get(other.name, 2.0):
+        if heard.scores.get(other.name, -1.0) >= max(heard.thresholds[spec.name], least):
             return other
     return None
 

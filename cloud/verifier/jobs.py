@@ -9,7 +9,7 @@ ends in a finding that says so. Leases are timed by the database's clock, becaus
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from cloud.history.models import Clip, VerifierJob
 from cloud.history.store import History
-from cloud.verdict import VerifierFinding
+from cloud.verdict import Measured, VerifierFinding
 
 _JOBS = cast(Table, VerifierJob.__table__)
 _FINISH = (
@@ -140,11 +140,17 @@ def finding_to_json(finding: VerifierFinding) -> dict[str, Any]:
         "thresholds": dict(finding.thresholds),
         "version": finding.version,
         "error": finding.error,
+        "measured": None if finding.measured is None else asdict(finding.measured),
     }
 
 
 def finding_from_json(kept: dict[str, Any]) -> VerifierFinding:
     """A finding as a row has kept it."""
+    measured = kept.get("measured")
     return VerifierFinding(
-        kept.get("scores", {}), kept.get("thresholds", {}), kept.get("version", ""), kept.get("error")
+        kept.get("scores", {}),
+        kept.get("thresholds", {}),
+        kept.get("version", ""),
+        kept.get("error"),
+        None if measured is None else Measured(**measured),
     )

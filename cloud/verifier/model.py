@@ -8,17 +8,20 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cloud.verdict import Measured
 from edge import catalogue, native
 from edge.errors import HarkenError
 
 MODEL_FOLDER = Path(native.__file__).parent / "models" / "verifier"
 MIN_SECONDS = 1.0
+_MEASURED = tuple(field.name for field in fields(Measured))
 _FEATURE_SCALE = 1.0 / 32.0
 _WINDOW_HOP_FRAMES = 100
 
@@ -60,6 +63,7 @@ class VerifierModel:
     Attributes:
         event_names: the model's outputs in order.
         thresholds: score (0…1) by event name from which the event counts as heard.
+        measured: what is asked of a sound with a measured beat, or None where the manifest says nothing of it.
         version: for the history: the manifest's version or the first of the file's SHA-256.
     """
 
@@ -75,6 +79,8 @@ class VerifierModel:
             manifest = json.loads(manifest_path.read_text())
             self.thresholds = {name: float(value) for name, value in manifest["thresholds"].items()}
             self._frames = int(manifest["input_frames"])
+            kept = manifest.get("measured")
+            self.measured = None if kept is None else Measured(**{key: kept[key] for key in _MEASURED})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise HarkenError(f"the verifier in {folder} cannot be read ({error!r}): train it again") from error
         self.event_names = tuple(manifest.get("events", catalogue.load().names))

@@ -65,7 +65,7 @@ def _judge(folder: Path, clip: StoredClip) -> VerifierFinding:
     """Judge one clip; what can be mended comes back as a finding, not as an exception."""
     try:
         model = _load(folder)
-        return VerifierFinding(model.score(decode(clip)), model.thresholds, model.version)
+        return VerifierFinding(model.score(decode(clip)), model.thresholds, model.version, measured=model.measured)
     except HarkenError as error:
         return VerifierFinding.failed(str(error))
 

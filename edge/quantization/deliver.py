@@ -13,9 +13,11 @@ from edge import catalogue
 from edge.dataset import heard, rooms, shards, splits
 from edge.dataset.shards import Recipe, Shards
 from edge.errors import HarkenError
-from edge.evaluation import judge
+from edge.evaluation import judge, measured_alarms
 from edge.evaluation.clips import EvaluationClip, evaluation_clips
 from edge.evaluation.float_detector import FLOAT_DETECTOR_FILE
+from edge.evaluation.stages import Device
+from edge.evaluation.verification import TfliteClipScorer
 from edge.evaluation.yamnet import YamnetScorer
 from edge.quantization import verifier
 from edge.quantization.convert import convert_float_detector
@@ -130,6 +132,22 @@ def choose_verifier_thresholds(
 ) -> dict[str, Any]:
     """Choose the committed verifier's thresholds anew: `edge.quantization.verifier.choose_again`, in `MODELS_DIR`."""
     return verifier.choose_again(MODELS_DIR, recipe, judged_hours, cache_dir, say)
+
+
+def measure_alarms(device: Device, recipe: Recipe, hours: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """Put what is asked of alarms with a measured beat (`edge.evaluation.measured_alarms`) into manifest and card.
+
+    Returns:
+        The manifest's content.
+
+    Raises:
+        HarkenError: there is no verifier, or no runtime for it.
+    """
+    model_path = MODELS_DIR / "verifier" / "verifier.tflite"
+    content = verifier.committed(model_path)
+    content["measured"] = measured_alarms.measure(device, TfliteClipScorer(model_path), recipe, hours, say)
+    report.write(model_path, content, report.verifier_card(content))
+    return content
 
 
 def _clips(recipe: Recipe, parts: dict[str, list[Any]], part: str) -> list[EvaluationClip]:

@@ -11,25 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from edge import catalogue
 from edge.dataset import heard, rooms, shards, splits
 from edge.dataset.manifest import Recording
-from edge.dataset.shards import Recipe
+from edge.dataset.shards import Recipe, Shards
 from edge.errors import HarkenError
 from edge.evaluation import calibration, verification
-from edge.evaluation.clips import EvaluationClip, evaluation_clips, iterate_clips
+from edge.evaluation.clips import ALARMS, EvaluationClip, evaluation_clips, iterate_clips
 from edge.evaluation.metrics import rate_interval
 from edge.evaluation.verification import Suspect, TfliteClipScorer
 from edge.quantization.convert import convert_verifier
 from edge.quantization.detector import TflmScorer
 from edge.training import clip_shards, report, verifier, verifier_network, verifier_stages
 from edge.training.clip_shards import FEW_ORIGINALS, FOLDS, Clips, ClipSet
+from edge.training.teacher import EVIDENCE_CLASSES, Evidence
 from edge.training.verifier import Verifier
 
-# whose triggers thresholds come from: of a safety event all that a device may ever send, of others what it does send
-# unless its user asks for more
-_SAFETY_FROM, _OTHERS_FROM = "high", "normal"
+# whose triggers thresholds come from: of an alarm all that a device may ever send, of others what it does send unless
+# its user asks for more
+_ALARMS_FROM, _OTHERS_FROM = "high", "normal"
 _PART_SEEDS = {splits.VALIDATION: 21, splits.HELD_OUT: 22}
 _FOLD_SEED = 23
 
@@ -78,17 +80,20 @@ def deliver(
     say("calibrating")
     clip_set = ClipSet.of(run_dir)
     has_folds = all((run_dir / f"fold_{fold}" / verifier.WEIGHTS_FILE).exists() for fold in range(FOLDS))
-    before = _committed_folds(models_dir)
+    model_path = models_dir / "verifier" / "verifier.tflite"
+    before = committed(model_path) if model_path.exists() else {}
     if not has_folds and not before:
         raise HarkenError(f"{run_dir} holds no folds: let `harken train --stage verifier` go on to its end")
-    few_logits = {}
+    few: dict[str, list[np.ndarray]] = {}
     if has_folds:
-        few_logits = verifier_stages.out_of_fold_logits(clip_set.clips(splits.TRAIN, recipe), run_dir, seed)
+        few = verifier_stages.out_of_fold_answers(clip_set.clips(splits.TRAIN, recipe), run_dir, seed)
     validation = clip_set.clips(splits.VALIDATION, recipe)
-    slopes, offsets = calibrate(network.logits(validation.features), validation, few_logits)
-    model_path = models_dir / "verifier" / "verifier.tflite"
+    classes = verifier_network.EVIDENCE if content["training"]["teacher"] else ()
+    answers = network.answers(validation.features)
+    calibrated = calibrate(answers, validation, {name: np.concatenate(parts) for name, parts in few.items()}, classes)
     model_path.parent.mkdir(parents=True, exist_ok=True)
-    shipped = verifier_network.deliverable(network.backbone, network.last, network.events, slopes, offsets)
+    parts_of_network = (network.backbone, network.last, network.events, network.teacher)
+    shipped = verifier_network.deliverable(*parts_of_network, calibrated.weights, calibrated.offsets)
     say("converting")
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "verifier.keras"
@@ -100,16 +105,16 @@ def deliver(
     folds = {}
     if has_folds:
         say("judging the folds")
-        folds = judge_folds(run_dir, seed, recipe, parts, baseline)
-    few_scores = {
-        name: 1 / (1 + np.exp(-(slopes[index] * folds[name].logits + offsets[index])))
-        for index, name in enumerate(catalogue.load().names)
-        if name in folds
-    }
+        by_fold = [
+            calibrate(answers, validation, {name: _without(arrays, fold) for name, arrays in few.items()}, classes)
+            for fold in range(FOLDS)
+        ]
+        folds = judge_folds(run_dir, seed, recipe, parts, baseline, by_fold)
+    few_scores = {name: judgement.scores for name, judgement in folds.items()}
     thresholds = verification.choose_thresholds(
         _genuine_and_suspects(device, recipe, parts, scorer), few_scores, () if has_folds else FEW_ORIGINALS
     )
-    k_fold: dict[str, Any] = {"k_fold": fold_figures(folds, few_scores, thresholds)} if has_folds else before
+    k_fold: dict[str, Any] = {"k_fold": fold_figures(folds, thresholds)} if has_folds else _committed_folds(before)
     clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
     triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), thresholds)
     content["training"] |= {"curves": _curves(run_dir)}
@@ -117,7 +122,7 @@ def deliver(
         "events": list(catalogue.load().names),
         "input_frames": verifier_network.CLIP_FRAMES,
         "parameters": int(shipped.count_params()),
-        "calibration": {"slopes": [round(x, 4) for x in slopes], "offsets": [round(x, 4) for x in offsets]},
+        "calibration": calibrated.described(classes),
         "thresholds": thresholds,
         "figures": {
             "judged_on": "originals kept out of training and thresholds; events of few originals by folds",
@@ -125,11 +130,12 @@ def deliver(
             "auc": verification.areas(clips, verification.highest_scores(clips, scorer)),
             "auc_yamnet": None if baseline is None else baseline_areas(clips, baseline),
             "triggers": triggers,
+            "reliability": verification.reliability(device.coded(splits.HELD_OUT), scorer, recipe.seed),
             **k_fold,
         },
     }
-    few = [one for one in parts[splits.HELD_OUT] if one.label in FEW_ORIGINALS]
-    heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION], *few])
+    also_heard = [one for one in parts[splits.HELD_OUT] if one.label in FEW_ORIGINALS]
+    heard.write(model_path.parent, [*parts[splits.TRAIN], *parts[splits.VALIDATION], *also_heard])
     report.write(model_path, content, report.verifier_card(content))
     return content
 
@@ -156,10 +162,7 @@ def choose_again(
         HarkenError: a model is missing, or there is no runtime for it.
     """
     model_path = models_dir / "verifier" / "verifier.tflite"
-    try:
-        content: dict[str, Any] = json.loads(model_path.with_name("manifest.json").read_text())
-    except FileNotFoundError as error:
-        raise HarkenError(f"{model_path.parent} holds no verifier: run `harken quantize --model verifier`") from error
+    content = committed(model_path)
     scorer = TfliteClipScorer(model_path)
     parts = shards.recordings_of_parts(recipe)
     device = _Device(models_dir / "detector", recipe, judged_hours, cache_dir, scorer, say)
@@ -171,47 +174,97 @@ def choose_again(
     clips = _clips(recipe, parts[splits.HELD_OUT], splits.HELD_OUT)
     triggers = verification.verification_figures(device.suspects(splits.HELD_OUT, "normal", clips), chosen)
     content["thresholds"] = chosen
-    content["figures"] |= {"scene_hours": judged_hours, "triggers": triggers}
+    content["figures"] |= {
+        "scene_hours": judged_hours,
+        "triggers": triggers,
+        "reliability": verification.reliability(device.coded(splits.HELD_OUT), scorer, recipe.seed),
+    }
     for name, scores in unheard.items():
         k_fold[name] |= _kept(scores, chosen[name])
     report.write(model_path, content, report.verifier_card(content))
     return content
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What makes probabilities of a network's answers.
+
+    Attributes:
+        weights: float[events + evidence, events].
+        offsets: float[events].
+    """
+
+    weights: np.ndarray
+    offsets: np.ndarray
+
+    def __call__(self, answers: np.ndarray) -> np.ndarray:
+        """Return probabilities float[n, events] of answers float[n, events + evidence]."""
+        return np.asarray(special.expit(answers @ self.weights + self.offsets))
+
+    def described(self, classes: Sequence[int]) -> dict[str, Any]:
+        """Return what the manifest says of it, by event."""
+        names = catalogue.load().names
+        return {
+            name: {
+                "slope": round(float(self.weights[index, index]), 4),
+                "offset": round(float(self.offsets[index]), 4),
+                "evidence": {
+                    str(number): round(float(self.weights[len(names) + place, index]), 4)
+                    for place, number in enumerate(classes)
+                    if self.weights[len(names) + place, index]
+                },
+            }
+            for index, name in enumerate(names)
+        }
+
+
+def committed(model_path: Path) -> dict[str, Any]:
+    """Return the manifest beside a verifier; raises HarkenError where there is none."""
+    try:
+        content: dict[str, Any] = json.loads(model_path.with_name("manifest.json").read_text())
+    except FileNotFoundError as error:
+        raise HarkenError(f"{model_path.parent} holds no verifier: run `harken quantize --model verifier`") from error
+    return content
+
+
 def calibrate(
-    logits: np.ndarray, validation: Clips, few_logits: Mapping[str, np.ndarray]
-) -> tuple[list[float], list[float]]:
-    """Return the slope and the offset of every event.
+    answers: np.ndarray, validation: Clips, few: Mapping[str, np.ndarray], classes: Sequence[int]
+) -> Calibration:
+    """Return the calibration of every event: of its logit, and of what the student of a teacher says of its classes.
 
     Args:
-        logits: of the validation clips by what is shipped, float[n, events].
-        validation: those clips; negatives of every event, and positives of those that are not in `few_logits`.
-        few_logits: logits of clips that hold an event of few originals, each by a fold that has not heard it.
+        answers: of the validation clips by what is shipped, float[n, events + evidence].
+        validation: those clips; negatives of every event, and positives of those that are not in `few`.
+        few: answers to clips that hold an event of few originals, each by a fold that has not heard it.
+        classes: of the teacher, in the order in which they are in the answers; none where there was no teacher.
     """
-    slopes, offsets = [], []
-    for index, name in enumerate(catalogue.load().names):
+    names = catalogue.load().names
+    weights, offsets = np.zeros((answers.shape[1], len(names))), np.zeros(len(names))
+    for index, name in enumerate(names):
+        named = EVIDENCE_CLASSES[name] if classes else Evidence((), ())
+        numbers = named.speaking_for + named.against
+        signs = [1] * len(named.speaking_for) + [-1] * len(named.against)
+        columns = [index, *(len(names) + classes.index(number) for number in numbers)]
         asked = validation.asked[:, index]
-        at, is_positive = logits[asked, index], validation.target[asked, index]
-        weights = np.ones(len(at))
-        if len(few_logits.get(name, ())):
-            positives, negatives = few_logits[name], at[~is_positive]
+        at, is_positive = answers[asked][:, columns], validation.target[asked, index]
+        counts = np.ones(len(at))
+        if len(few.get(name, ())):
+            positives, negatives = few[name][:, columns], at[~is_positive]
             # as many of the whole as there are in the validation clips
             share = is_positive.sum() / len(positives)
-            weights = np.concatenate([np.full(len(positives), share), np.ones(len(negatives))])
+            counts = np.concatenate([np.full(len(positives), share), np.ones(len(negatives))])
             at = np.concatenate([positives, negatives])
             is_positive = np.arange(len(at)) < len(positives)
-        slope, offset = calibration.fit_logistic(at, is_positive, weights)
-        slopes.append(slope)
-        offsets.append(offset)
-    return slopes, offsets
+        weights[columns, index], offsets[index] = calibration.fit_logistic(at, is_positive, counts, signs)
+    return Calibration(weights, offsets)
 
 
-def _committed_folds(models_dir: Path) -> dict[str, Any]:
-    """Return the committed verifier's figures by folds, and the version they are of; {} without a verifier."""
-    path = models_dir / "verifier" / "manifest.json"
-    if not path.exists():
-        return {}
-    content = json.loads(path.read_text())
+def _without(arrays: Sequence[np.ndarray], fold: int) -> np.ndarray:
+    return np.concatenate([array for index, array in enumerate(arrays) if index != fold])
+
+
+def _committed_folds(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a committed verifier's figures by folds, and the version they are of."""
     figures = content["figures"]
     return {"k_fold": figures["k_fold"], "k_fold_of": figures.get("k_fold_of", content["version"])}
 
@@ -223,12 +276,12 @@ class FoldJudgement:
     Attributes:
         originals: how many there are.
         areas: of each fold: area under the curve, the baseline's or None, and how many recordings hold the event.
-        logits: the highest of each of these recordings, by the fold that has not heard it, float[recordings].
+        scores: the highest of each of these recordings, by the fold that has not heard it, float[recordings].
     """
 
     originals: int
     areas: list[tuple[float, float | None, int]]
-    logits: np.ndarray
+    scores: np.ndarray
 
 
 def judge_folds(
@@ -237,10 +290,12 @@ def judge_folds(
     recipe: Recipe,
     parts: Mapping[str, Sequence[Recording]],
     baseline: Baseline | None,
+    calibrations: Sequence[Calibration],
 ) -> dict[str, FoldJudgement]:
     """Judge every recording of an event of few originals by the fold that has not heard it.
 
-    The area under the curve is taken within each fold, against the held-out part's other recordings.
+    The area under the curve is taken within each fold, against the held-out part's other recordings. `calibrations` are
+    those of the folds, each fitted without its originals.
     """
     everything = [recording for recordings in parts.values() for recording in recordings]
     others = [recording for recording in parts[splits.HELD_OUT] if recording.label not in FEW_ORIGINALS]
@@ -251,33 +306,34 @@ def judge_folds(
     once: Baseline | None = None if baseline is None else _remembering(baseline)
     network = Verifier(seed)
     areas: dict[str, list[tuple[float, float | None, int]]] = {name: [] for name in FEW_ORIGINALS}
-    logits: dict[str, list[np.ndarray]] = {name: [] for name in FEW_ORIGINALS}
-    for fold in range(FOLDS):
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in FEW_ORIGINALS}
+    for fold, calibrated in enumerate(calibrations):
         network.load(run_dir / f"fold_{fold}" / verifier.WEIGHTS_FILE)
         unheard = [one for one in own if fold_of[one.label][one.original_id] == fold]
         clips = [*iterate_clips(unheard, [], seed_of_clips, synthesised_co_alarms=0), *against]
-        highest = verification.highest_of(clips, network.logits)
+        highest = verification.highest_of(clips, _judge(network, calibrated))
         yamnet = {} if once is None else baseline_areas(clips, once)
         for name, area in verification.areas(clips, highest).items():
             if name in areas and area is not None:
                 index = catalogue.load().index(name)
                 reached = np.array([row[index] for row, clip in zip(highest, clips, strict=True) if clip.event == name])
                 areas[name].append((area, yamnet.get(name), len(reached)))
-                logits[name].append(reached)
+                scores[name].append(reached)
     return {
-        name: FoldJudgement(len(fold_of[name]), areas[name], np.concatenate([np.zeros(0), *logits[name]]))
+        name: FoldJudgement(len(fold_of[name]), areas[name], np.concatenate([np.zeros(0), *scores[name]]))
         for name in FEW_ORIGINALS
     }
 
 
-def fold_figures(
-    judged: Mapping[str, FoldJudgement], scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float]
-) -> dict[str, dict[str, Any]]:
+def _judge(network: Verifier, calibrated: Calibration) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda pictures: calibrated(network.answers(pictures))
+
+
+def fold_figures(judged: Mapping[str, FoldJudgement], thresholds: Mapping[str, float]) -> dict[str, dict[str, Any]]:
     """Return the figures of the folds; their areas are averaged by how many recordings each has.
 
     Args:
         judged: by event.
-        scores: by event, the calibrated scores of the recordings, each by the fold that has not heard it.
         thresholds: of what is shipped.
     """
     figures = {}
@@ -293,8 +349,8 @@ def fold_figures(
             "auc": round(mean, 4) if counts else None,
             "auc_of_folds": [area for area, _, _ in judgement.areas],
             "auc_yamnet": round(sum(area * count for area, count in beside) / total, 4) if beside else None,
-            "scores": sorted(round(float(score), 4) for score in scores[name]),
-            **_kept(scores[name], thresholds[name]),
+            "scores": sorted(round(float(score), 4) for score in judgement.scores),
+            **_kept(judgement.scores, thresholds[name]),
         }
     return figures
 
@@ -333,10 +389,9 @@ def _genuine_and_suspects(
 ) -> list[Suspect]:
     """Return what thresholds are chosen from, all of the validation part: triggers, and clips around what is true."""
     clips = _clips(recipe, parts[splits.VALIDATION], splits.VALIDATION)
-    is_safety = {spec.name: spec.is_safety for spec in catalogue.load()}
     return [
-        *(one for one in device.suspects(splits.VALIDATION, _SAFETY_FROM, clips) if is_safety[one.event]),
-        *(one for one in device.suspects(splits.VALIDATION, _OTHERS_FROM, clips) if not is_safety[one.event]),
+        *(one for one in device.suspects(splits.VALIDATION, _ALARMS_FROM, clips) if one.event in ALARMS),
+        *(one for one in device.suspects(splits.VALIDATION, _OTHERS_FROM, clips) if one.event not in ALARMS),
         *verification.recording_suspects(clips, scorer),
     ]
 
@@ -363,10 +418,14 @@ class _Device:
         # of the scenes and of the clips of a part
         self._scores: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
 
+    def coded(self, part: str) -> Shards:
+        """Return the scenes of a part through the clip codec."""
+        return shards.load(replace(self._recipe, has_codec=True), part, self._hours, self._cache_dir, self._say)
+
     def suspects(self, part: str, sensitivity: str, clips: Sequence[EvaluationClip]) -> list[Suspect]:
         """Return the triggers over clips and over scenes of a part, judged; the clips are the same in every call."""
         self._say(f"{part}: judging the detector's triggers")
-        coded = shards.load(replace(self._recipe, has_codec=True), part, self._hours, self._cache_dir, self._say)
+        coded = self.coded(part)
         if part not in self._scores:
             plain = shards.load(replace(self._recipe, has_codec=False), part, self._hours, self._cache_dir, self._say)
             of_scenes = [self._detector(scene) for scene in plain.steps()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from edge.dataset.labels import IGNORED, TARGET
 from edge.dataset.manifest import read_manifest
 from edge.dataset.shards import Recipe, Shards
 from edge.evaluation import operating_points
-from edge.training import clip_shards, network
+from edge.training import clip_shards
 from edge.training.clip_shards import Clips
 
 # both, because what a detector takes for an event at its most sensitive it may take for one elsewhere in any case
@@ -28,12 +29,26 @@ _SEED = 77
 Points = Mapping[str, Mapping[str, int]]
 
 
+@dataclass(frozen=True)
+class Triggering:
+    """A detector, as far as mining needs it.
+
+    Attributes:
+        digest: of its file.
+        score: int8[steps, 80] from rest to float[steps, events] of 0-256.
+        points: its thresholds by event and sensitivity.
+    """
+
+    digest: str
+    score: Callable[[np.ndarray], np.ndarray]
+    points: Points
+
+
 def make_missing(
     recipe: Recipe,
     part: str,
     scenes: tuple[Path, int],
-    weights: Mapping[str, np.ndarray],
-    points: Points,
+    detector: Triggering,
     cache_dir: Path,
     say: Callable[[str], None] | None = None,
 ) -> list[Path]:
@@ -43,8 +58,7 @@ def make_missing(
         recipe: of the scenes.
         part: of the split.
         scenes: folder of shards, and how many of them.
-        weights: the detector's, as `detector.load_training` gives them.
-        points: its thresholds by event and sensitivity.
+        detector: what triggers.
         cache_dir: one for each detector.
         say: is told of every file made.
     """
@@ -54,14 +68,13 @@ def make_missing(
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     if not missing:
         return paths
-    detector = network.load_network(weights)
     plain = shards.read(folder, part, count)
     coded = shards.read(folder, part, count, has_codec=True)
     for index in missing:
         here = slice(index * shards.SCENES_PER_SHARD, (index + 1) * shards.SCENES_PER_SHARD)
-        scores = np.clip(np.asarray(network.scores(detector, plain.steps()[here])) * 256, 0, 255)
+        scores = np.stack([np.clip(detector.score(scene), 0, 255) for scene in plain.steps()[here]])
         shard = Shards(coded.features[here], coded.labels[here], coded.events[here], coded.others[here])
-        mined = mine(shard, scores, points, recipe, part, np.random.default_rng((_SEED, index)))
+        mined = mine(shard, scores, detector.points, recipe, part, np.random.default_rng((_SEED, index)))
         unfinished = paths[index].with_suffix(".part.npz")
         np.savez(unfinished, features=mined.features, target=mined.target, asked=mined.asked, groups=mined.groups)
         unfinished.replace(paths[index])

@@ -18,13 +18,13 @@ from edge.evaluation.metrics import area_under_curve, mean_area_of
 from edge.training import verifier_network, verifier_recovery
 from edge.training.clip_augmentation import AugmentationRule, augmented
 from edge.training.clip_shards import LOGIT_SCALE, Clips
-from edge.training.teacher import CLASSES, EVENT_CLASSES
+from edge.training.teacher import CLASSES
 from edge.training.verifier_network import FEATURE_SCALE
 
 WEIGHTS_FILE = "weights.npz"
 STATE_FILE = "state.json"
 _CHECKPOINT_FILE = "latest.npz"
-# classes of the teacher that mean an event count this much more than the other 500 when it is repeated
+# classes of the teacher that are evidence of an event count this much more than the other 500 when it is repeated
 _EVENT_CLASS_WEIGHT = 6.0
 # updates over which the learning rate rises at the start of a stage
 _WARM_UPDATES = 50
@@ -52,8 +52,8 @@ class VerifierRule:
     epochs: int = 8
     batch: int = 64
     rate: float = 3e-3
-    event_rate: float = 1.5e-3
-    teacher_weight: float = 0.3
+    event_rate: float = 2e-3
+    teacher_weight: float = 0.5
     average: float = 0.995
     is_last_only: bool = False
     augmentation: AugmentationRule = field(default_factory=AugmentationRule)
@@ -63,7 +63,7 @@ class Verifier:
     """The network in its parts.
 
     Attributes:
-        backbone: float32[n, 400, 40, 1] to float32[n, 25, 224].
+        backbone: float32[n, 400, 40, 1] to float32[n, 25, 256].
         last: that to the same shape.
         events: that to logits float32[n, events].
         teacher: that to float32[n, 4, 521], the teacher's logits, standardised.
@@ -75,7 +75,7 @@ class Verifier:
         self.last = verifier_network.build_last_layers()
         self.events = verifier_network.build_event_head(len(catalogue.load()))
         self.teacher = verifier_network.build_teacher_head()
-        self._run = tf.function(self._logits, autograph=False, reduce_retracing=True)
+        self._run = tf.function(self._answers, autograph=False, reduce_retracing=True)
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -85,6 +85,10 @@ class Verifier:
 
     def logits(self, features: np.ndarray, batch: int = 128) -> np.ndarray:
         """Return logits float32[n, events] of clips int8[n, 400, 40]."""
+        return self.answers(features, batch)[:, : len(catalogue.load())]
+
+    def answers(self, features: np.ndarray, batch: int = 128) -> np.ndarray:
+        """Return logits and evidence of clips int8[n, 400, 40]: float32[n, events + classes of `EVIDENCE`]."""
         parts = [
             self._run(tf.constant(features[start : start + batch, ..., None] / np.float32(FEATURE_SCALE))).numpy()
             for start in range(0, len(features), batch)
@@ -103,8 +107,10 @@ class Verifier:
         """
         _load(path, self.variables)
 
-    def _logits(self, x: tf.Tensor) -> tf.Tensor:
-        return self.events(self.last(self.backbone(x, training=False), training=False), training=False)
+    def _answers(self, x: tf.Tensor) -> tf.Tensor:
+        steps = self.last(self.backbone(x, training=False), training=False)
+        said = tf.gather(self.teacher(steps), verifier_network.EVIDENCE, axis=2)
+        return tf.concat([self.events(steps, training=False), tf.reduce_max(said, axis=1)], axis=1)
 
 
 def train(
@@ -203,7 +209,7 @@ class _Trainer:
         # no class is so rare that its last tenth of a logit counts
         self._mean, self._spread = some.mean(axis=(0, 1)), some.std(axis=(0, 1)) + 0.3
         weights = np.ones(CLASSES, np.float32)
-        weights[sorted({number for numbers in EVENT_CLASSES.values() for number in numbers})] = _EVENT_CLASS_WEIGHT
+        weights[list(verifier_network.EVIDENCE)] = _EVENT_CLASS_WEIGHT
         self._class_weights = tf.constant(weights / weights.mean())
         self._learns_all = not rule.is_last_only
         self._update = tf.function(self._one_update, autograph=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +39,26 @@ def take_over(
     Raises:
         HarkenError: the file is no verifier of this form.
     """
+    parts = [layer for model in (backbone, last) for layer in model.layers]
+    kernels = [layer for layer in parts if isinstance(layer, tf_keras.layers.Conv2D)]
+    norms = [layer for layer in parts if isinstance(layer, tf_keras.layers.BatchNormalization)]
     try:
-        convolutions, dense, hidden_bias = _constants(model_path)
-        calibration = json.loads(model_path.with_name("manifest.json").read_text())["calibration"]
+        convolutions, dense, added = _constants(model_path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise HarkenError(f"{model_path} cannot be gone on from ({error}): name a committed verifier") from error
-    parts = [layer for model in (backbone, last) for layer in model.layers]
-    kernels = [layer for layer in parts if isinstance(layer, (tf_keras.layers.Conv2D, tf_keras.layers.DepthwiseConv2D))]
-    norms = [layer for layer in parts if isinstance(layer, tf_keras.layers.BatchNormalization)]
-    shapes = [tuple(layer.weights[0].shape) for layer in kernels]
-    if [kernel.shape for kernel, _ in convolutions] != shapes or len(dense) != 3:
-        raise HarkenError(f"{model_path} is a verifier of another form: train from the beginning, without --start")
+    hidden_shape, _, logits_shape, logits_bias_shape = [weight.shape for weight in events.get_weights()]
+    hidden, logits = dense.get(hidden_shape[::-1]), dense.get(logits_shape[::-1])
+    if [kernel.shape for kernel, _ in convolutions] != [layer.weights[0].shape for layer in kernels] or not (
+        hidden and logits
+    ):
+        raise HarkenError(f"{model_path} is a verifier of another form: train from the beginning, without --go-on")
     for layer, norm, (kernel, bias) in zip(kernels, norms, convolutions, strict=True):
         layer.weights[0].assign(kernel)
         _normalise(norm, bias, np.zeros_like(bias), np.full_like(bias, 1 - norm.epsilon))
-    (hidden, _), (logits, _), (_, offsets) = dense
-    slopes = np.array(calibration["slopes"])
-    events.set_weights([hidden.T, hidden_bias, logits.T, (offsets - np.array(calibration["offsets"])) / slopes])
+    # a bias of zeros is left out
+    hidden_bias = added.get(hidden_shape[1:], np.zeros(hidden_shape[1:], np.float32))
+    logits_bias = np.zeros(logits_bias_shape, np.float32) if logits[1] is None else logits[1]
+    events.set_weights([hidden[0].T, hidden_bias, logits[0].T, logits_bias])
     some = clips.features[:: max(1, len(clips) // _STATISTICS_CLIPS)][:_STATISTICS_CLIPS]
     for norm, (mean, variance) in zip(norms, _statistics(backbone, last, some), strict=True):
         _normalise(norm, norm.beta.numpy(), mean, variance)
@@ -97,27 +99,41 @@ def fit_teacher_head(
     head.set_weights([solved[:channels], solved[channels]])
 
 
-def _constants(model_path: Path) -> tuple[list[Any], list[Any], np.ndarray]:
-    """Return (kernel, bias) of every convolution, of every dense layer, and the bias of the first of these."""
+def _constants(
+    model_path: Path,
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[tuple[int, ...], Any], dict[tuple[int, ...], np.ndarray]]:
+    """Return (kernel, bias) of convolutions; by shape (kernel, bias or None) of dense layers, and what is added."""
     plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = tf.lite.Interpreter(model_content=model_path.read_bytes(), experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()
     constants: dict[int, np.ndarray] = {}
-    convolutions, dense, added = [], [], []
+    convolutions: list[tuple[np.ndarray, np.ndarray]] = []
+    dense: dict[tuple[int, ...], Any] = {}
+    added: dict[tuple[int, ...], np.ndarray] = {}
+    is_scaled = False
     for operation in interpreter._get_ops_details():
         inputs = [int(index) for index in operation["inputs"]]
         kind = operation["op_name"]
+        second = constants.get(inputs[1]) if len(inputs) > 1 else None
         if kind == "DEQUANTIZE":
             constants[int(operation["outputs"][0])] = interpreter.get_tensor(inputs[0]).astype(np.float32)
-        elif kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-            # TFLite: [out, height, width, in] and [1, height, width, out]; Keras has the first axis last of both
+        elif kind == "CONV_2D":
+            # TFLite: [out, height, width, in]; Keras has the first axis last
             convolutions.append((np.transpose(constants[inputs[1]], (1, 2, 3, 0)), constants[inputs[2]]))
+        elif kind == "MUL" and second is not None:
+            # where a convolution looks at every other step, its normalisation is left beside it: a factor ...
+            kernel, bias = convolutions[-1]
+            convolutions[-1] = (kernel * second, bias * second)
+        elif kind == "ADD" and second is not None and is_scaled:
+            # ... and a term
+            kernel, bias = convolutions[-1]
+            convolutions[-1] = (kernel, bias + second)
         elif kind == "FULLY_CONNECTED":
-            dense.append((constants[inputs[1]], constants.get(inputs[2]) if len(inputs) > 2 else None))
-        elif kind == "ADD" and inputs[1] in constants:
-            added.append(constants[inputs[1]])
-    # a bias of zeros is left out
-    return convolutions, dense, added[0] if added else np.zeros(len(dense[0][0]), np.float32)
+            dense[second.shape] = (second, constants.get(inputs[2]) if len(inputs) > 2 else None)  # type: ignore[union-attr]
+        elif kind == "ADD" and second is not None:
+            added[second.shape] = second
+        is_scaled = kind == "MUL" or (is_scaled and kind == "DEQUANTIZE")
+    return convolutions, dense, added
 
 
 def _normalise(norm: Any, bias: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ class StagesRule:
         final_epochs: passes of what is shipped, from the shared weights on.
         fold_epochs: the same for each fold.
         fine_rate: learning rate of both.
-        others: for each clip that holds a recording of few originals, how many that hold none come along in both.
+        others: for each clip that holds a recording of few originals, how many that hold none come along in a fold;
+            those first that a teacher has heard.
+        final_others: the same in what is shipped.
         is_last_only: whether only the last layers learn in both.
         fine_teacher_weight: how much repeating the teacher counts in both.
         goes_on_from: digest of the committed verifier that the final training goes on from, with all clips, instead of
@@ -39,10 +41,11 @@ class StagesRule:
     """
 
     shared: VerifierRule = field(default_factory=VerifierRule)
-    final_epochs: int = 2
+    final_epochs: int = 3
     fold_epochs: int = 1
     fine_rate: float = 1e-3
-    others: float = 1.5
+    others: float = 1.0
+    final_others: float = 2.5
     is_last_only: bool = False
     fine_teacher_weight: float = 0.5
     goes_on_from: str = ""
@@ -60,7 +63,7 @@ class StagesRule:
 
 
 def stages_rule(seed: int, epochs: int, has_teacher: bool, committed: Path | None = None) -> StagesRule:
-    """Return the rule of a training with so many passes for the events; half as many for the teacher before them.
+    """Return the rule of a training with so many passes for the events; a third as many for the teacher before them.
 
     Args:
         seed: of everything drawn.
@@ -68,7 +71,7 @@ def stages_rule(seed: int, epochs: int, has_teacher: bool, committed: Path | Non
         has_teacher: whether there is a teacher.
         committed: the verifier that the final training goes on from, or None.
     """
-    shared = VerifierRule(seed=seed, teacher_epochs=(epochs + 1) // 2 if has_teacher else 0, epochs=epochs)
+    shared = VerifierRule(seed=seed, teacher_epochs=(epochs + 2) // 3 if has_teacher else 0, epochs=epochs)
     if committed is None:
         return StagesRule(shared)
     return StagesRule(shared, final_epochs=5, goes_on_from=_digest(committed))
@@ -83,15 +86,14 @@ class Sources:
         hours: of scenes that clips are cut from.
         clips: made on their own besides those.
         teacher: asked about each of them, or None.
-        detector: its weights and its thresholds by event and sensitivity, so that clips are cut around what it
-            triggers on; None: wherever one may trigger.
+        detector: what clips are cut around the triggers of; None: wherever one may trigger.
     """
 
     recipe: Recipe
     hours: float
     clips: int
     teacher: Teacher | None = None
-    detector: tuple[Mapping[str, np.ndarray], clip_mining.Points] | None = None
+    detector: clip_mining.Triggering | None = None
 
 
 def run(
@@ -119,10 +121,10 @@ def run(
     recipe = sources.recipe
     gathered = clip_shards.gather(ClipRecipe(recipe), sources.hours, sources.clips, work_dir, sources.teacher, say)
     if sources.detector is not None:
-        weights, points = sources.detector
-        folder_of_mined = work_dir / "mined" / _digest_of_weights(weights)
+        # of these scenes by this detector: other ones are mined into a folder of their own
+        folder_of_mined = work_dir / "mined" / f"{sources.detector.digest}-{recipe.digest()}"
         mined = {
-            part: clip_mining.make_missing(recipe, part, scenes, weights, points, folder_of_mined, say)
+            part: clip_mining.make_missing(recipe, part, scenes, sources.detector, folder_of_mined, say)
             for part, scenes in gathered.scenes.items()
         }
         gathered = replace(gathered, mined=mined)
@@ -139,7 +141,7 @@ def provenance(sources: Sources, rule: StagesRule, start: Path | None) -> dict[s
         "clips": sources.clips,
         "clip_rule": asdict(ClipRule()),
         "teacher": sources.teacher.digest if sources.teacher else None,
-        "mined_by": _digest_of_weights(sources.detector[0]) if sources.detector else None,
+        "mined_by": sources.detector.digest if sources.detector else None,
         "began_from": _digest(start) if start else None,
         "heard_of_other_parts": list(FEW_ORIGINALS),
     }
@@ -182,7 +184,7 @@ def train(
         verifier.train(clips.of(chosen), validation, fold_rule, folder / f"fold_{fold}", say, start=shared)
     if committed is not None:
         return final
-    chosen = fine_clips(clips, None, rule.others, rule.shared.seed)
+    chosen = fine_clips(clips, None, rule.final_others, rule.shared.seed)
     say(f"final: {len(chosen)} clips")
     return verifier.train(clips.of(chosen), validation, rule.fine(rule.final_epochs), folder / FINAL, say, start=shared)
 
@@ -210,20 +212,16 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _digest_of_weights(weights: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(np.ascontiguousarray(weights[name]).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def out_of_fold_logits(clips: Clips, folder: Path, seed: int) -> dict[str, np.ndarray]:
-    """Return, for each event of few originals, the logits of its recorded clips by the fold that has not heard them.
+def out_of_fold_answers(clips: Clips, folder: Path, seed: int) -> dict[str, list[np.ndarray]]:
+    """Return, for each event of few originals, what the folds say of recorded clips of it that they have not heard.
 
     Args:
         clips: those that the folds were trained from.
         folder: of the training.
         seed: of the network.
+
+    Returns:
+        By event and fold: answers float[clips, events + evidence] (`Verifier.answers`).
     """
     names = catalogue.load().names
     found: dict[str, list[np.ndarray]] = {name: [] for name in FEW_ORIGINALS}
@@ -233,8 +231,7 @@ def out_of_fold_logits(clips: Clips, folder: Path, seed: int) -> dict[str, np.nd
         # all that it holds of few originals is of this fold: nothing else in it was heard either
         bits = clip_shards.bits_of_fold(fold)
         unheard = np.flatnonzero(((clips.groups & bits) != 0) & ((clips.groups & ~bits) == 0))
-        logits = network.logits(clips.features[unheard])
+        answers = network.answers(clips.features[unheard])
         for name in FEW_ORIGINALS:
-            index = names.index(name)
-            found[name].append(logits[clips.target[unheard, index], index])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            found[name].append(answers[clips.target[unheard, names.index(name)]])
+    return found

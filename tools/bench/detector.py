@@ -66,7 +66,10 @@ class CloudVerifier:
         """Say whether the verdict on the event notifies."""
         measured = event.cadence
         sounding_s = (event.trigger_sample - event.start_sample) / SAMPLE_RATE_HZ
-        cadence = CadenceEvidence(measured.kind, measured.periods, measured.confidence, sounding_s)
-        finding = VerifierFinding(scores, self._model.thresholds, self._model.version)
+        cadence = CadenceEvidence(
+            measured.kind, measured.periods, measured.confidence, sounding_s, measured.on_ms, measured.off_ms
+        )
+        model = self._model
+        finding = VerifierFinding(scores, model.thresholds, model.version, measured=model.measured)
         decision = decide(self._catalogue.by_name(event.name), cadence, MediaFinding(), finding, self._catalogue)
         return decision.verdict.notifies

@@ -60,3 +60,40 @@ def test_what_studies_found_goes_into_the_committed_manifest_and_card(
     assert after["figures"]["k_fold"] == found
     assert after["sha256"] == before["sha256"]
     assert "8 + 2 passes" in (committed / "detector" / "CARD.md").read_text()
+
+
+@pytest.mark.train
+def test_the_verifiers_clips_lie_around_what_the_committed_detector_triggers_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("tflite_runtime")
+    from edge.dataset import shards, splits
+    from edge.quantization import deliver
+    from edge.training import clip_shards, verifier_stages
+
+    monkeypatch.setattr(clip_shards, "CLIPS_PER_SHARD", 4)
+    monkeypatch.setattr(shards, "SCENES_PER_SHARD", 1)
+    data = made_recordings.make_folder(tmp_path)
+    trained: list[tuple[int, Path | None]] = []
+
+    def train(clips: clip_shards.Clips, *rest: object) -> Path:
+        trained.append((len(clips), rest[-1]))  # type: ignore[arg-type]
+        return tmp_path
+
+    monkeypatch.setattr(verifier_stages, "train", train)
+    command = ["train", "--stage", "verifier", "--data", str(data), "--work-dir", str(tmp_path / "work")]
+    command += ["--clips", "4", "--hours", "0.01", "--around-triggers", "--go-on"]
+    assert cli.main(command) == 0
+    made = clip_shards.ClipSet.of(tmp_path / "work" / "verifier")
+    assert len(made.mined[splits.TRAIN]) == 1
+    before = made.mined[splits.TRAIN][0].stat().st_mtime_ns
+    provenance = json.loads((tmp_path / "work" / "verifier" / "provenance.json").read_text())["training"]
+    assert provenance["mined_by"]
+    assert provenance["rule"]["goes_on_from"]
+    assert cli.main(command) == 0, "it goes on with the clips that there are"
+    assert made.mined[splits.TRAIN][0].stat().st_mtime_ns == before
+    (clips, committed), again = trained
+    assert clips >= 4 + 3
+    assert committed == deliver.MODELS_DIR / "verifier" / "verifier.tflite"
+    assert again == (clips, committed)
