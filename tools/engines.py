@@ -101,6 +101,22 @@ class PostgresServer:
                 self._process.kill()
                 self._process.wait(5)
 
+    def cpu_s(self) -> float:
+        """Processor time that the cluster's processes have taken, those that have ended included (Linux)."""
+        if self._process is None:
+            return 0.0
+        pid = self._process.pid
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks = 0
+        for each in (str(pid), *listed):
+            try:
+                stat = Path(f"/proc/{each}/stat").read_text()
+            except OSError:  # it has just ended, and is among its parent's
+                continue
+            fields = stat.rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15] if each == str(pid) else fields[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def url(self, template: str = "template1") -> str:
         """A SQLAlchemy URL of a new database: an empty one, or a copy of another."""
         name = f"harken_{uuid.uuid4().hex[:12]}"

@@ -38,7 +38,8 @@ class VerifierFigures:
     """What `harken bench verifier` states.
 
     `clip_cpu_ms` is what judging one clip takes of one core, `server_cpu_ms` what the server's main process takes for
-    the trigger, its clip and its verdict. `scaling_two_workers` is None where there is no PostgreSQL.
+    the trigger, its clip and its verdict. Over the full queue a clip takes `worker_cpu_ms` of a worker's main process
+    and `database_cpu_ms` of the database beside it. What needs PostgreSQL is None where there is none.
     """
 
     clips_per_s: float
@@ -51,6 +52,17 @@ class VerifierFigures:
     server_cpu_ms: float
     one_worker_clips_per_s: float | None
     two_workers_clips_per_s: float | None
+    worker_cpu_ms: float | None
+    database_cpu_ms: float | None
+
+
+@dataclass(frozen=True)
+class _Drained:
+    """One drain of a full queue: clips a second, and milliseconds of a core for each clip."""
+
+    clips_per_s: float
+    worker_cpu_ms: float
+    database_cpu_ms: float
 
 
 def measure(rate_per_s: float, seconds: float, queue: int, say: Callable[[str], None]) -> VerifierFigures:
@@ -70,24 +82,26 @@ def measure(rate_per_s: float, seconds: float, queue: int, say: Callable[[str], 
         raise HarkenError("no verdict came: the server's log says why")
     took_s = max(verdicts[batch[0].event_id] for batch in batches if batch[0].event_id in verdicts) - moments[0]
     clip_cpu_ms = _clip_cpu_ms(sounds)
-    rates: list[float] = []
+    drained: list[_Drained] = []
     if not queue:
         say("no queue, no workers: they are not measured")
     elif find_programs() is None:
         say("PostgreSQL is not installed: workers are not measured (apt-get install postgresql)")
     else:
-        rates = _drained(queue, sounds, say)
+        drained = _drained(queue, sounds, say)
     return VerifierFigures(
         clips_per_s=round(len(delays) / took_s, 2),
         verdict_p50_s=round(float(np.quantile(delays, 0.5)), 3),
         verdict_p99_s=round(float(np.quantile(delays, 0.99)), 3),
-        scaling_two_workers=round(rates[1] / rates[0], 2) if rates else None,
+        scaling_two_workers=round(drained[1].clips_per_s / drained[0].clips_per_s, 2) if drained else None,
         clips=len(batches),
         lost=len(batches) - len(delays),
         clip_cpu_ms=round(clip_cpu_ms, 1),
         server_cpu_ms=round(server_cpu_ms, 2),
-        one_worker_clips_per_s=round(rates[0], 1) if rates else None,
-        two_workers_clips_per_s=round(rates[1], 1) if rates else None,
+        one_worker_clips_per_s=round(drained[0].clips_per_s, 1) if drained else None,
+        two_workers_clips_per_s=round(drained[1].clips_per_s, 1) if drained else None,
+        worker_cpu_ms=round(drained[0].worker_cpu_ms, 2) if drained else None,
+        database_cpu_ms=round(drained[0].database_cpu_ms, 2) if drained else None,
     )
 
 
@@ -135,9 +149,9 @@ def _stored(sound: Sound) -> StoredClip:
     return StoredClip(RATE_HZ, sound.sample_count, limits.CLIP_BLOCK_BYTES, sound.data)
 
 
-def _drained(count: int, sounds: list[Sound], say: Callable[[str], None]) -> list[float]:
-    """Clips a second with one worker and with two, over a queue that is full when they begin."""
-    rates = []
+def _drained(count: int, sounds: list[Sound], say: Callable[[str], None]) -> list[_Drained]:
+    """One worker and then two over a queue that is full when they begin."""
+    drained = []
     with tempfile.TemporaryDirectory(prefix="harken-bench-") as work, postgres_server(Path(work, "postgres")) as server:
         folder, url = Path(work), server.url()
         history = History(url)
@@ -145,15 +159,18 @@ def _drained(count: int, sounds: list[Sound], say: Callable[[str], None]) -> lis
         _store_clips(history, ClipStore(clips_url), count, sounds)
         for workers in (1, 2):
             with contextlib.ExitStack() as stack:
+                pids = []
                 for number in range(workers):
                     options = [f"--history={url}", f"--clips={clips_url}", f"--name=bench-{number}"]
-                    stack.enter_context(working(options, folder))
+                    pids.append(stack.enter_context(working(options, folder)).pid)
                 _drain(history, workers, workers * _WARM_UP)  # each has its model loaded
+                before_s = sum(map(cpu_s, pids)), server.cpu_s()
                 took_s = _drain(history, workers, count)
-            rates.append(count / took_s)
-            say(f"{workers} worker{'s' if workers > 1 else ''}: {rates[-1]:.1f} clips a second")
+                worker_s, database_s = sum(map(cpu_s, pids)) - before_s[0], server.cpu_s() - before_s[1]
+            drained.append(_Drained(count / took_s, worker_s / count * 1000, database_s / count * 1000))
+            say(f"{workers} worker{'s' if workers > 1 else ''}: {drained[-1].clips_per_s:.1f} clips a second")
         history.close()
-    return rates
+    return drained
 
 
 def _event_id(number: int) -> str:
