@@ -1,22 +1,21 @@
-"""How long it takes from a board with nothing built to the first event that it hears, by the one command for it."""
+"""How long it takes from a board with nothing built to the alarm that it hears, by the one command for it."""
 
 import os
 import subprocess
 import sys
 import time
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edge.audio import SAMPLE_RATE_HZ
+from edge import catalogue
 from edge.build_core import BUILD_FOLDER_VARIABLE
 from edge.errors import HarkenError
 from firmware_gen.board import load_board
-from tools.made_alarm import smoke_alarm
 
 TIMEOUT_S = 600.0
-_EVENT_MARK = " s  "  # `harken listen` begins an event's line with its time
+SOUND = "smoke_alarm"
+_EVENT_MARK = " s "  # `harken listen` begins an event's line with its time
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class FirstEvent:
     Attributes:
         board: which one.
         started_s: until the image was built and the board had said hello.
-        first_event_s: until its first event was printed.
+        first_event_s: until the alarm that it hears was printed by its name.
         event: that line.
     """
 
@@ -37,7 +36,7 @@ class FirstEvent:
 
 
 def measure(board: str) -> FirstEvent:
-    """Run `harken listen --board BOARD --wav alarm.wav` over an empty build folder, in a process of its own.
+    """Run `harken listen --board BOARD --alarm` over an empty build folder, in a process of its own.
 
     Args:
         board: host or an emulated board, `qemu:` before it or not.
@@ -50,15 +49,8 @@ def measure(board: str) -> FirstEvent:
     if missing:
         raise HarkenError(f"{name} needs {', '.join(missing)}: make setup installs it")
     with TemporaryDirectory(prefix="harken-first-") as scratch:
-        folder = Path(scratch)
-        sound = folder / "alarm.wav"
-        with wave.open(str(sound), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(SAMPLE_RATE_HZ)
-            file.writeframes(smoke_alarm().astype("<i2").tobytes())
-        command = [sys.executable, "-m", "tools.cli", "listen", "--board", name, "--wav", str(sound)]
-        environment = {**os.environ, BUILD_FOLDER_VARIABLE: str(folder / "build"), "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "tools.cli", "listen", "--board", name, "--alarm"]
+        environment = {**os.environ, BUILD_FOLDER_VARIABLE: str(Path(scratch) / "build"), "PYTHONUNBUFFERED": "1"}
         return _run(name, command, environment)
 
 
@@ -67,6 +59,7 @@ def _run(board: str, command: list[str], environment: dict[str, str]) -> FirstEv
     started_s: float | None = None
     first: tuple[float, str] | None = None
     lines: list[str] = []
+    name = catalogue.load().by_name(SOUND).title
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
     ) as process:
@@ -76,7 +69,7 @@ def _run(board: str, command: list[str], environment: dict[str, str]) -> FirstEv
             lines.append(line)
             if line.startswith("hearing "):
                 started_s = at_s
-            elif first is None and started_s is not None and _EVENT_MARK in line:
+            elif first is None and started_s is not None and f"{_EVENT_MARK} {name}" in line:
                 first = (at_s, line.strip())
         process.wait(TIMEOUT_S)
     if process.returncode != 0 or first is None or started_s is None:
