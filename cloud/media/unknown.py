@@ -15,7 +15,7 @@ from cloud.accounts.models import Account
 from cloud.history.models import Event
 from cloud.media.tones import HOP_SAMPLES, tones_of
 from cloud.media.window import WORD_S, Heard, Told, Window, WindowUnavailableError
-from cloud.verdict import CadenceEvidence, MediaFinding
+from cloud.verdict import CADENCE_PERIODS, CadenceEvidence, MediaFinding
 from edge import native
 from edge.catalogue import EventSpec
 from edge.media_window import WORDS_MAX
@@ -93,7 +93,7 @@ class UnknownMedia:
             is_witness=account is not None and now - account.created_at >= self._witness_age,
             family=ALARMS if spec.cadence != "none" else spec.name,
             is_safety=spec.is_safety,
-            has_cadence=measured.names_alarm(spec),
+            has_cadence=_stands_against_a_crowd(measured, spec),
             at_s=now.timestamp(),
             start_word=(row.event_start_sample - first_sample) / _WORD_SAMPLES,
             words=words.between(0, WORDS_MAX),
@@ -113,6 +113,15 @@ class UnknownMedia:
             MediaFinding(note=outcome.note) if own is None else _finding(own),
             tuple((each.event_id, _finding(each)) for each in outcome.told if each.event_id != row.event_id),
         )
+
+
+def _stands_against_a_crowd(measured: CadenceEvidence, spec: EventSpec) -> bool:
+    """Whether a measured cadence is evidence enough of an alarm of one's own, whatever other homes hear.
+
+    More than what stands against the verifier's doubt: an advertisement holds a burst of T3 as clear as an alarm's, but
+    not two periods of it. Of T4 one burst suffices, as the pause behind it is longer than what is heard.
+    """
+    return measured.names_alarm(spec) and (measured.periods >= CADENCE_PERIODS or measured.kind == "t4")
 
 
 def _finding(told: Told) -> MediaFinding:
