@@ -80,19 +80,6 @@ def test_a_link_signs_in_once_and_soon(history, first):
         assert login.use_entry_link(session, late, NOW + homes.LINK_LIFE * 2) is None
 
 
-def test_tries_are_limited_by_name_and_by_address():
-    now = [0.0]
-    limit = login.TryLimit(lambda: now[0])
-    for _ in range(login.TRIES):
-        assert limit.wait_s("name", "address") == 0
-        limit.failed("name", "address")
-    assert limit.wait_s("name", "elsewhere") == pytest.approx(login.TRIES_WINDOW_S)
-    assert limit.wait_s("another", "address") > 0
-    assert limit.wait_s("another", "elsewhere") == 0
-    now[0] = login.TRIES_WINDOW_S + 1
-    assert limit.wait_s("name", "address") == 0
-
-
 def test_removing_a_person_takes_their_keys_with_them(history, first):
     assert first
     with history.transaction() as session:
