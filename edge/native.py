@@ -447,6 +447,7 @@ class _CAlarmParams(ctypes.Structure):
         ("certain_percent", c_uint8),
         ("certain_periods", c_uint8),
         ("certain_confidence", c_uint8),
+        ("t4_periods", c_uint8),
     )
 
 
@@ -467,6 +468,7 @@ class AlarmEvidence:
         certain_percent: with a finding beyond doubt, this share of the threshold suffices, 1 to 100.
         certain_periods: a finding of so many periods is one.
         certain_confidence: so is one of two periods as clear as this.
+        t4_periods: so many periods of T4 bear out a score; of T3 one does.
     """
 
     proven_percent: int = _ALARM.proven_percent
@@ -478,6 +480,7 @@ class AlarmEvidence:
     certain_percent: int = _ALARM.certain_percent
     certain_periods: int = _ALARM.certain_periods
     certain_confidence: int = _ALARM.certain_confidence
+    t4_periods: int = _ALARM.t4_periods
 
 
 _EVENTS_PER_STEP_MAX = 9
@@ -586,6 +589,7 @@ class Detector:
             evidence.certain_percent,
             evidence.certain_periods,
             evidence.certain_confidence,
+            evidence.t4_periods,
         )
         if self._library.hk_library_listener_set_alarm_params(self._state.address, byref(alarm)) != 0:
             raise HarkenError(

@@ -30,6 +30,7 @@ _SIZES = {
     "certain_percent": 100,
     "certain_periods": _UINT8_MAX,
     "certain_confidence": _UINT8_MAX,
+    "t4_periods": _UINT8_MAX,
     "doubt_margin": _UINT8_MAX,
     "hint_confidence": _UINT8_MAX,
 }
@@ -60,6 +61,7 @@ class AlarmParams:
     certain_percent: int
     certain_periods: int
     certain_confidence: int
+    t4_periods: int
 
 
 @dataclass(frozen=True)

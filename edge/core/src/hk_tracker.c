@@ -412,13 +412,16 @@ static size_t report_alarm(hk_tracker_t *tracker, size_t index, size_t found, ui
     return add_event(tracker, index, start, peak, sample, out, count);
 }
 
-/* Whether a burst of T3 or T4 bears out what head `index` hears. Any does, except a single one that is none too clear and
- * belongs to the other alarm, whose head hears nothing: an alarm clock's beeps are like that. */
+/* Whether bursts of T3 or T4 bear out what head `index` hears. Any do, except a single one of T4 (`t4_periods`), or one of
+ * T3 that is none too clear and that only the head of the other alarm hears: an alarm clock's beeps are like either. */
 static bool is_cadence_enough(const hk_tracker_t *tracker, size_t index)
 {
     const hk_cadence_evidence_t *evidence = &tracker->evidence;
     if (!names_an_alarm(evidence) || is_finding(evidence)) {
         return names_an_alarm(evidence);
+    }
+    if (evidence->kind == HK_CADENCE_T4 && evidence->periods < tracker->params.alarm.t4_periods) {
+        return false;
     }
     const size_t rival = rival_of(tracker, index);
     const bool is_own = evidence->kind == pattern_of(tracker->params.events[index].role);

@@ -67,6 +67,7 @@ class AlarmParams(ctypes.Structure):
         ("certain_percent", ctypes.c_uint8),
         ("certain_periods", ctypes.c_uint8),
         ("certain_confidence", ctypes.c_uint8),
+        ("t4_periods", ctypes.c_uint8),
     )
 
 

@@ -248,6 +248,21 @@ def test_a_clear_burst_of_t4_names_a_co_alarm_that_only_the_smoke_head_hears(cor
     assert found[0][0] < 1.0 + 2.0
 
 
+@pytest.mark.parametrize(("periods", "from_s", "to_s"), [(1, 1.0, 3.0), (2, 6.0, 9.0)], ids=["one", "two"])
+def test_as_many_bursts_of_t4_as_are_asked_bear_a_score_out(
+    core: Core, periods: int, from_s: float, to_s: float
+) -> None:
+    frames, is_on = sounding(cadences.t4(), 16.0)
+    scores = np.zeros((len(is_on), 3), np.uint8)
+    scores[is_on, CO] = 240
+    made = alarm_params()
+    made.alarm.lone_duration_ms, made.alarm.t4_periods = 10000, periods
+    made.events[CO].min_duration_ms = 300  # one burst sounds for 0.4 s
+    found = Tracker(core, made).run(scores, frames)
+    assert [e.event for _, e in found] == [CO]
+    assert from_s < found[0][0] < to_s
+
+
 @pytest.mark.parametrize(("pattern", "right"), [(cadences.t3(), SMOKE), (cadences.t4(), CO)], ids=["t3", "t4"])
 def test_two_periods_correct_a_name_that_was_given_too_early(core: Core, pattern: cadences.Cadence, right: int) -> None:
     frames, is_on = sounding(pattern, 20.0)
