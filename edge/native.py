@@ -448,6 +448,7 @@ class _CAlarmParams(ctypes.Structure):
         ("certain_periods", c_uint8),
         ("certain_confidence", c_uint8),
         ("t4_periods", c_uint8),
+        ("t4_sure_score", c_uint8),
     )
 
 
@@ -469,6 +470,7 @@ class AlarmEvidence:
         certain_periods: a finding of so many periods is one.
         certain_confidence: so is one of two periods as clear as this.
         t4_periods: so many periods of T4 bear out a score; of T3 one does.
+        t4_sure_score: so does one of T4 where the peak is as high as this.
     """
 
     proven_percent: int = _ALARM.proven_percent
@@ -481,6 +483,7 @@ class AlarmEvidence:
     certain_periods: int = _ALARM.certain_periods
     certain_confidence: int = _ALARM.certain_confidence
     t4_periods: int = _ALARM.t4_periods
+    t4_sure_score: int = _ALARM.t4_sure_score
 
 
 _EVENTS_PER_STEP_MAX = 9
@@ -590,6 +593,7 @@ class Detector:
             evidence.certain_periods,
             evidence.certain_confidence,
             evidence.t4_periods,
+            evidence.t4_sure_score,
         )
         if self._library.hk_library_listener_set_alarm_params(self._state.address, byref(alarm)) != 0:
             raise HarkenError(

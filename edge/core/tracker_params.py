@@ -31,6 +31,7 @@ _SIZES = {
     "certain_periods": _UINT8_MAX,
     "certain_confidence": _UINT8_MAX,
     "t4_periods": _UINT8_MAX,
+    "t4_sure_score": _UINT8_MAX,
     "doubt_margin": _UINT8_MAX,
     "hint_confidence": _UINT8_MAX,
 }
@@ -62,6 +63,7 @@ class AlarmParams:
     certain_periods: int
     certain_confidence: int
     t4_periods: int
+    t4_sure_score: int
 
 
 @dataclass(frozen=True)

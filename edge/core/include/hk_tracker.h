@@ -9,7 +9,7 @@
  * Alarms and cadence. Cadence names an alarm and raises confidence in it; it never silences one.
  *  - Evidence. An alarm goes on, an appliance that beeps does not. So a head's score above its threshold is an alarm once
  *    it is borne out by one of: a burst of T3, or `t4_periods` of T4 (a single one is four beeps, as clocks and monitors
- *    have them); a peak that leaves no doubt (`sure_scores`); time above the threshold, summed over the pulses, of
+ *    have them, and bears out a peak of `t4_sure_score` only); a peak that leaves no doubt (`sure_scores`); time above the threshold, summed over the pulses, of
  *    `lone_duration_ms` (an appliance's beeps, a timer or a steady tone of a few seconds are shorter), in which time does
  *    not count while brief beeps are measured; or simply having gone on for `persistent_ms`, gaps included: whatever its
  *    cadence, 30 s of alarm are an alarm.
@@ -74,7 +74,8 @@ typedef struct {
     uint8_t certain_percent;                      /* with a finding beyond doubt, this share of the threshold, 1..100 */
     uint8_t certain_periods;                      /* which is one of so many periods, */
     uint8_t certain_confidence;                   /* or of two as clear as this */
-    uint8_t t4_periods;                           /* so many of T4 bear a score out; of T3 one does */
+    uint8_t t4_periods;                           /* so many of T4 bear a score out; of T3 one does, */
+    uint8_t t4_sure_score;                        /* and of T4 where the peak is as high as this */
 } hk_tracker_alarm_params_t;
 
 typedef struct {

@@ -412,7 +412,7 @@ static size_t report_alarm(hk_tracker_t *tracker, size_t index, size_t found, ui
     return add_event(tracker, index, start, peak, sample, out, count);
 }
 
-/* Whether bursts of T3 or T4 bear out what head `index` hears. Any do, except a single one of T4 (`t4_periods`), or one of
+/* Whether bursts of T3 or T4 bear out what head `index` hears. Any do, except a single one of T4 beside a modest score, or one of
  * T3 that is none too clear and that only the head of the other alarm hears: an alarm clock's beeps are like either. */
 static bool is_cadence_enough(const hk_tracker_t *tracker, size_t index)
 {
@@ -420,7 +420,9 @@ static bool is_cadence_enough(const hk_tracker_t *tracker, size_t index)
     if (!names_an_alarm(evidence) || is_finding(evidence)) {
         return names_an_alarm(evidence);
     }
-    if (evidence->kind == HK_CADENCE_T4 && evidence->periods < tracker->params.alarm.t4_periods) {
+    const hk_tracker_alarm_params_t *alarm = &tracker->params.alarm;
+    if (evidence->kind == HK_CADENCE_T4 && evidence->periods < alarm->t4_periods &&
+        tracker->events[index].peak < alarm->t4_sure_score) {
         return false;
     }
     const size_t rival = rival_of(tracker, index);

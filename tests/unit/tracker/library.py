@@ -68,6 +68,7 @@ class AlarmParams(ctypes.Structure):
         ("certain_periods", ctypes.c_uint8),
         ("certain_confidence", ctypes.c_uint8),
         ("t4_periods", ctypes.c_uint8),
+        ("t4_sure_score", ctypes.c_uint8),
     )
 
 

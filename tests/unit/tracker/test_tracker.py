@@ -248,15 +248,19 @@ def test_a_clear_burst_of_t4_names_a_co_alarm_that_only_the_smoke_head_hears(cor
     assert found[0][0] < 1.0 + 2.0
 
 
-@pytest.mark.parametrize(("periods", "from_s", "to_s"), [(1, 1.0, 3.0), (2, 6.0, 9.0)], ids=["one", "two"])
+@pytest.mark.parametrize(
+    ("periods", "score", "from_s", "to_s"),
+    [(1, 190, 1.0, 3.0), (2, 190, 6.0, 9.0), (2, 196, 1.0, 3.0)],
+    ids=["one is asked", "two are asked", "one beside a sure score"],
+)
 def test_as_many_bursts_of_t4_as_are_asked_bear_a_score_out(
-    core: Core, periods: int, from_s: float, to_s: float
+    core: Core, periods: int, score: int, from_s: float, to_s: float
 ) -> None:
     frames, is_on = sounding(cadences.t4(), 16.0)
     scores = np.zeros((len(is_on), 3), np.uint8)
-    scores[is_on, CO] = 240
+    scores[is_on, CO] = score
     made = alarm_params()
-    made.alarm.lone_duration_ms, made.alarm.t4_periods = 10000, periods
+    made.alarm.lone_duration_ms, made.alarm.t4_periods, made.alarm.t4_sure_score = 10000, periods, 196
     made.events[CO].min_duration_ms = 300  # one burst sounds for 0.4 s
     found = Tracker(core, made).run(scores, frames)
     assert [e.event for _, e in found] == [CO]
