@@ -70,7 +70,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     verifier = group.add_parser("verifier", help="when clips get their verdict, and what a second worker brings")
     verifier.add_argument("--rate", type=float, default=20.0, help="clips a second (default: %(default)g)")
     verifier.add_argument("--seconds", type=float, default=30.0, help="how long (default: %(default)g)")
-    verifier.add_argument("--queue", type=int, default=300, help="clips that the workers drain (default: %(default)s)")
+    verifier.add_argument("--queue", type=int, default=3000, help="clips that the workers drain (default: %(default)s)")
     verifier.add_argument("--json", action="store_true", help="end with one line of JSON")
     verifier.set_defaults(func=_verifier)
     sizing = group.add_parser(
