@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge import catalogue
+from edge.core import tracker_params
 from edge.dataset import heard, rooms
 from edge.dataset.manifest import Recording
 from edge.dataset.mixtures import MixtureRule, SceneMaker
-from edge.dataset.rooms import Room
 from edge.dataset.sounds import SoundLibrary
 from edge.errors import HarkenError
-from edge.evaluation import mixture_watch, selection, stages
+from edge.evaluation import judging_seed, mixture_watch, selection, stages
 from edge.evaluation.clips import ALARMS, SYNTHESISED_CO_ALARMS, EvaluationClip, iterate_clips
 from edge.evaluation.detector_figures import STAGES, bound_per_hour, event_figures, rate_per_hour
 from edge.evaluation.float_detector import FLOAT_DETECTOR_FILE, FloatDetector
@@ -27,8 +27,6 @@ from firmware_gen.build import DEFAULT_MODEL
 from tools.bench.detector import CloudVerifier, EmulatedDevice, HostDevice
 
 Engine = Literal["host", "qemu"]
-# fixes walks, synthesised alarms and lead-ins: the same recordings give the same clips everywhere
-SEED = 22
 _ROOMS = 16
 _MIXTURE_ROOMS = 24
 _STAGES_OF = {"1": STAGES[:1], "2": STAGES[1:], "both": STAGES}
@@ -48,6 +46,8 @@ class Request:
         mixtures_hours: of scenes without alarms to watch as well.
         skip_bad: whether to go on without rows that are wrong.
         threads: clips judged at a time, and processes that watch mixtures.
+        seed: fixes walks, synthesised alarms, mixtures and lead-ins; None: a hash of the models, so that nobody can
+            have chosen anything by this very sound.
     """
 
     manifest: Path
@@ -59,6 +59,14 @@ class Request:
     mixtures_hours: float = 0.0
     skip_bad: bool = False
     threads: int = 2
+    seed: int | None = None
+
+    @property
+    def drawn_seed(self) -> int:
+        """The seed of all that is made: the one given, else the models'."""
+        if self.seed is not None:
+            return self.seed
+        return judging_seed.of(DEFAULT_MODEL.parent.parent, tracker_params.load())
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -84,15 +92,19 @@ class Evaluation:
         content: dict[str, Any] = {
             "events": {name: event_figures(self.results, name, self.request.stages) for name in catalogue.load().names}
         }
-        return content if self.mixtures is None else content | {"mixtures": self.mixtures}
+        seed = {"number": self.request.drawn_seed, "is_of_models": self.request.seed is None}
+        return content | {"seed": seed} | ({} if self.mixtures is None else {"mixtures": self.mixtures})
 
 
 def evaluate(request: Request, say: Callable[[str], None] = print) -> Evaluation:
     """Judge the models on a manifest.
 
     Raises:
-        HarkenError: the manifest or a row is wrong, everything in it has been heard in training, or a tool is missing.
+        HarkenError: the manifest, a row or the seed is wrong, everything in it has been heard in training, or a tool is
+            missing.
     """
+    if request.seed is not None and request.seed < 0:
+        raise HarkenError(f"--seed {request.seed}: give 0 or more")
     models = heard.read(DEFAULT_MODEL.parent) | heard.read(DEFAULT_MODEL.parent.parent / "verifier")
     chosen = selection.select(request.manifest, models, request.subset, request.skip_bad)
     _say_what_judges(request, chosen, say)
@@ -122,11 +134,8 @@ def scorers(request: Request) -> Scorers:
 
 def _clips(request: Request, chosen: Selection) -> Iterator[EvaluationClip]:
     made = SYNTHESISED_CO_ALARMS if request.is_co_synthesised else 0
-    return iterate_clips(chosen.recordings, _rooms(_ROOMS) if made else [], SEED, made)
-
-
-def _rooms(count: int) -> list[Room]:
-    return rooms.simulated_rooms(SEED, count)
+    seed = request.drawn_seed
+    return iterate_clips(chosen.recordings, rooms.simulated_rooms(seed, _ROOMS) if made else [], seed, made)
 
 
 def _watch_mixtures(request: Request, chosen: Selection, say: Callable[[str], None]) -> dict[str, Any]:
@@ -152,24 +161,29 @@ class _MixtureWatcher:
 
     _maker: SceneMaker
     _judges: Scorers
+    _seed: int
 
     @classmethod
     def begin(cls, request: Request, recordings: Sequence[Recording], rule: MixtureRule) -> None:
         """Prepare this process."""
-        cls._maker = SceneMaker(SoundLibrary(recordings), _rooms(_MIXTURE_ROOMS), rule)
+        cls._seed = request.drawn_seed
+        heard_in = rooms.simulated_rooms(cls._seed, _MIXTURE_ROOMS)
+        cls._maker = SceneMaker(SoundLibrary(recordings), heard_in, rule)
         cls._judges = scorers(replace(request, baseline=None))
 
     @classmethod
     def watch(cls, index: int) -> mixture_watch.Watched:
         """Judge the stretch of that number."""
         return mixture_watch.watch(
-            mixture_watch.stretch(lambda scene: cls._maker.make((SEED, scene)), index), cls._judges
+            mixture_watch.stretch(lambda scene: cls._maker.make((cls._seed, scene)), index), cls._judges
         )
 
 
 def _say_what_judges(request: Request, chosen: Selection, say: Callable[[str], None]) -> None:
     for line, fault in chosen.bad:
         say(f"left out, line {line}: {fault}")
+    whose = "a hash of the models and the tracker's parameters" if request.seed is None else "as given"
+    say(f"seed of all sound that is made: {request.drawn_seed} ({whose})")
     if request.subset == "all":
         say("every row judges, also those that the models were trained on: these figures say nothing about new sound")
     else:

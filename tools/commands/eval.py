@@ -4,6 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
+_SEED_HELP = (
+    "of the sound that is made (default: a hash of what is judged, so that nobody can have chosen anything by that "
+    "sound; give one to compare two models on the same)"
+)
+
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the group `eval` and its commands."""
@@ -65,6 +70,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     detector.add_argument("--skip-bad", action="store_true", help="leave out manifest rows that are wrong")
     detector.add_argument("--threads", type=int, default=2, help="clips judged at a time (default: 2)")
+    detector.add_argument("--seed", type=int, metavar="N", help=_SEED_HELP)
     detector.add_argument("--pictures", type=Path, metavar="DIR", help="write DET curves and confusion as PNG")
     detector.add_argument("--worst", type=Path, metavar="DIR", help="write the worst cases as sounds with a page")
     detector.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -79,6 +85,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     report.add_argument("--baseline", type=Path, metavar="FILE", help="YAMNet's .tflite, to stand beside ours")
     report.add_argument("--mixtures-hours", type=float, default=30.0, metavar="H", help="default: 30")
     report.add_argument("--threads", type=int, default=2, help="clips judged at a time (default: 2)")
+    report.add_argument("--seed", type=int, metavar="N", help=_SEED_HELP)
     report.add_argument("--out", type=Path, default=Path("docs"), help="folder of the page (default: docs)")
     report.add_argument("--json", action="store_true", help="end with one line of JSON")
     report.set_defaults(func=_report)
@@ -201,6 +208,7 @@ def _detector(args: argparse.Namespace) -> int:
         mixtures_hours=args.mixtures_hours,
         skip_bad=args.skip_bad,
         threads=args.threads,
+        seed=args.seed,
     )
     evaluation = evaluate(request, lambda line: print(line, flush=True))
     for line in describe(evaluation):
@@ -305,6 +313,7 @@ def _report(args: argparse.Namespace) -> int:
         is_co_synthesised=True,
         mixtures_hours=args.mixtures_hours,
         threads=args.threads,
+        seed=args.seed,
     )
     evaluation = evaluate(request, lambda line: print(line, flush=True))
     print(f"written: {detector_report.write(evaluation, args.out)}")

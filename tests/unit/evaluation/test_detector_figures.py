@@ -220,7 +220,8 @@ def test_the_command_prints_every_figure_of_every_event(tmp_path: Path, capsys: 
     assert cli.main(command) == 0
     printed = capsys.readouterr().out.strip().splitlines()
     content = json.loads(printed[-1])
-    assert list(content) == ["events"]
+    assert list(content) == ["events", "seed"]
+    assert content["seed"]["is_of_models"]
     assert list(content["events"]) == list(NAMES)
     for figures in content["events"].values():
         assert list(figures) == [
@@ -254,6 +255,9 @@ def test_the_report_states_every_event_with_what_its_rate_rules_out(tmp_path: Pa
     assert "| smoke_alarm | 30.0 | 0 (under 0.10) | 0 (under 0.10) | - |" in text
     assert "0 of 3 (0.00-0.71)" in text
     assert "## Events of few originals, by folds" in text
+    assert f"drawn from the seed {evaluation.request.drawn_seed}, a hash of the models" in text
+    given = Evaluation(Request(tmp_path / "x.csv", seed=7), evaluation.selection, results, mixtures)
+    assert "from the seed 7, which was given" in detector_report.write(given, tmp_path).read_text()
     assert (tmp_path / "pictures" / pictures.DET_FILE).is_file()
 
 
