@@ -51,7 +51,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "load",
         help="start a device, let it take a blob over the link while it runs, and hear a recording",
         description="The device takes the head without being flashed or restarted. A head that is damaged or made for "
-        "another detector is refused, and the device goes on with those it has.",
+        "another detector is refused, and the device goes on with those it has. So is a head of smoke, CO or glass that is "
+        "silent where the detector's own fires; nothing overrides that: such a head comes with a detector only.",
     )
     load.add_argument("blob", type=Path)
     load.add_argument("--board", default="mps2-an386", help="where it runs (default: mps2-an386)")
@@ -122,8 +123,9 @@ def _show(args: argparse.Namespace) -> int:
     from edge import native
     from firmware_gen.build import build_host_library
     from firmware_gen.compiler.heads import describe_head
+    from tools.ota import head
 
-    blob = _read(args.blob)
+    blob = head.read(args.blob)
     info = describe_head(blob)
     layers = ", ".join(f"{inputs} to {outputs}" for inputs, outputs in info.layers)
     thresholds = info.thresholds
@@ -140,26 +142,18 @@ def _load(args: argparse.Namespace) -> int:
     import numpy as np
 
     from edge.audio import SAMPLE_RATE_HZ, read_wav
-    from firmware_gen.build import build_image
+    from firmware_gen.build import build_host_library, build_image
     from tools.commands.listen import TAIL_SECONDS, print_event
     from tools.device import Device
+    from tools.ota import head as ota_head
 
-    blob = _read(args.blob)
+    head = ota_head.with_self_test(ota_head.read(args.blob), build_host_library())
     pcm = None if args.wav is None else read_wav(args.wav)
     with Device(args.board, build_image(args.board), on_event=print_event) as device:
-        taken = device.load_head(blob)
+        taken = device.load_head(head)
         print(f"{device.board.title} has taken the head of {taken.event}, version {taken.head_version}, while running")
         if pcm is not None:
             print(f"hearing {args.wav} ({len(pcm) / SAMPLE_RATE_HZ:.1f} s)")
             device.inject(np.concatenate([pcm, np.zeros(TAIL_SECONDS * SAMPLE_RATE_HZ, np.int16)]), settle=False)
             print(f"heard {device.samples_heard / SAMPLE_RATE_HZ:.1f} s: {len(device.events)} events")
     return 0
-
-
-def _read(path: Path) -> bytes:
-    from edge.errors import HarkenError
-
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise HarkenError(f"there is no head at {path} ({error.strerror}): pack one with `harken head pack`") from None

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ, Int16Array
 from edge.contracts import limits, messages
-from edge.contracts.error_texts import error_text
+from edge.contracts.error_texts import error_code, error_text
 from edge.contracts.messages import DeviceError, DeviceEvent, DeviceHead, DeviceHeard, DeviceMedia, DeviceStats
 from edge.errors import HarkenError
 from firmware_gen.board import Board, load_board
@@ -27,6 +27,12 @@ from tools.link.streams import Stream, UnixSocketStream
 START_TIMEOUT_S = 20.0
 STALL_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
+
+_HEAD_REMEDY = "train and pack it for the very detector that the device runs"
+_UNSAFE_HEAD_REMEDY = (
+    "a head of a safety event is taken with its self-test only (`harken head load` sends it), and where it fires "
+    "wherever the detector's own does: train it further, or lower its thresholds"
+)
 
 # While nothing is suspected the device is given this much at a time; after a trigger single steps, so that it stops at
 # the very step at which its clip is captured, on every board alike.
@@ -185,21 +191,26 @@ class Device:
         """Return its counters."""
         return self.link.stats()
 
-    def load_head(self, blob: bytes, timeout_s: float = 10.0) -> DeviceHead:
+    def load_head(self, head: bytes, timeout_s: float = 10.0) -> DeviceHead:
         """Send it a head over the link while it listens; return what it has in use now.
+
+        Args:
+            head: the blob; a safety event's with its self-test, as `tools.ota.head.with_self_test` gives them.
+            timeout_s: how long its answer may take.
 
         Raises:
             HarkenError: it refuses the head, and goes on with those it has.
         """
         after = self.link.position
-        for offset in range(0, len(blob), messages.HEAD_PIECE_BYTES):
-            piece = blob[offset : offset + messages.HEAD_PIECE_BYTES]
-            self.link.send_control(messages.HostHead(piece, offset, len(blob)))
+        for offset in range(0, len(head), messages.HEAD_PIECE_BYTES):
+            piece = head[offset : offset + messages.HEAD_PIECE_BYTES]
+            self.link.send_control(messages.HostHead(piece, offset, len(head)))
         answer = self.link.wait_for(DeviceHead, timeout_s, after=after)
         if answer.code != 0:
+            is_unsafe = answer.code == error_code("unsafe")
             raise HarkenError(
                 f"the {self.board.name} device refuses the head ({error_text(answer.code)}) and goes on with those it "
-                "has: train and pack it for the very detector that the device runs"
+                f"has: {_UNSAFE_HEAD_REMEDY if is_unsafe else _HEAD_REMEDY}"
             )
         return answer
 

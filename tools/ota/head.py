@@ -34,17 +34,32 @@ def make(blob: bytes, version: int, trial: Trial, library: Path) -> Update:
     Raises:
         HarkenError: it is no head for this detector, or it does not hear the alarms that the image's own head hears.
     """
+    payload = with_self_test(blob, library)
     info = describe_head(blob)
-    detector = native.load(library)
-    if info.trunk_hash != detector.trunk_hash:
+    return Update("head", info.event, version, info.trunk_hash, payload, trial, VECTORS)
+
+
+def with_self_test(blob: bytes, library: Path) -> bytes:
+    """Return a head as devices take it, over the air and by cable: its blob, then its self-test of VECTORS vectors.
+
+    Args:
+        blob: of `harken head pack`.
+        library: core and model, from `firmware_gen.build.build_host_library`.
+
+    Raises:
+        HarkenError: as `make`.
+    """
+    info = describe_head(blob)
+    trunk_hash = native.load(library).trunk_hash
+    if info.trunk_hash != trunk_hash:
         raise HarkenError(
             f"the head of {info.event} was made for trunk {info.trunk_hash.hex()}, the committed detector has "
-            f"{detector.trunk_hash.hex()}: train and pack it again"
+            f"{trunk_hash.hex()}: train and pack it again"
         )
     vectors = witnesses(info, blob, library)
     promised = rehearsal.scores(library, blob, vectors)
-    payload = blob + vectors.tobytes() + promised.tobytes()
-    return Update("head", info.event, version, detector.trunk_hash, payload, trial, len(vectors))
+    content = blob + vectors.tobytes() + promised.tobytes()
+    return content + bytes(-len(content) % 4)
 
 
 def read(path: Path) -> bytes:

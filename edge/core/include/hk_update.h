@@ -8,8 +8,9 @@
  *   at a start            hk_update_open: an update on trial has one reset; at the second it is rolled back
  *
  * A version that is not newer than any that was ever taken is refused, one that was rolled back therefore too. One update at a
- * time is on trial; another that would be waits, unless it takes the place of that very one. Without a key no update is taken, and a head may come by cable,
- * unsigned; with one it may not, and what came so before is put aside.
+ * time is on trial; another that would be waits, unless it takes the place of that very one. Without a key no update is
+ * taken, and a head may come by cable, unsigned and with no trial, but under the same self-test where it is a safety event's;
+ * with one it may not, and what came so before is put aside.
  *
  * The caller owns the struct (about 200 bytes). Not for use from an interrupt. */
 #ifndef HK_UPDATE_H
@@ -43,6 +44,7 @@ typedef struct {
 
     uint16_t loaded_bytes; /* of the head that is coming by cable */
     uint8_t loaded_area;   /* of the head that came by cable last */
+    uint8_t barred_areas;  /* a bit for each that holds a head by cable which may not be used with this image */
     bool is_changed;       /* there is something to tell: the reader clears it */
 } hk_update_t;
 
@@ -71,11 +73,12 @@ void hk_update_triggered(hk_update_t *update, uint8_t event);
 bool hk_update_allows_media(const hk_update_t *update, const uint8_t *seal);
 void hk_update_media_used(hk_update_t *update, const uint8_t *seal);
 
-/* Takes `n` bytes that lie at `offset` of a head's blob of `total` bytes, by cable, in order; offset 0 begins anew. It
- * takes the place of the oldest head that came so where there is no room for more.
+/* Takes `n` bytes that lie at `offset` of a head's blob and, after it, its self-test as an update carries it, `total` bytes
+ * in all, by cable, in order; offset 0 begins anew. Only a safety event's head needs the self-test. It takes the place of
+ * the oldest head that came so where there is no room for more.
  * Returns 0 and sets *is_whole: the head is in use now. HK_ERROR_REFUSED: the board has no areas. HK_ERROR_SIGNATURE: a
  * device with a key takes signed heads only. HK_ERROR_TOO_LARGE, HK_ERROR_PROTOCOL, HK_ERROR_FULL, HK_ERROR_TRANSPORT as
- * for pieces, or why it is no head for this device. */
+ * for pieces, or why it may not be used with this device (hk_update_check_cabled). Takes about 1,900 bytes of stack. */
 int hk_update_load_head(hk_update_t *update, uint16_t offset, uint16_t total, const uint8_t *bytes, size_t n,
                         bool *is_whole);
 

@@ -70,7 +70,8 @@ int hk_update_envelope_check_trunk(const hk_update_envelope_t *envelope, const u
 /* The blob of a head at the beginning of a payload: its bytes, 0 where there is none. */
 size_t hk_update_envelope_blob_bytes(const hk_update_envelope_t *envelope);
 
-/* Writes an envelope without a signature, for a head that came by cable. */
-void hk_update_envelope_write_unsigned(uint8_t out[HK_UPDATE_ENVELOPE_BYTES], const hk_head_t *head, uint16_t blob_bytes);
+/* Writes an envelope without a signature, for a head that came by cable, with what `payload_bytes` came in all. */
+void hk_update_envelope_write_unsigned(uint8_t out[HK_UPDATE_ENVELOPE_BYTES], const hk_head_t *head,
+                                       uint16_t payload_bytes, uint8_t vectors);
 
 #endif

@@ -27,7 +27,7 @@ static void start_trial(hk_update_t *update, uint8_t area, const hk_update_envel
 
 static void use_all(hk_update_t *update)
 {
-    hk_update_use_all(&update->store, update->listener);
+    update->barred_areas = hk_update_use_all(&update->store, update->listener);
     update->is_changed = true;
 }
 
@@ -247,6 +247,28 @@ void hk_update_media_used(hk_update_t *update, const uint8_t *seal)
 
 /* --- By cable --- */
 
+/* Gives what came its envelope and tries it; it does not count yet. */
+static int check_cabled(hk_update_store_t *store, uint16_t total)
+{
+    const uint8_t *payload = hk_update_store_arrived(store) + HK_UPDATE_ENVELOPE_BYTES;
+    const hk_update_envelope_t bare = {.payload = payload, .payload_bytes = total, .part = HK_PART_HEAD};
+    const size_t blob_bytes = hk_update_envelope_blob_bytes(&bare);
+    const size_t vectors = (total - blob_bytes) / (HK_ENGINE_OUTPUT_BYTES + 1u);
+    uint8_t bytes[HK_UPDATE_ENVELOPE_BYTES];
+    hk_head_t head;
+    int status = hk_head_open(&head, payload, blob_bytes);
+    if (status == 0) {
+        hk_update_envelope_write_unsigned(bytes, &head, total, (uint8_t)vectors);
+        status = hk_update_store_write(store, 0, bytes, sizeof bytes);
+    }
+    if (status != 0) {
+        return status;
+    }
+    hk_update_envelope_t envelope;
+    status = hk_update_envelope_open(&envelope, hk_update_store_arrived(store), store->total);
+    return status == 0 ? hk_update_check_cabled(&envelope) : status;
+}
+
 int hk_update_load_head(hk_update_t *update, uint16_t offset, uint16_t total, const uint8_t *bytes, size_t n,
                         bool *is_whole)
 {
@@ -255,7 +277,7 @@ int hk_update_load_head(hk_update_t *update, uint16_t offset, uint16_t total, co
     if (update->has_key) {
         return HK_ERROR_SIGNATURE;
     }
-    if (total > HK_HEAD_MAX_BYTES) {
+    if (total > HK_UPDATE_MAX_BYTES - HK_UPDATE_ENVELOPE_BYTES) {
         hk_update_store_drop(store);
         return HK_ERROR_TOO_LARGE;
     }
@@ -277,16 +299,7 @@ int hk_update_load_head(hk_update_t *update, uint16_t offset, uint16_t total, co
     if (status != 0 || update->loaded_bytes < total) {
         return status;
     }
-    hk_head_t head;
-    uint8_t envelope[HK_UPDATE_ENVELOPE_BYTES];
-    status = hk_head_open(&head, hk_update_store_arrived(store) + HK_UPDATE_ENVELOPE_BYTES, total);
-    if (status == 0) {
-        status = hk_head_check_trunk(&head, hk_trunk_hash, HK_ENGINE_OUTPUT_BYTES);
-    }
-    if (status == 0) {
-        hk_update_envelope_write_unsigned(envelope, &head, total);
-        status = hk_update_store_write(store, 0, envelope, sizeof envelope);
-    }
+    status = check_cabled(store, total);
     if (status != 0) {
         hk_update_store_drop(store);
         return status;
@@ -371,6 +384,8 @@ void hk_update_describe(const hk_update_t *update, hk_installed_t *installed)
                                && held.envelope.version == hk_update_store_version(store, part, event);
         if (hk_update_envelope_check_trunk(&held.envelope, hk_trunk_hash) != 0) {
             tell(installed, &held.envelope, HK_FATE_REFUSED, HK_ERROR_MISMATCH); /* the firmware has changed */
+        } else if ((update->barred_areas >> area & 1u) != 0) {
+            tell(installed, &held.envelope, HK_FATE_REFUSED, HK_ERROR_UNSAFE);
         } else if (is_barred || hk_update_store_latest(store, part, event, &latest) == area) {
             tell(installed, &held.envelope, held.fate, held.code);
         }

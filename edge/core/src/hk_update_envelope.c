@@ -130,14 +130,16 @@ size_t hk_update_envelope_blob_bytes(const hk_update_envelope_t *envelope)
     return stated <= envelope->payload_bytes ? stated : 0;
 }
 
-void hk_update_envelope_write_unsigned(uint8_t out[HK_UPDATE_ENVELOPE_BYTES], const hk_head_t *head, uint16_t blob_bytes)
+void hk_update_envelope_write_unsigned(uint8_t out[HK_UPDATE_ENVELOPE_BYTES], const hk_head_t *head,
+                                       uint16_t payload_bytes, uint8_t vectors)
 {
     memset(out, 0, HK_UPDATE_ENVELOPE_BYTES);
     memcpy(out, "HKUP", 4);
     out[FORMAT_AT] = HK_UPDATE_FORMAT;
     out[PART_AT] = HK_PART_HEAD;
-    out[PAYLOAD_BYTES_AT] = (uint8_t)blob_bytes;
-    out[PAYLOAD_BYTES_AT + 1] = (uint8_t)(blob_bytes >> 8);
+    out[PAYLOAD_BYTES_AT] = (uint8_t)payload_bytes;
+    out[PAYLOAD_BYTES_AT + 1] = (uint8_t)(payload_bytes >> 8);
+    out[VECTORS_AT] = vectors;
     memcpy(out + TRUNK_AT, head->trunk_hash, HK_MODEL_HASH_BYTES);
     memcpy(out + EVENT_AT, head->event_name, HK_HEAD_NAME_BYTES);
 }

@@ -97,7 +97,7 @@ static int check_head(const hk_update_envelope_t *envelope)
     hk_head_t head;
     const size_t blob_bytes = hk_update_envelope_blob_bytes(envelope);
     const size_t test_bytes = (size_t)envelope->vectors * (HK_ENGINE_OUTPUT_BYTES + 1u);
-    if (envelope->vectors == 0 || envelope->payload_bytes != blob_bytes + ((test_bytes + 3) & ~(size_t)3)) {
+    if (envelope->payload_bytes != blob_bytes + ((test_bytes + 3) & ~(size_t)3)) {
         return HK_ERROR_FORMAT;
     }
     int status = hk_head_open(&head, envelope->payload, blob_bytes);
@@ -113,9 +113,15 @@ static int check_head(const hk_update_envelope_t *envelope)
     return self_test(envelope, &head, envelope->payload + blob_bytes);
 }
 
-/* Opens the latest heads into `heads`; how many those are, and the sequence of each event's in `since`. */
+int hk_update_check_cabled(const hk_update_envelope_t *envelope)
+{
+    return check_head(envelope);
+}
+
+/* Opens the latest heads into `heads`; how many those are, the sequence of each event's in `since`, and a bit for the area
+ * of each that came by cable and may not be used in `barred`. */
 static size_t open_heads(const hk_update_store_t *store, hk_head_t heads[HK_UPDATE_AREAS],
-                         uint32_t since[HK_HEADS_MAX])
+                         uint32_t since[HK_HEADS_MAX], uint8_t *barred)
 {
     size_t count = 0;
     for (uint8_t area = 0; area < HK_UPDATE_AREAS; area++) {
@@ -123,6 +129,10 @@ static size_t open_heads(const hk_update_store_t *store, hk_head_t heads[HK_UPDA
         hk_update_record_t latest;
         if (!hk_update_store_read(store, area, &held) || held.envelope.part != HK_PART_HEAD
             || hk_update_store_latest(store, HK_PART_HEAD, held.envelope.event, &latest) != area) {
+            continue;
+        }
+        if (!held.is_signed && hk_update_check_cabled(&held.envelope) != 0) {
+            *barred = (uint8_t)(*barred | 1u << area);
             continue;
         }
         uint8_t event;
@@ -311,7 +321,7 @@ int hk_update_check(const hk_update_envelope_t *envelope, const hk_listener_t *l
     }
     switch (envelope->part) {
     case HK_PART_HEAD:
-        return check_head(envelope);
+        return envelope->vectors == 0 ? HK_ERROR_FORMAT : check_head(envelope);
     case HK_PART_THRESHOLDS:
         return check_thresholds(envelope, listener);
     default:
@@ -326,12 +336,13 @@ static bool find_fit(const hk_update_store_t *store, uint8_t part, hk_update_rec
            && hk_update_envelope_check_trunk(&held->envelope, hk_trunk_hash) == 0;
 }
 
-void hk_update_use_all(const hk_update_store_t *store, hk_listener_t *listener)
+uint8_t hk_update_use_all(const hk_update_store_t *store, hk_listener_t *listener)
 {
     hk_head_t heads[HK_UPDATE_AREAS];
     uint32_t since[HK_HEADS_MAX] = {0};
+    uint8_t barred = 0;
     hk_update_record_t held;
-    const size_t count = open_heads(store, heads, since);
+    const size_t count = open_heads(store, heads, since, &barred);
     (void)hk_listener_take_heads(listener, heads, count);
     if (find_fit(store, HK_PART_THRESHOLDS, &held)) {
         use_thresholds(&held, since, listener);
@@ -342,4 +353,5 @@ void hk_update_use_all(const hk_update_store_t *store, hk_listener_t *listener)
             (void)take_settings_entry(&listener->detector, held.envelope.payload + at, &listener->tracker);
         }
     }
+    return barred;
 }

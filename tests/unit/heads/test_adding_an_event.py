@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge import catalogue, native
+from edge import catalogue, native, rehearsal
 from edge.errors import HarkenError
 from edge.training import added_head
 from firmware_gen.build import build_host_library, build_image
@@ -20,6 +20,7 @@ from firmware_gen.compiler.heads import HeadSpec, Thresholds, describe_head, enc
 from tests import made_kettles
 from tools import cli
 from tools.device import Device
+from tools.ota.head import with_self_test
 
 pytestmark = pytest.mark.timeout(900)  # a quarter of a minute of work, on a machine that may be busy
 
@@ -103,6 +104,31 @@ def test_a_bad_blob_never_takes_effect_and_the_head_before_it_stays(kettle: Path
                 device.load_head(bad)
         device.inject(made_kettles.in_a_kitchen(31), settle=False)
         assert "kettle_whistle" in [event.event for event in device.events]
+
+
+@pytest.mark.parametrize("board", ["host", pytest.param("mps2-an386", marks=pytest.mark.qemu)])
+def test_a_board_takes_no_head_of_smoke_that_is_deaf_and_says_what_to_do(kettle: Path, board: str) -> None:
+    library = build_host_library()
+    own = rehearsal.built_in_head(library, "smoke_alarm")
+    assert own is not None
+    deaf = retargeted(kettle.read_bytes(), "smoke_alarm")
+    with Device(board, build_image(board)) as device:
+        for head in (deaf, own):  # the second would do, but nothing shows it
+            with pytest.raises(HarkenError, match="harder to hear.*`harken head load` sends it.*train it further"):
+                device.load_head(head)
+        answer = device.load_head(with_self_test(retargeted(own, "smoke_alarm", version=7), library))
+        assert (answer.event, answer.head_version) == ("smoke_alarm", 7)
+
+
+def test_the_command_refuses_a_deaf_head_of_smoke_before_it_starts_a_board(
+    kettle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deaf = tmp_path / "smoke.head"
+    deaf.write_bytes(retargeted(kettle.read_bytes(), "smoke_alarm"))
+    assert cli.main(["head", "load", str(deaf), "--board", "host"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "smoke_alarm" in line
+    assert "harder to hear; train it further" in line
 
 
 def test_a_piece_that_does_not_continue_is_refused_and_loading_anew_works(kettle: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,12 @@ def sent(update: Update, device_id: str = DEVICE, key: bytes = KEY) -> Sequence[
 
 def fates(told: messages.Installed) -> list[tuple[str, int, str]]:
     return sorted((update.event or update.part, update.update_version, update.fate) for update in told.updates)
+
+
+def apart(update: Update) -> tuple[bytes, bytes]:
+    """Return the blob and the self-test of a head's update."""
+    (length,) = struct.unpack_from("<H", update.payload, 6)
+    return update.payload[:length], update.payload[length:]
 
 
 def refusal(told: messages.Installed) -> str:
@@ -134,8 +142,8 @@ def test_what_is_too_large_is_refused(device: Rehearsal) -> None:
 
 
 def test_a_head_whose_scores_are_not_those_promised_is_refused(device: Rehearsal, door: Update) -> None:
-    promised = door.payload[-2]
-    wrong = door.payload[:-2] + bytes([promised ^ 1, door.payload[-1]])
+    at = len(apart(door)[0]) + head.VECTORS * 64  # the first score
+    wrong = door.payload[:at] + bytes([door.payload[at] ^ 1]) + door.payload[at + 1 :]
     assert "self-test" in refusal(device.take(*sent(replace(door, payload=wrong))))
 
 
@@ -143,7 +151,7 @@ def test_a_power_cut_at_any_write_leaves_the_old_head_or_the_new_one(device: Reh
     device.take(*sent(door))
     device.hear(np.tile(SECOND, 11))
     kept = bytes(device.flash)
-    blob, self_test = door.payload[:-130], door.payload[-130:]
+    blob, self_test = apart(door)
     newer = replace(door, version=101, payload=changed(blob, version=8) + self_test)
     pieces = sent(newer)
     before = device.power
@@ -210,7 +218,7 @@ def test_a_head_of_smoke_that_is_silent_where_the_detectors_own_fires_is_refused
 ) -> None:
     good = head.make(changed(own("smoke_alarm"), version=5), 100, TRIAL, library)
     assert fates(device.take(*sent(good))) == [("smoke_alarm", 100, "trial")]
-    blob, self_test = good.payload[:-130], good.payload[-130:]
+    blob, self_test = apart(good)
     fresh = Rehearsal(library, DEVICE, KEY)
     deaf = replace(good, payload=changed(blob, thresholds=(255, 255, 255)) + self_test)
     assert "harder to hear" in refusal(fresh.take(*sent(deaf)))
@@ -344,3 +352,48 @@ def test_a_head_by_cable_stays_over_a_restart_and_gives_way_to_a_key(library: Pa
     provisioned = again.restarted(key=KEY)
     assert provisioned.in_use("dog_bark")[0] == 1
     assert "signature" in error_text(provisioned.load_head(changed(own("door"), version=4)))
+
+
+@pytest.mark.parametrize("event", ["smoke_alarm", "co_alarm", "glass_break"])
+def test_a_head_by_cable_cannot_make_a_safety_event_harder_to_hear(library: Path, own: Own, event: str) -> None:
+    sound = head.with_self_test(changed(own(event), version=5), library)
+    blob = sound[: len(own(event))]
+    self_test = sound[len(blob) :]
+    quiet = np.zeros((2, 64), np.int8)
+    no_witness = quiet.tobytes() + rehearsal.scores(library, blob, quiet).tobytes() + bytes(2)
+    device = Rehearsal(library, DEVICE, None)
+    for deaf in (blob, changed(blob, thresholds=(255, 255, 255)) + self_test, blob + no_witness):
+        assert "harder to hear" in error_text(device.load_head(deaf))
+    assert "expected form" in error_text(device.load_head(sound + bytes(4)))
+    assert (device.in_use(event)[0], device.installed.updates) == (1, ())
+    assert device.load_head(sound) == 0
+    assert device.in_use(event)[0] == 5
+    assert device.restarted().in_use(event)[0] == 5
+
+
+def test_a_self_test_by_cable_has_to_give_the_scores_that_it_promises(library: Path, own: Own) -> None:
+    sound = head.with_self_test(changed(own("door"), version=4), library)
+    at = len(own("door")) + head.VECTORS * 64
+    device = Rehearsal(library, DEVICE, None)
+    assert "self-test" in error_text(device.load_head(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :]))
+    assert device.load_head(sound) == 0
+
+
+def test_a_deaf_head_that_older_firmware_took_by_cable_is_passed_over(library: Path, own: Own) -> None:
+    """A device may hold one from before heads by cable were tried."""
+    blob = changed(own("smoke_alarm"), version=5, thresholds=(255, 255, 255))
+    area = 4096
+    envelope_bytes = struct.pack("<4sBBHI8s32s32s", b"HKUP", 1, 0, len(blob), 0, blob[44:52], b"", blob[8:40])
+    content = envelope_bytes.ljust(envelope.ENVELOPE_BYTES, b"\0") + blob
+    record = struct.pack("<IIHHI", 0x43554B48, 1, len(content), 0, 0)
+    device = Rehearsal(library, DEVICE, None)
+    flash = bytearray(device.flash)
+    flash[: len(content)] = content
+    flash[area - 128 : area - 128 + 32] = (record + struct.pack("<I", zlib.crc32(content + record))).ljust(32, b"\0")
+    device.flash[:] = type(device.flash).from_buffer_copy(flash)
+    again = device.restarted()
+    assert again.in_use("smoke_alarm")[0] == 1
+    assert (fates(again.installed), refusal(again.installed)) == (
+        [("smoke_alarm", 0, "refused")],
+        "it would make a safety event harder to hear",
+    )
