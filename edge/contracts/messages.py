@@ -476,7 +476,7 @@ class HostShutdown(_Message):
 
 @dataclass(frozen=True)
 class HostHead(_Message):
-    """A piece of a head's blob and its self-test: `data` lies at `head_offset` of `head_bytes`; pieces come in order."""
+    """A piece of a head's blob and self-test: `data` lies at `head_offset` of `head_bytes`; pieces come in order."""
 
     control: ClassVar[int | None] = schema.values("host")["head"]
     data: Annotated[bytes, _bytes(1, HEAD_PIECE_BYTES)]

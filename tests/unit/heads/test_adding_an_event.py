@@ -114,7 +114,7 @@ def test_a_board_takes_no_head_of_smoke_that_is_deaf_and_says_what_to_do(kettle:
     deaf = retargeted(kettle.read_bytes(), "smoke_alarm")
     with Device(board, build_image(board)) as device:
         for head in (deaf, own):  # the second would do, but nothing shows it
-            with pytest.raises(HarkenError, match="harder to hear.*`harken head load` sends it.*train it further"):
+            with pytest.raises(HarkenError, match=r"harder to hear.*`harken head load` sends it.*train it further"):
                 device.load_head(head)
         answer = device.load_head(with_self_test(retargeted(own, "smoke_alarm", version=7), library))
         assert (answer.event, answer.head_version) == ("smoke_alarm", 7)
