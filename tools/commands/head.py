@@ -51,8 +51,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "load",
         help="start a device, let it take a blob over the link while it runs, and hear a recording",
         description="The device takes the head without being flashed or restarted. A head that is damaged or made for "
-        "another detector is refused, and the device goes on with those it has. So is a head of smoke, CO or glass that "
-        "is silent where the detector's own fires; nothing overrides that: such a head comes with a detector only.",
+        "another detector is refused, and the device goes on with those it has. So is a head of smoke, CO or glass "
+        "that is silent where the detector's own fires; nothing overrides that: such a head comes with a detector.",
     )
     load.add_argument("blob", type=Path)
     load.add_argument("--board", default="mps2-an386", help="where it runs (default: mps2-an386)")
