@@ -26,12 +26,15 @@ class LabelTiming:
         grace_s: from each onset, no answer is asked for yet; what is over before that is no target at all.
         hold_s: the label stays this long after the last sound.
         tail_s: for this long after that, either answer is right.
+        least_s: the label lasts at least so long from when an answer is asked for, past the sound where it must: what
+            can be known only when it is over would never be asked for.
     """
 
     bridge_s: float
     grace_s: float
     hold_s: float
     tail_s: float
+    least_s: float = 0.0
 
 
 # alarms: the whole alarm across the gaps of its cadence (T3 pauses 1.5 s, T4 5 s), and it cannot be known that
@@ -43,7 +46,7 @@ TIMING: dict[str, LabelTiming] = {
     "glass_break": LabelTiming(bridge_s=0.3, grace_s=0.06, hold_s=0.4, tail_s=0.6),
     "footsteps": LabelTiming(bridge_s=1.0, grace_s=0.8, hold_s=0.3, tail_s=1.0),
     "door": LabelTiming(bridge_s=0.3, grace_s=0.06, hold_s=0.4, tail_s=0.6),
-    "appliance_beep": LabelTiming(bridge_s=1.4, grace_s=0.12, hold_s=0.3, tail_s=1.4),
+    "appliance_beep": LabelTiming(bridge_s=1.4, grace_s=0.12, hold_s=0.3, tail_s=1.6, least_s=0.7),
     "dog_bark": LabelTiming(bridge_s=0.6, grace_s=0.1, hold_s=0.3, tail_s=0.8),
     "baby_cry": LabelTiming(bridge_s=1.0, grace_s=0.3, hold_s=0.3, tail_s=1.2),
 }
@@ -77,7 +80,10 @@ def paint(
     column = labels[:, index]
     for start_s, end_s in merged(intervals_s, timing.bridge_s):
         start, end = _step(start_s), _step(end_s + timing.hold_s, upwards=True)
-        ready = min(_step(start_s + grace), end)
+        ready = _step(start_s + grace)
+        if timing.least_s:
+            end = max(end, ready + round(timing.least_s * STEPS_PER_SECOND))
+        ready = min(ready, end)
         _ignore(column[start:ready])
         column[ready:end] = (column[ready:end] & ~np.uint8(IGNORED)) | TARGET
         _ignore(column[end : end + round(timing.tail_s * STEPS_PER_SECOND)])

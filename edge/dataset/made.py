@@ -7,7 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from edge.dataset import microphones, recorded
-from edge.dataset.sounding import Sound, active_intervals, alarm_knowable_s, alarm_not_asked
+from edge.dataset.sounding import (
+    Sound,
+    active_intervals,
+    alarm_knowable_s,
+    alarm_not_asked,
+    alarm_unlike_machine,
+    machine_knowable_s,
+)
 from edge.dataset.synthesis import cadences, doors, glass, signals, sounders, steps
 
 _SIGNALS = (signals.end_of_programme, signals.timer, signals.keypad, signals.melody)
@@ -20,7 +27,8 @@ def smoke_alarm(rng: np.random.Generator) -> Sound:
     duration_s = float(rng.uniform(12, 40))
     on_s = cadence.intervals(duration_s, start_s=float(rng.uniform(-1.0, 0.5)))
     pcm = sounders.render(sounders.alarm_voice(rng), on_s, duration_s, rng)
-    return Sound(pcm, "smoke_alarm", tuple(on_s), knowable_s=alarm_knowable_s(on_s), kind="made smoke alarm")
+    known_s, unasked = alarm_knowable_s(on_s), alarm_unlike_machine(on_s)
+    return Sound(pcm, "smoke_alarm", tuple(on_s), unasked=unasked, knowable_s=known_s, kind="made smoke alarm")
 
 
 def co_alarm(rng: np.random.Generator) -> Sound:
@@ -39,9 +47,11 @@ def co_alarm(rng: np.random.Generator) -> Sound:
 def appliance_beep(rng: np.random.Generator) -> Sound:
     """Beeps or a tune of a household machine."""
     maker = _SIGNALS[int(rng.choice(len(_SIGNALS), p=_SIGNAL_SHARES))]
-    made = maker(rng)
-    kind = f"made {maker.__name__}"
-    return Sound(made.pcm, "appliance_beep", made.on_s, unasked=alarm_not_asked(made.on_s), kind=kind)
+    made = signals.at_machine(maker(rng, signals.machine_frequency_hz(rng)), rng)
+    # a tune is known by its first notes
+    known_s = None if maker is signals.melody else machine_knowable_s(made.on_s)
+    unasked, kind = alarm_not_asked(made.on_s), f"made {maker.__name__}"
+    return Sound(made.pcm, "appliance_beep", made.on_s, unasked=unasked, knowable_s=known_s, kind=kind)
 
 
 def glass_break(rng: np.random.Generator) -> Sound:

@@ -20,7 +20,8 @@ from edge.dataset.sounds import BACKGROUND_LABELS, BROADCAST, Sound, SoundLibrar
 FULL_SCALE = 32767.0
 _QUIETEST_EVENT_DBFS = -72.0
 _LOUDEST_PEAK = 0.98
-_NEAR_MISS, _EVERYDAY = "near miss", "everyday"
+_NEAR_MISS, _EVERYDAY, _SOUNDER = "near miss", "everyday", "sounder"
+_SOUNDER_WEIGHT = 1.6
 _AS_RECORDED_PEAK_DBFS = (-36.0, -0.5)
 # what is said of how far a sound stands out where there is nothing behind it
 _NOTHING_BEHIND_DB = 60.0
@@ -52,6 +53,7 @@ class MixtureRule:
         faint_peak_dbfs: range of their peak.
         near_miss_weight: how often a near miss is drawn, relative to the events' weights.
         everyday_weight: how often a household sound, speech or music is drawn.
+        sounder_weight: how often that is drawn besides which is most often taken for a smoke alarm; 0: never.
         event_weights: how often each event is drawn; 1 where not named. With an alarm at 0, nothing is drawn of which
             nobody could say whether it is one.
     """
@@ -76,9 +78,15 @@ class MixtureRule:
     faint_peak_dbfs: tuple[float, float] = (-56.0, -34.0)
     near_miss_weight: float = 4.2
     everyday_weight: float = 2.0
+    sounder_weight: float = 0.0
     event_weights: Mapping[str, float] = field(
         default_factory=lambda: {"glass_break": 2.0, "door": 2.0, "footsteps": 1.5, "smoke_alarm": 1.2, "dog_bark": 1.6}
     )
+
+    def for_training(self) -> MixtureRule:
+        """Return the rule of scenes to learn from: more alarms and what is taken for them than scenes to judge by."""
+        weights = {**self.event_weights, "smoke_alarm": 1.7, "co_alarm": 1.3, "appliance_beep": 1.3}
+        return replace(self, sounder_weight=_SOUNDER_WEIGHT, event_weights=weights)
 
     def without(self, *events: str) -> MixtureRule:
         """Return the rule by which no sound of `events` is placed, nor any that might be one."""
@@ -128,7 +136,7 @@ class SceneMaker:
         self._samples = rule.scene_s * SAMPLE_RATE_HZ
         # an event that this part of the split has no recording of and synthesis cannot make is not drawn
         weights = {name: rule.event_weights.get(name, 1.0) for name in self._names if library.can_make(name)}
-        others = {_NEAR_MISS: rule.near_miss_weight, _EVERYDAY: rule.everyday_weight}
+        others = {_NEAR_MISS: rule.near_miss_weight, _EVERYDAY: rule.everyday_weight, _SOUNDER: rule.sounder_weight}
         self._with_events = _shares(weights | others)
         self._eventless = _shares(others if any(others.values()) else {_EVERYDAY: 1.0})
         self._is_alarm_barred = any(weights.get(name) == 0.0 for name in ("smoke_alarm", "co_alarm"))
@@ -209,6 +217,8 @@ class SceneMaker:
             kind = kinds[int(rng.choice(len(kinds), p=shares))]
             if kind == _NEAR_MISS:
                 sound = self._library.near_miss(rng)
+            elif kind == _SOUNDER:
+                sound = self._library.sounder(rng)
             elif kind == _EVERYDAY:
                 sound = self._library.everyday(rng)
             else:

@@ -9,7 +9,15 @@ import numpy as np
 from edge.dataset import recorded
 from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording
 from edge.dataset.pool import RecordingPool
-from edge.dataset.sounding import Sound, Unasked, active_intervals, alarm_not_asked, at_speed, respeed
+from edge.dataset.sounding import (
+    Sound,
+    Unasked,
+    active_intervals,
+    alarm_not_asked,
+    at_speed,
+    machine_knowable_s,
+    respeed,
+)
 from edge.dataset.synthesis import cadences, clatter, impacts, signals, sounders, steps, tunes
 
 # recordings whose label says one thing and may hold another: events that they are no evidence about, in any figure
@@ -73,6 +81,29 @@ def draw(pool: RecordingPool, rng: np.random.Generator) -> Sound:
     return makers[int(rng.choice(len(makers), p=weights / weights.sum()))][1]()
 
 
+def draw_sounder(pool: RecordingPool, rng: np.random.Generator) -> Sound:
+    """Draw what a device takes for a smoke alarm most often: what beeps on, is held on, or begins like T3."""
+    makers: list[tuple[float, Callable[[], Sound]]] = [
+        (weight, lambda make=make: make(rng))  # type: ignore[misc]
+        for weight, make in _SOUNDERS
+    ]
+    makers += [
+        (weight, lambda label=label: _going_on(pool, label, rng))  # type: ignore[misc]
+        for weight, label in ((4.0, "medical_beep"), (1.0, "phone_ring"))
+        if pool.has(label)
+    ]
+    weights = np.array([weight for weight, _ in makers])
+    return makers[int(rng.choice(len(makers), p=weights / weights.sum()))][1]()
+
+
+def _going_on(pool: RecordingPool, label: str, rng: np.random.Generator) -> Sound:
+    """A recorded monitor or telephone that goes on for half a minute."""
+    recording = pool.recording(label, rng)
+    pcm = respeed(pool.audio(recording), rng, 0.15)
+    pcm = np.tile(pcm, max(1, int(rng.uniform(*_GOES_ON_S) * SAMPLE_RATE_HZ / len(pcm))))
+    return Sound(pcm, None, active_intervals(pcm), not_asked_of(recording), kind=label)
+
+
 def _labelled(pool: RecordingPool, label: str, rng: np.random.Generator) -> Sound:
     recording = pool.recording(label, rng)
     pcm = respeed(pool.audio(recording), rng, 0.1)
@@ -122,7 +153,8 @@ def _from(made: signals.Signal, kind: str, ignored: tuple[str, ...] = ()) -> Sou
 def _machine(rng: np.random.Generator) -> Sound:
     """A machine's beeps at the pitch of an alarm: an appliance beep for its own head, no alarm for the others."""
     made = signals.end_of_programme(rng) if rng.random() < 0.7 else signals.timer(rng)
-    return Sound(made.pcm, "appliance_beep", made.on_s, unasked=alarm_not_asked(made.on_s), kind="made machine")
+    known_s, unasked = machine_knowable_s(made.on_s), alarm_not_asked(made.on_s)
+    return Sound(made.pcm, "appliance_beep", made.on_s, unasked=unasked, knowable_s=known_s, kind="made machine")
 
 
 def _monitor(rng: np.random.Generator) -> Sound:
@@ -135,6 +167,22 @@ def _steady_beeper(rng: np.random.Generator) -> Sound:
 
 def _alarm_clock(rng: np.random.Generator) -> Sound:
     return _from(signals.alarm_clock(rng), "alarm clock", ("appliance_beep",))
+
+
+def _alarm_voiced_beeper(rng: np.random.Generator) -> Sound:
+    return _from(signals.steady_beeper(rng, has_alarm_voice=True), "steady beeper", ("appliance_beep",))
+
+
+def _alarm_voiced_clock(rng: np.random.Generator) -> Sound:
+    return _from(signals.alarm_clock(rng, has_alarm_voice=True), "alarm clock", ("appliance_beep",))
+
+
+def _hurrying_clock(rng: np.random.Generator) -> Sound:
+    return _from(signals.hurrying_clock(rng), "alarm clock", ("appliance_beep",))
+
+
+def _single_burst(rng: np.random.Generator) -> Sound:
+    return _from(signals.single_burst(rng), "single burst", ("appliance_beep",))
 
 
 def _steady_tone(rng: np.random.Generator) -> Sound:
@@ -221,4 +269,18 @@ _MADE: tuple[tuple[float, Callable[[np.random.Generator], Sound]], ...] = (
     (1.6, _dropped),
     (0.8, _blows),
     (2.2, _tune),
+)
+# what steady beepers, clocks, monitors, held tones and single bursts are to a smoke alarm's head: drawn besides, by a
+# rule that says so, in scenes to learn from
+_SOUNDERS: tuple[tuple[float, Callable[[np.random.Generator], Sound]], ...] = (
+    (3.0, _steady_beeper),
+    (1.5, _alarm_voiced_beeper),
+    (2.5, _alarm_clock),
+    (1.2, _alarm_voiced_clock),
+    (1.0, _hurrying_clock),
+    (2.5, _monitor),
+    (2.0, _steady_tone),
+    (1.5, _single_burst),
+    (0.8, _machine),
+    (0.6, _ringing_on),
 )

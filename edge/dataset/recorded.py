@@ -12,7 +12,9 @@ from edge.dataset.sounding import (
     active_intervals,
     alarm_knowable_s,
     alarm_not_asked,
+    alarm_unlike_machine,
     at_speed,
+    machine_knowable_s,
     respeed,
     tonal_intervals,
 )
@@ -59,7 +61,7 @@ def smoke_alarm(pcm: np.ndarray, rng: np.random.Generator) -> Sound:
         on_s = cadence.intervals(duration_s, start_s=-float(rng.uniform(0, 1.0)))
         sounding = retimed(pcm, on_s, duration_s, rng)
         if sounding is not None:
-            return Sound(sounding, "smoke_alarm", tuple(on_s), knowable_s=alarm_knowable_s(on_s), kind="recorded tone")
+            return _smoke_alarm(sounding, tuple(on_s), "recorded tone")
     wanted = int(duration_s * SAMPLE_RATE_HZ)
     if len(pcm) < wanted:
         start = int(rng.integers(len(pcm)))
@@ -67,8 +69,12 @@ def smoke_alarm(pcm: np.ndarray, rng: np.random.Generator) -> Sound:
     elif len(pcm) > wanted:
         start = int(rng.integers(len(pcm) - wanted))
         pcm = pcm[start : start + wanted]
-    heard_s = active_intervals(pcm)
-    return Sound(pcm, "smoke_alarm", heard_s, knowable_s=alarm_knowable_s(heard_s), kind="smoke_alarm")
+    return _smoke_alarm(pcm, active_intervals(pcm), "smoke_alarm")
+
+
+def _smoke_alarm(pcm: np.ndarray, on_s: tuple[tuple[float, float], ...], kind: str) -> Sound:
+    known_s, unasked = alarm_knowable_s(on_s), alarm_unlike_machine(on_s)
+    return Sound(pcm, "smoke_alarm", on_s, unasked=unasked, knowable_s=known_s, kind=kind)
 
 
 def co_alarm(pcm: np.ndarray, rng: np.random.Generator) -> Sound | None:
@@ -160,8 +166,13 @@ def _appliance_beep(pcm: np.ndarray, rng: np.random.Generator) -> Sound:
         cut = pcm[int(first * SAMPLE_RATE_HZ) : int(last * SAMPLE_RATE_HZ)]
         sounding = retimed(cut, on_s, on_s[-1][1] + 0.3, rng)
         if sounding is not None:
-            return Sound(sounding, "appliance_beep", tuple(on_s), unasked=alarm_not_asked(on_s), kind="recorded tone")
-    return Sound(pcm, "appliance_beep", heard_s, unasked=alarm_not_asked(heard_s), kind="appliance_beep")
+            return _machine(sounding, tuple(on_s), "recorded tone")
+    return _machine(pcm, heard_s, "appliance_beep")
+
+
+def _machine(pcm: np.ndarray, on_s: tuple[tuple[float, float], ...], kind: str) -> Sound:
+    known_s, unasked = machine_knowable_s(on_s), alarm_not_asked(on_s)
+    return Sound(pcm, "appliance_beep", on_s, unasked=unasked, knowable_s=known_s, kind=kind)
 
 
 def _glass_break(pool: RecordingPool, recording: Recording, rng: np.random.Generator) -> Sound:

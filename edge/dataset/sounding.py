@@ -23,6 +23,13 @@ KNOWN_AS_UNBROKEN_S = 4.0
 KNOWN_AS_BEAT_S = 8.0
 _UNBROKEN_DUTY = 0.68
 _BEAT_DUTY = 0.3
+# the pulses of T3 and the gaps between them, as long as a device can tell; its pause is over within 1.7 s
+T3_PULSE_S = (0.4, 0.62)
+T3_GAP_S = (0.38, 0.62)
+_T3_PULSES = 3
+_T3_PAUSE_S = 1.9
+# a gap that has gone on for so long is none of T3's: its group is over
+_GROUP_OVER_S = 0.75
 # beeps as short as this are a smoke alarm's only if they leave gaps hardly longer than themselves
 _SHORT_BEEP_S = 0.2
 _SHORT_BEEP_DUTY = 0.42
@@ -132,13 +139,49 @@ def alarm_not_asked(on_s: Sequence[tuple[float, float]]) -> tuple[Unasked, ...]:
     unasked: list[Unasked] = []
     lengths = [end - start for start, end in on_s]
     gaps = [later[0] - earlier[1] for earlier, later in pairwise(on_s)]
-    if 0.4 <= float(np.median(lengths)) <= 0.62 and gaps and 0.38 <= float(np.median(gaps)) <= 0.62:
-        # the pulses of T3: until the fourth comes where the pause should be
-        unasked.append(Unasked("smoke_alarm", 2.4, 3.6))
     span_s = on_s[-1][1] - on_s[0][0]
+    if _within(float(np.median(lengths)), T3_PULSE_S) and gaps and _within(float(np.median(gaps)), T3_GAP_S):
+        # the pulses of T3: until the fourth comes where the pause should be, or none where the next group should
+        to_s = 3.6 if len(on_s) != _T3_PULSES else span_s + _T3_PAUSE_S
+        unasked.append(Unasked("smoke_alarm", 2.4, to_s))
     share = duty(on_s)
     known_s = KNOWN_AS_UNBROKEN_S if share >= _UNBROKEN_DUTY else KNOWN_AS_BEAT_S
     least_share = _SHORT_BEEP_DUTY if float(np.median(lengths)) <= _SHORT_BEEP_S else _BEAT_DUTY
     if share >= least_share and span_s > known_s:
         unasked.append(Unasked("smoke_alarm", known_s, span_s + 2.0))
     return tuple(unasked)
+
+
+def machine_knowable_s(on_s: Sequence[tuple[float, float]]) -> float:
+    """Return after how many seconds a machine's beeps at `on_s` (seconds, sorted) can be told from T3's first pulses.
+
+    A beep of another length says so itself. Beeps like T3's pulses are a machine's once a fourth follows the third, or
+    once none follows: a head that answered sooner would call every smoke alarm a machine first.
+    """
+    first_s = on_s[0][0]
+    length_s = on_s[0][1] - first_s
+    if length_s < T3_PULSE_S[0]:
+        return length_s + 0.08
+    if length_s > T3_PULSE_S[1]:
+        return T3_PULSE_S[1] + 0.1
+    for number, (one, following) in enumerate(pairwise(on_s), 1):
+        gap_s = following[0] - one[1]
+        if gap_s < T3_GAP_S[0] or number == _T3_PULSES:
+            return following[0] - first_s + 0.1
+        if gap_s > T3_GAP_S[1]:
+            return one[1] - first_s + _GROUP_OVER_S
+    return on_s[-1][1] - first_s + (_T3_PAUSE_S if len(on_s) == _T3_PULSES else _GROUP_OVER_S)
+
+
+def alarm_unlike_machine(on_s: Sequence[tuple[float, float]]) -> tuple[Unasked, ...]:
+    """Return when the appliance head is not asked about an alarm that sounds at `on_s` (seconds, sorted).
+
+    An even beat is a machine's for all anyone knows, as long as machines go on. T3 and what hardly pauses are an
+    alarm's from the first pulse on: there the head learns to wait.
+    """
+    known_s = alarm_knowable_s(on_s)
+    return (Unasked("appliance_beep", 0.0, known_s + 0.5),) if known_s == KNOWN_AS_BEAT_S else ()
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= value <= limits[1]

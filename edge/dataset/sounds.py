@@ -69,6 +69,10 @@ class SoundLibrary(RecordingPool):
         """Draw a sound that resembles an event and is none, or is another's."""
         return near_misses.draw(self, rng)
 
+    def sounder(self, rng: np.random.Generator) -> Sound:
+        """Draw what is taken for a smoke alarm most often."""
+        return near_misses.draw_sounder(self, rng)
+
     def everyday(self, rng: np.random.Generator) -> Sound:
         """Draw a household sound, speech or music: a foreground that is no event."""
         labels = [label for label in _EVERYDAY_SHARES if label == BROADCAST or self.has(label)]

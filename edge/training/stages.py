@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.dataset import pseudo_labels, shards, splits
 from edge.dataset.shards import Recipe, Shards
-from edge.training import detector, pretraining, pseudo_labelling, repetition, report, run_report, runs
+from edge.training import detector, pretraining, pseudo_labelling, repetition, report, run_report, runs, withholding
 from edge.training.teacher import Teacher, scores_of
 
 PSEUDO, PRETRAIN, DETECTOR = "pseudo", "pretrain", "detector"
@@ -44,7 +44,8 @@ class Work:
     def training_recipe(self) -> Recipe:
         """Return the recipe of scenes to learn from: with pseudo-labels where that stage was run."""
         path = self.folder / PSEUDO / pseudo_labels.PSEUDO_LABELS_FILE
-        return replace(self.recipe, pseudo_labels=pseudo_labels.load(path)) if path.exists() else self.recipe
+        recipe = replace(self.recipe, mixture=self.recipe.mixture.for_training())
+        return replace(recipe, pseudo_labels=pseudo_labels.load(path)) if path.exists() else recipe
 
     def scenes(self, hours: float) -> tuple[Shards, Shards]:
         """Return scenes to learn from and scenes to choose by; those missing are made."""
@@ -91,6 +92,7 @@ def train_detector(
     start: Path | None = None,
     also: Path | None = None,
     verifier: Path | None = None,
+    also_unasked: Sequence[str] = (),
 ) -> Path:
     """Train trunk and heads and return the folder of the training.
 
@@ -102,6 +104,7 @@ def train_detector(
             where there is one.
         also: a folder with shards of the training part that an earlier recipe has made, heard as well.
         verifier: a verifier's .tflite whose answers are repeated, as far as the rule says.
+        also_unasked: events whose heads are asked nothing in `also`, because what is asked of them has changed since.
     """
     folder = work.folder / DETECTOR
     recipe = work.training_recipe()
@@ -111,7 +114,7 @@ def train_detector(
     work.say(f"training from {beginning}, with {told}")
     training, validation = work.scenes(hours)
     if also:
-        training = shards.joined([training, shards.read(also, splits.TRAIN)])
+        training = shards.joined([training, withholding.unasked(shards.read(also, splits.TRAIN), also_unasked)])
     if verifier:
         training = repetition.with_answers(training, _coded(work, hours, also), verifier)
     provenance = report.provenance(recipe, training.hours, rule)
@@ -119,6 +122,7 @@ def train_detector(
         "began_from": _digest(start_from) if start else None,
         "pretrained_trunk": _digest(pretrained_trunk(work)),
         "earlier_scenes": also.resolve().name if also else None,
+        "not_asked_in_earlier_scenes": list(also_unasked),
         "pseudo_labels": recipe.pseudo_labels.digest or None,
         "scenes": recipe.digest(),
         "repeated_verifier": hashlib.sha256(verifier.read_bytes()).hexdigest()[:12] if verifier else None,

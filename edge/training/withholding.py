@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from edge import catalogue
 from edge.dataset.labels import IGNORED, STEPS_PER_SECOND, TARGET, TIMING
 from edge.dataset.mixtures import PlacedEvent
+from edge.dataset.shards import Shards
 
 
 def withhold(
@@ -29,7 +31,7 @@ def withhold(
                 continue
             timing = TIMING[event.name]
             start = max(0, int(event.start_s * STEPS_PER_SECOND))
-            end = int((event.end_s + timing.hold_s + timing.tail_s) * STEPS_PER_SECOND) + 2
+            end = int((event.end_s + timing.hold_s + timing.tail_s + timing.least_s) * STEPS_PER_SECOND) + 2
             column = scene[start:end, names.index(event.name)]
             column[:] = (column & ~np.uint8(TARGET)) | IGNORED
     return out
@@ -45,3 +47,14 @@ def folds(originals: Sequence[str], count: int, seed: int) -> list[set[str]]:
     """Divide originals into `count` parts of nearly the same size."""
     order = np.random.default_rng((seed, 31)).permutation(len(originals))
     return [{originals[index] for index in order[start::count]} for start in range(count)]
+
+
+def unasked(scenes: Shards, events: Sequence[str]) -> Shards:
+    """Return the scenes with nothing asked of the heads of `events`."""
+    if not events:
+        return scenes
+    labels = scenes.labels.copy()
+    for name in events:
+        column = labels[..., catalogue.load().index(name)]
+        column[:] = (column & ~np.uint8(TARGET)) | IGNORED
+    return replace(scenes, labels=labels)

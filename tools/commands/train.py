@@ -43,6 +43,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--rate", type=float, help="highest learning rate of the detector (default: 0.003)")
     train.add_argument("--also-scenes", type=Path, help="of the detector: a folder of shards made by an earlier recipe")
     train.add_argument(
+        "--also-unasked", help="events, with commas between, whose heads are asked nothing in --also-scenes"
+    )
+    train.add_argument(
         "--mined", type=int, default=1, help="of the detector: scenes that --start gets wrong are heard up to so often"
     )
     train.add_argument(
@@ -136,7 +139,8 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
         rule = replace(rule, rate=args.rate) if args.rate else rule
         if args.repeat:
             rule = replace(rule, loss=replace(rule.loss, repeated_weight=args.repeated_weight))
-        stages.train_detector(work, hours, rule, args.start, args.also_scenes, args.repeat)
+        unasked = _events(args.also_unasked) if args.also_unasked else ()
+        stages.train_detector(work, hours, rule, args.start, args.also_scenes, args.repeat, unasked)
     else:
         if args.stage == "folds":
             figures = studies.folds(work, hours, epochs)
@@ -146,6 +150,17 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
             events = (args.events or "glass_break,footsteps,door,appliance_beep").split(",")
             figures = studies.synthesis_ablation(work, hours, epochs, events)
         print(json.dumps({args.stage: figures}) if args.json else studies.as_table(figures))
+
+
+def _events(listed: str) -> tuple[str, ...]:
+    from edge import catalogue
+    from edge.errors import HarkenError
+
+    names = tuple(listed.split(","))
+    unknown = [name for name in names if name not in catalogue.load().names]
+    if unknown:
+        raise HarkenError(f"no event is called {unknown[0]}: --also-unasked takes {', '.join(catalogue.load().names)}")
+    return names
 
 
 def _train_verifier(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> None:

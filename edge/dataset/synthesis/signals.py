@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.dataset.synthesis import sounders
-from edge.dataset.synthesis.sounders import Voice, beep_frequency_hz, beeper_voice
+from edge.dataset.synthesis import cadences, noise, sounders
+from edge.dataset.synthesis.sounders import Voice, alarm_voice, beep_frequency_hz, beeper_voice
 from edge.dataset.synthesis.tones import SAMPLE_RATE_HZ, Audio, normalized
 
 Times = list[tuple[float, float]]
@@ -25,7 +25,39 @@ class Signal:
     on_s: tuple[tuple[float, float], ...]
 
 
-def end_of_programme(rng: np.random.Generator) -> Signal:
+def machine_frequency_hz(rng: np.random.Generator) -> float:
+    """A household machine's pitch. Most divide a watch crystal's 32,768 Hz by 16, many by 12 or 8; a few by others."""
+    form = rng.random()
+    if form < 0.4:
+        return float(rng.uniform(1980.0, 2120.0))
+    if form < 0.5:
+        return float(rng.uniform(2650.0, 2810.0))
+    if form < 0.62:
+        return float(rng.uniform(3950.0, 4240.0))
+    return float(np.exp(rng.uniform(np.log(900.0), np.log(4500.0))))
+
+
+def at_machine(signal: Signal, rng: np.random.Generator) -> Signal:
+    """A machine's signal as it comes: nearly half of the time out of its own hum, which stops at the first beep or not.
+
+    Its beeps come 1 to 6 s after the beginning then, as a microwave's do at the end of its programme.
+    """
+    if rng.random() >= 0.45:
+        return signal
+    lead = round(float(rng.uniform(1.0, 6.0)) * SAMPLE_RATE_HZ)
+    pcm = np.concatenate([np.zeros(lead, np.float32), signal.pcm])
+    hum = noise.machine(rng, len(pcm))
+    if rng.random() < 0.5:  # it has finished
+        stop = lead + round(float(rng.uniform(-0.3, 0.1)) * SAMPLE_RATE_HZ)
+        fading_s = float(rng.uniform(0.01, 0.3))
+        hum[stop:] *= np.exp(-np.arange(len(pcm) - stop) / (fading_s * SAMPLE_RATE_HZ)).astype(np.float32)
+    level = float(10 ** (rng.uniform(-36.0, -8.0) / 20)) / (float(np.sqrt(np.mean(hum[:lead] ** 2))) + 1e-9)
+    later_s = lead / SAMPLE_RATE_HZ
+    times = tuple((start + later_s, end + later_s) for start, end in signal.on_s)
+    return Signal(normalized(pcm + level * hum), times)
+
+
+def end_of_programme(rng: np.random.Generator, frequency_hz: float | None = None) -> Signal:
     """A microwave, washing machine or oven that has finished: 1 to 10 equal beeps, 8 s at most, then no more."""
     form = rng.random()
     if form < 0.3:  # T3's pulses without T3's pause
@@ -35,10 +67,10 @@ def end_of_programme(rng: np.random.Generator) -> Signal:
     else:
         on_s, off_s, count = float(rng.uniform(0.06, 0.9)), float(rng.uniform(0.1, 1.2)), int(rng.integers(1, 9))
     count = min(count, max(1, int(8.0 / (on_s + off_s))))
-    return _beeps(rng, _even(on_s, off_s, count), beep_frequency_hz(rng))
+    return _beeps(rng, _even(on_s, off_s, count), frequency_hz or beep_frequency_hz(rng))
 
 
-def timer(rng: np.random.Generator) -> Signal:
+def timer(rng: np.random.Generator, frequency_hz: float | None = None) -> Signal:
     """A kitchen timer or alarm clock: groups of 2 to 4 short beeps, 2 to 8 times over."""
     pulse, gap = float(rng.uniform(0.04, 0.13)), float(rng.uniform(0.04, 0.16))
     beeps, groups, pause = int(rng.integers(2, 5)), int(rng.integers(2, 9)), float(rng.uniform(0.3, 1.3))
@@ -48,22 +80,26 @@ def timer(rng: np.random.Generator) -> Signal:
         group = _even(pulse, gap, beeps, at)
         times += group
         at = group[-1][1] + pause
-    return _beeps(rng, times, beep_frequency_hz(rng))
+    return _beeps(rng, times, frequency_hz or beep_frequency_hz(rng))
 
 
-def keypad(rng: np.random.Generator) -> Signal:
+def keypad(rng: np.random.Generator, frequency_hz: float | None = None) -> Signal:
     """Buttons pressed by a person: 1 to 6 short beeps at uneven times."""
     at, times = 0.05, []
     length = float(rng.uniform(0.03, 0.16))
     for _ in range(int(rng.integers(1, 7))):
         times.append((at, at + length))
         at += length + float(rng.uniform(0.15, 1.0))
-    return _beeps(rng, times, beep_frequency_hz(rng))
+    return _beeps(rng, times, frequency_hz or beep_frequency_hz(rng))
 
 
-def melody(rng: np.random.Generator) -> Signal:
-    """A tune as washing machines and dishwashers play it at the end: 4 to 16 notes, each held or ringing out."""
-    step_s, root_hz = float(rng.uniform(0.1, 0.4)), float(rng.uniform(500.0, 1800.0))
+def melody(rng: np.random.Generator, frequency_hz: float | None = None) -> Signal:
+    """A tune as washing machines and dishwashers play it at the end: 4 to 16 notes, each held or ringing out.
+
+    Its lowest note is at most at ``frequency_hz``.
+    """
+    step_s = float(rng.uniform(0.1, 0.4))
+    root_hz = float(rng.uniform(500.0, min(1800.0, frequency_hz or 1800.0)))
     scale = np.array((0, 2, 4, 5, 7, 9, 11, 12, 14, 16))
     ring_s = float(rng.uniform(0.05, 0.5))
     notes = int(rng.integers(4, 17))
@@ -145,7 +181,7 @@ def monitor(rng: np.random.Generator) -> Signal:
     return _beeps(rng, times, hz)
 
 
-def steady_beeper(rng: np.random.Generator) -> Signal:
+def steady_beeper(rng: np.random.Generator, has_alarm_voice: bool = False) -> Signal:
     """A monitor, truck, metronome or sensor at any pitch: short beeps with long gaps, evenly, for 15 to 38 s.
 
     No smoke alarm sounds for so little of its time: beeps last 0.03-0.3 s and at most 28 % of it.
@@ -154,10 +190,11 @@ def steady_beeper(rng: np.random.Generator) -> Signal:
     period = pulse / float(rng.uniform(0.05, 0.28))
     period = min(period, 3.5)
     count = max(3, int(rng.uniform(15.0, 38.0) / period))
-    return _beeps(rng, _even(pulse, period - pulse, count), _any_beep_hz(rng))
+    times = _even(pulse, period - pulse, count)
+    return _in_alarm_voice(rng, times) if has_alarm_voice else _beeps(rng, times, _any_beep_hz(rng))
 
 
-def alarm_clock(rng: np.random.Generator) -> Signal:
+def alarm_clock(rng: np.random.Generator, has_alarm_voice: bool = False) -> Signal:
     """An alarm clock or kitchen timer that nobody stops: groups of 2 to 4 short beeps for 12 to 36 s."""
     pulse, gap = float(rng.uniform(0.03, 0.12)), float(rng.uniform(0.04, 0.16))
     beeps, pause = int(rng.integers(2, 5)), float(rng.uniform(0.35, 1.6))
@@ -167,7 +204,28 @@ def alarm_clock(rng: np.random.Generator) -> Signal:
         group = _even(pulse, gap, beeps, at)
         times += group
         at = group[-1][1] + pause
+    return _in_alarm_voice(rng, times) if has_alarm_voice else _beeps(rng, times, _any_beep_hz(rng))
+
+
+def hurrying_clock(rng: np.random.Generator) -> Signal:
+    """A travel clock: one beep a second, then two, three, four, each for some seconds; 12 to 36 s."""
+    pulse, gap = float(rng.uniform(0.03, 0.09)), float(rng.uniform(0.04, 0.09))
+    period = float(rng.uniform(0.8, 1.3))
+    times: Times = []
+    at, until_s, stage_s = 0.05, float(rng.uniform(12.0, 36.0)), float(rng.uniform(3.0, 9.0))
+    while at < until_s:
+        beeps = min(4, 1 + int(at / stage_s))
+        times += _even(pulse, gap, beeps, at)
+        at += max(period, beeps * (pulse + gap) + 0.3)
     return _beeps(rng, times, _any_beep_hz(rng))
+
+
+def single_burst(rng: np.random.Generator) -> Signal:
+    """A burst like T3's that does not come again: somebody tests an alarm, or a machine has its pulses."""
+    cadence = cadences.random_t3(rng)
+    (on_s, off_s) = cadence.pulses_s[0]
+    times = _even(on_s, off_s, int(rng.choice((1, 2, 3, 3, 3))))
+    return _in_alarm_voice(rng, times) if rng.random() < 0.6 else _beeps(rng, times, _any_beep_hz(rng))
 
 
 def steady_tone(rng: np.random.Generator) -> Signal:
@@ -229,6 +287,10 @@ def _any_beep_hz(rng: np.random.Generator) -> float:
 def _even(on_s: float, off_s: float, count: int, start_s: float = 0.05) -> Times:
     period = on_s + off_s
     return [(start_s + k * period, start_s + k * period + on_s) for k in range(max(1, count))]
+
+
+def _in_alarm_voice(rng: np.random.Generator, times: Times) -> Signal:
+    return Signal(sounders.render(alarm_voice(rng), times, times[-1][1] + 0.25, rng), tuple(times))
 
 
 def _beeps(rng: np.random.Generator, times: Times, frequency_hz: float) -> Signal:

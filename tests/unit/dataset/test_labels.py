@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from edge import catalogue
 from edge.dataset import labels
 from edge.dataset.labels import IGNORED, SOUNDING, STEPS_PER_SECOND, TARGET
+from edge.dataset.sounding import alarm_not_asked, alarm_unlike_machine, machine_knowable_s
 from edge.dataset.synthesis import cadences
 
 
@@ -69,6 +71,47 @@ def test_ignoring_does_not_undo_a_target() -> None:
     labels.ignore(painted, 4, 0.0, 10.0)
     assert (painted[:, 4] & TARGET).any()
     assert painted[300, 4] & IGNORED
+
+
+def test_what_is_known_only_when_it_is_over_is_asked_for_then() -> None:
+    painted = np.zeros((20 * STEPS_PER_SECOND, len(catalogue.load())), np.uint8)
+    index = catalogue.load().index("appliance_beep")
+    beeps = cadences.even(0.5, 0.5).intervals(2.6)
+    labels.paint(painted, "appliance_beep", index, beeps, grace_s=machine_knowable_s(beeps))
+    wanted = np.flatnonzero(painted[:, index] & TARGET) / STEPS_PER_SECOND
+    assert wanted[0] > beeps[-1][1] + 1.65, "T3's longest pause is over"
+    assert len(wanted) / STEPS_PER_SECOND >= 0.7
+
+
+@pytest.mark.parametrize(
+    ("beeps", "known_s"),
+    [
+        (cadences.even(0.5, 0.5).intervals(8.0), 3.1),  # a fourth pulse where T3 pauses
+        (cadences.even(0.5, 0.5).intervals(0.5), 1.25),  # one pulse, and then none
+        (cadences.even(0.5, 0.2).intervals(8.0), 0.8),  # sooner than T3's second
+        (cadences.even(0.5, 0.9).intervals(8.0), 1.25),  # later than T3's second
+        (cadences.even(0.2, 0.5).intervals(8.0), 0.28),  # shorter than T3's pulses
+        (cadences.even(1.5, 0.5).intervals(8.0), 0.72),  # longer
+    ],
+)
+def test_a_machine_is_known_once_its_beeps_are_no_longer_the_pulses_of_t3(
+    beeps: list[tuple[float, float]], known_s: float
+) -> None:
+    assert machine_knowable_s(beeps) == pytest.approx(known_s)
+
+
+def test_the_appliance_head_waits_for_t3_and_is_not_asked_about_an_even_beat() -> None:
+    assert alarm_unlike_machine(cadences.t3().intervals(12.0)) == ()
+    (unasked,) = alarm_unlike_machine(cadences.even(0.5, 0.5).intervals(20.0))
+    assert (unasked.event, unasked.from_s) == ("appliance_beep", 0.0)
+    assert unasked.to_s > 8.0
+
+
+def test_a_single_burst_is_not_asked_of_the_smoke_head_before_the_next_should_have_come() -> None:
+    burst = cadences.t3().intervals(3.0)
+    (unasked,) = alarm_not_asked(burst)
+    assert unasked.event == "smoke_alarm"
+    assert burst[-1][1] + 1.65 < unasked.to_s < burst[-1][1] + 2.5
 
 
 def test_every_event_of_the_catalogue_has_its_timing() -> None:

@@ -12,7 +12,7 @@ import soundfile
 from edge import catalogue, native
 from edge.dataset import clips, made, near_misses, pool, recorded, rooms, shards, sounding, sounds, splits
 from edge.dataset.labels import IGNORED, SOUNDING, STEP_SAMPLES, TARGET
-from edge.dataset.manifest import Recording, read_manifest
+from edge.dataset.manifest import SAMPLE_RATE_HZ, Recording, read_manifest
 from edge.dataset.mixtures import MixtureRule, SceneMaker
 from edge.dataset.pseudo_labels import SURE, Heard, PseudoLabels
 from edge.dataset.shards import Recipe
@@ -225,6 +225,31 @@ def test_near_misses_are_of_many_kinds_seeded_and_never_an_alarm(library: SoundL
         if seed < 10:
             assert np.array_equal(sound.pcm, near_misses.draw(library, np.random.default_rng(seed)).pcm)
     assert len(kinds) >= 14
+
+
+def test_scenes_to_learn_from_hold_more_of_what_is_taken_for_an_alarm(library: SoundLibrary) -> None:
+    rule = MixtureRule()
+    counts = []
+    for chosen in (rule, rule.for_training()):
+        maker = SceneMaker(library, [], chosen)
+        placed = [sound.name for seed in range(40) for sound in maker.make(seed).others]
+        counts.append(sum(name in ("made steady beeper", "made alarm clock", "made single burst") for name in placed))
+    assert counts[1] > 2 * counts[0]
+    rng = np.random.default_rng(4)
+    kinds = {library.sounder(rng).kind for _ in range(150)}
+    assert {"made single burst", "made steady tone", "made alarm clock", "made monitor"} <= kinds
+
+
+def test_a_machine_beeps_out_of_its_own_hum_at_the_pitches_of_machines() -> None:
+    rng = np.random.default_rng(5)
+    pitches = np.array([signals.machine_frequency_hz(rng) for _ in range(400)])
+    assert 0.3 < np.mean((pitches > 1980) & (pitches < 2120)) < 0.6
+    led_in = [signals.at_machine(signals.end_of_programme(rng, 2050.0), rng) for _ in range(40)]
+    humming = [signal for signal in led_in if signal.on_s[0][0] > 0.9]
+    assert 8 < len(humming) < 32
+    for signal in humming:
+        before = signal.pcm[: int((signal.on_s[0][0] - 0.4) * SAMPLE_RATE_HZ)]
+        assert 0.0 < np.std(before) < 0.5
 
 
 def test_a_fragment_of_an_alarm_sounds_again_in_an_alarms_cadence() -> None:

@@ -181,6 +181,15 @@ def _household(path: Path) -> Recording:
     return Recording(path, "household", "made", "CC0", 3.0, "h:1", "", "negative", 2)
 
 
+def test_heads_whose_labels_have_changed_since_are_asked_nothing_in_earlier_scenes(shards: Shards) -> None:
+    earlier = withholding.unasked(shards, ["dog_bark"])
+    assert (earlier.labels[..., DOG] & IGNORED).all()
+    assert not (earlier.labels[..., DOG] & TARGET).any()
+    others = [event for event in range(earlier.labels.shape[-1]) if event != DOG]
+    assert (earlier.labels[..., others] == shards.labels[..., others]).all()
+    assert withholding.unasked(shards, []) is shards
+
+
 def test_pseudo_labels_say_what_is_sure_and_what_is_not(tmp_path: Path) -> None:
     scores = np.zeros((5, CLASSES), np.float32)
     scores[1:3, 70] = 0.9  # bark
