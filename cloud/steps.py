@@ -78,6 +78,7 @@ _READS: dict[type, tuple[type[Base], ...]] = {
     messages.FurtherWords: (Event, AuditLine, FurtherWords),
     messages.Clip: (Event, AuditLine, Device, Clip, *_SOUND),
     messages.Status: (Device,),
+    messages.Installed: (Device,),
 }
 
 log = logging.getLogger("harken.steps")
@@ -157,6 +158,7 @@ class Steps:
             messages.FurtherWords: self._take_further_words,
             messages.Clip: self._take_clip,
             messages.Status: self._take_status,
+            messages.Installed: self._take_installed,
         }
         handle = handlers[type(content)]
 
@@ -180,7 +182,7 @@ class Steps:
             if isinstance(content, messages.Trigger):
                 self._tell_without_row(parsed.device_id, content, f"the server failed on it: {error}")
 
-        if isinstance(content, messages.Status):
+        if isinstance(content, (messages.Status, messages.Installed)):
             event_id = ""
         else:
             named = content.event_ids[0] if isinstance(content, messages.FurtherWords) else content.event_id
@@ -370,6 +372,29 @@ class Steps:
             device.clips_dropped = as_count(status.clips_dropped)
             device.outbox_depth = status.outbox_depth
             device.dismissed = as_count(status.dismissed)
+
+    def _take_installed(
+        self,
+        session: Session,
+        effects: Effects,  # noqa: ARG002
+        device_id: str,
+        installed: messages.Installed,
+    ) -> None:
+        # The broker gives it again with each of our connections: the device need not be there.
+        device = session.get(Device, device_id) or self._see_device(session, device_id, self._now())
+        device.installed = {
+            "has_key": installed.has_key,
+            "updates": [
+                {
+                    "part": told.part,
+                    "event": as_text(told.event),
+                    "version": told.update_version,
+                    "fate": told.fate,
+                    "code": told.update_code,
+                }
+                for told in installed.updates
+            ],
+        }
 
     @staticmethod
     def _see_device(session: Session, device_id: str, now: datetime) -> Device:
@@ -794,8 +819,6 @@ def _decode(topic: str, payload: bytes) -> tuple[topics.Topic, Any]:
         raise RefusedError("topic", str(error)) from error
     if parsed.kind not in topics.FROM_DEVICE:
         raise RefusedError("topic", f"{topic} is for devices to read, not to write")
-    if parsed.kind in topics.FOR_OPERATORS:
-        raise RefusedError("topic", f"{topic} is not for the cloud to read")
     if parsed.kind in topics.LIVE:
         raise RefusedError(f"{parsed.kind}: not for the history", f"{topic} is for pages that are open, and never kept")
     try:

@@ -161,6 +161,8 @@ class Device(Base):
     dismissed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     is_siren_on: Mapped[bool | None]
     """None from firmware that does not say."""
+    installed: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`has_key` and `updates` (part, event, version, fate, code of each), as it last told. None: it never has."""
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     account_id: Mapped[int | None]

@@ -135,7 +135,7 @@ class Connection:
             return
         self.reconnects += 1
         # What is for open pages goes to every server, because any of them may serve the page.
-        kept = [kind for kind in topics.FROM_DEVICE if kind not in topics.FOR_OPERATORS | topics.LIVE]
+        kept = [kind for kind in topics.FROM_DEVICE if kind not in topics.LIVE]
         filters = [(self._prefix + topics.subscription(kind), 1) for kind in kept]
         client.subscribe(filters + [(topics.subscription(kind), 0) for kind in topics.LIVE])
         if self.reconnects and not flags.session_present:

@@ -120,6 +120,23 @@ class EventSetting(BaseModel):
     sensitivity: Literal["low", "normal", "high"]
 
 
+class UpdateOut(BaseModel):
+    """An update that a device holds, or the last one that it refused."""
+
+    part: Literal["head", "thresholds", "settings", "media"]
+    event: str = Field(description="Whose head; empty for the other parts")
+    version: int
+    fate: Literal["waiting", "trial", "confirmed", "rolled_back", "refused", "withdrawn"]
+    code: int = Field(description="Why it was rolled back or refused: a number of errors.toml; else 0")
+
+
+class InstalledOut(BaseModel):
+    """What a device holds besides its firmware."""
+
+    has_key: bool = Field(description="Without a key it takes no update over the air")
+    updates: list[UpdateOut]
+
+
 class DeviceOut(BaseModel):
     """One device, what it last said and what is chosen for it."""
 
@@ -130,6 +147,8 @@ class DeviceOut(BaseModel):
     board: str
     firmware: str
     model_hash: str
+    set_version: int = Field(description="Of the known media that it holds; 0: none")
+    installed: InstalledOut | None = Field(description="null: it has not told")
     last_seen_at: datetime
     sounds_siren: bool
     siren_since: datetime | None
@@ -289,6 +308,8 @@ def _device(site: Site, viewer: Viewer, device_id: str) -> DeviceOut:
         board=row.board,
         firmware=row.firmware,
         model_hash=row.model_hash,
+        set_version=row.set_version,
+        installed=None if row.installed is None else InstalledOut.model_validate(row.installed),
         last_seen_at=row.last_seen_at,
         sounds_siren=chosen.sounds_siren,
         siren_since=chosen.siren_since,

@@ -13,6 +13,7 @@ from cloud.accounts.choices import SENSITIVITIES, choices_of, event_choices, has
 from cloud.accounts.login import Viewer
 from cloud.accounts.models import Account
 from cloud.notify.controls import TooOftenError
+from cloud.web.installed import installed_of
 from cloud.web.site import Form, OurSite, SignedForm, SignedIn, Site, viewer_or_none
 from edge.contracts.error_texts import error_text
 from edge.errors import HarkenError
@@ -59,6 +60,7 @@ def _device(site: Site, viewer: Viewer, device_id: str, *, status: int = 200, tr
         chosen=chosen,
         events=event_choices(chosen, site.pages.catalogue),
         has_siren_on=has_siren_on(chosen, row, now),
+        installed=installed_of(row, site.pages.catalogue),
         error_text=error_text,
         trouble=trouble,
     )

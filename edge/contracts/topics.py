@@ -28,8 +28,6 @@ TO_DEVICE: tuple[ToDevice, ...] = get_args(ToDevice)
 RETAINED: frozenset[Kind] = frozenset({"status", "installed", "config", "media", "update"})
 LIVE: frozenset[Kind] = frozenset({"scores"})
 """Sent at QoS 0 for whoever looks just now, and never kept."""
-FOR_OPERATORS: frozenset[Kind] = frozenset({"installed"})
-"""What the cloud has no use for."""
 
 MEDIA_PIECES_MAX = -(-MEDIA_SET_MAX_BYTES // MEDIA_PIECE_BYTES)
 # Those of a head come first; each other kind of update is one piece, which waits at the broker beside them.

@@ -25,6 +25,7 @@ from cloud.web.live import Changes
 from edge import catalogue
 from edge.build_core import CHECKOUT_DIR, build_root
 from edge.contracts import messages
+from edge.contracts.error_texts import error_code
 from tests.cloud_doubles import RATE, Sounds, music, noise
 from tests.unit.cloud.conftest import Cloud, Connected
 
@@ -32,6 +33,15 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 AXE = build_root() / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PASSWORD = "a long enough password"
 OLD_EVENTS = 70
+INSTALLED = messages.Installed(
+    bytes(range(8)),
+    (
+        messages.Update("door", "head", 1_763_856_000, "confirmed", 0),
+        messages.Update("dog_bark", "head", 1_763_769_600, "trial", 0),
+        messages.Update("smoke_alarm", "head", 1_763_942_400, "refused", error_code("unsafe")),
+    ),
+    has_key=True,
+)
 
 
 def beeps(pattern: list[float], frequency_hz: float = 3100, seconds: float = 4.0) -> np.ndarray:
@@ -112,6 +122,7 @@ class Site:
         cloud, kitchen, hall = self.cloud, Sounds("kitchen"), Sounds("hall")
         cloud.receive("kitchen", Sounds.status(board="esp32s3", samples_heard=57600000))
         cloud.receive("hall", Sounds.status(board="mps2-an386", is_armed=True, is_online=False))
+        cloud.receive("kitchen", INSTALLED)
         spot = music(8, seed=5)
         cloud.media.add("Blaze, the smoke alarm (spot)", spot, contains=["smoke_alarm"])
         t3 = messages.Cadence("t3", 3, 500, 500, 1500, 240)
@@ -123,7 +134,7 @@ class Site:
         cloud.verifier.score = 0.9
         self.events["dog"] = self.hear(hall, "dog_bark", music(4, seed=8))
         cloud.receive_raw("harken/v1/kitchen/trigger", b"\xa1\x00")
-        cloud.until(lambda: cloud.acknowledged >= 10)
+        cloud.until(lambda: cloud.acknowledged >= 11)
         controls = create_app(self.pages).state.site.controls
         controls.choose(Reach(1), "kitchen", title="Kitchen", sounds_siren=True)
         self.events["asked"] = controls.ask_for_clip(Reach(1), "kitchen", "admin")

@@ -222,6 +222,26 @@ def test_a_siren_is_seen_at_once_and_stopped_with_one_press(opened, site, scheme
         session.get(Device, "kitchen").is_siren_on = False
 
 
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", {}), ("dark", PHONE)], ids=["light and wide", "dark on a telephone"]
+)
+def test_a_devices_page_says_what_is_installed_and_what_became_of_updates(opened, scheme, size):
+    page = opened(color_scheme=scheme, **size)
+    page.goto("/devices/kitchen")
+    card = page.get_by_role("region", name="Installed")
+    text = card.inner_text()
+    assert "0001020304050607" in text  # the detector
+    assert "Door: update 1763856000 of 23 Nov 2025\nDog bark: update 1763769600 of 22 Nov 2025\nall others" in text
+    assert "as the heads bring them" in text
+    latest = card.get_by_role("row").nth(1)
+    assert latest.get_by_role("rowheader").inner_text().startswith("Head of Smoke alarm")
+    assert "refused: it would make a safety event harder to hear" in latest.inner_text()
+    assert "in use, on trial" in card.get_by_role("row", name="Head of Dog bark").inner_text()
+    assert page.get_by_text("Firmware", exact=True).count() == 1
+    page.goto("/devices/hall")
+    assert "has not told of any" in page.get_by_role("region", name="Installed").inner_text()
+
+
 def test_a_clip_is_asked_for_and_its_page_tells_what_came_of_it(opened, site):
     hall = Sounds("hall")
     page = opened()

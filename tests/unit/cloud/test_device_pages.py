@@ -17,6 +17,7 @@ from cloud.live_scores import STREAMS_A_DEVICE, LiveScores
 from cloud.notify.controls import CLIPS_AN_HOUR, Controls, TooOftenError
 from cloud.notify.models import NotifyTarget
 from edge.contracts import messages
+from edge.contracts.error_texts import error_code
 from tests.cloud_doubles import Sounds
 from tests.unit.cloud.browser import Browser
 from tests.unit.cloud.conftest import signed_in
@@ -68,6 +69,53 @@ def test_what_a_device_says_of_its_known_media_is_shown(browser, cloud, device):
     cloud.until(lambda: cloud.acknowledged > acknowledged)
     page = browser.get("/devices").text
     assert "set 1700000000, 4 triggers dismissed; it refused the last set: older than what is in use" in page
+
+
+INSTALLED = messages.Installed(
+    bytes(8),
+    (
+        messages.Update("", "thresholds", 3, "confirmed", 0),
+        messages.Update("", "settings", 1_763_856_000, "rolled_back", error_code("unstable")),
+        messages.Update("kettle", "head", 4, "trial", 0),
+    ),
+    has_key=True,
+)
+
+
+def test_what_a_device_says_of_its_updates_is_kept_and_shown(browser, cloud, device, program):
+    assert "The device has not told of any." in browser.get(f"/devices/{device}").text
+    assert program("GET", f"/devices/{device}").json()["installed"] is None
+    acknowledged = cloud.acknowledged
+    cloud.receive(device, INSTALLED)
+    cloud.until(lambda: cloud.acknowledged > acknowledged)
+    page = browser.get(f"/devices/{device}").text
+    assert "<dt>Heads</dt><dd>kettle: update 4<br>all others as the detector brings them</dd>" in page
+    assert "<dt>Thresholds</dt><dd>update 3</dd>" in page
+    assert "<dt>Times</dt><dd>as the firmware brings them</dd>" in page
+    assert "<strong>rolled back</strong>: the device was reset twice" in page
+    said = program("GET", f"/devices/{device}").json()["installed"]
+    assert said["has_key"]
+    assert [(each["part"], each["event"], each["fate"]) for each in said["updates"]] == [
+        ("thresholds", "", "confirmed"),
+        ("settings", "", "rolled_back"),
+        ("head", "kettle", "trial"),
+    ]
+    cloud.receive(device, messages.Installed(bytes(8), (), has_key=False))
+    cloud.until(lambda: "It has no key" in browser.get(f"/devices/{device}").text)
+
+
+def test_what_the_broker_gives_again_does_not_make_a_device_seen(browser, cloud, pages, device):  # noqa: ARG001
+    def seen():
+        with pages.history.reading() as session:
+            return session.get(DeviceRow, device).last_seen_at
+
+    before, acknowledged = seen(), cloud.acknowledged
+    cloud.receive(device, INSTALLED)
+    cloud.receive("never-seen", INSTALLED)
+    cloud.until(lambda: cloud.acknowledged == acknowledged + 2)
+    assert seen() == before
+    with pages.history.reading() as session:
+        assert session.get(DeviceRow, "never-seen").installed["has_key"]
 
 
 def test_events_and_sensitivities_are_sent_as_chosen(browser, pages, device):
