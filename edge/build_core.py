@@ -35,6 +35,7 @@ LIBRARY_SOURCES = (
     SOURCE_DIR / "hk_media_set.c",
     SOURCE_DIR / "hk_cadence.c",
     SOURCE_DIR / "hk_tracker.c",
+    HOST_DIR / "hk_best_list.c",
     HOST_DIR / "hk_host.c",
     HOST_DIR / "hk_media_search.c",
     HOST_DIR / "hk_media_window.c",

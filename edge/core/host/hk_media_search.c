@@ -1,9 +1,9 @@
 #include "hk_media_search.h"
 
-#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "hk_best_list.h"
 #include "hk_error.h"
 
 enum {
@@ -285,37 +285,18 @@ static inline uint32_t ones(uint32_t value)
     return (uint32_t)__builtin_popcount(value);
 }
 
-/* Squared and signed: the larger, the less likely by chance. */
-static double score(uint32_t compared, uint32_t agreeing)
+static uint32_t identity_of(const void *item)
 {
-    const double excess = 2.0 * agreeing - compared;
-    return compared == 0 ? 0 : excess * fabs(excess) / compared;
+    return ((const hk_media_place_t *)item)->row;
 }
 
-static void keep_place(hk_media_place_t *places, uint32_t place_max, uint32_t *count, const hk_media_place_t *found)
+static double worth_of(const void *item)
 {
-    const double z = score(found->compared, found->agreeing);
-    uint32_t place = 0;
-    while (place < *count && places[place].row != found->row) {
-        place++;
-    }
-    if (place < *count) { /* the row is there: keep its better place */
-        if (score(places[place].compared, places[place].agreeing) >= z) {
-            return;
-        }
-    } else if (*count < place_max) {
-        (*count)++;
-    } else {
-        place = place_max - 1;
-        if (score(places[place].compared, places[place].agreeing) >= z) {
-            return;
-        }
-    }
-    for (; place > 0 && score(places[place - 1].compared, places[place - 1].agreeing) < z; place--) {
-        places[place] = places[place - 1];
-    }
-    places[place] = *found;
+    const hk_media_place_t *place = item;
+    return hk_agreement(place->compared, place->agreeing);
 }
+
+static const hk_best_list_kind_t places_of_rows = {sizeof(hk_media_place_t), identity_of, worth_of};
 
 /* The row that holds a word. */
 static uint32_t row_of(const hk_media_segment_t *segment, uint32_t word)
@@ -545,7 +526,7 @@ static uint32_t compare_candidates(const hk_media_segment_t *segment, const hk_m
                       (int64_t)word - first_word_of(segment->starts, row) - position / query->per_word,
                       position % query->per_word, &found);
         if (found.compared >= query->min_bits) {
-            keep_place(places, place_max, &place_count, &found);
+            hk_best_list_keep(&places_of_rows, places, place_max, &place_count, &found);
         }
     }
     return place_count;
@@ -595,14 +576,13 @@ int hk_media_search_all(const hk_media_segment_t *segment, const hk_media_query_
             for (uint32_t phase = 0; phase < query->per_word; phase++) {
                 hk_media_place_t found;
                 compare_fully(segment, query, row, first, phase, &found);
-                if (found.compared >= query->min_bits
-                    && score(found.compared, found.agreeing) > score(best.compared, best.agreeing)) {
+                if (found.compared >= query->min_bits && worth_of(&found) > worth_of(&best)) {
                     best = found;
                 }
             }
         }
         if (best.compared > 0) {
-            keep_place(places, place_max, &count, &best);
+            hk_best_list_keep(&places_of_rows, places, place_max, &count, &best);
         }
     }
     return (int)count;

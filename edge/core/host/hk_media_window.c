@@ -1,8 +1,8 @@
 #include "hk_media_window.h"
 
-#include <math.h>
 #include <stdbool.h>
 
+#include "hk_best_list.h"
 #include "hk_error.h"
 #include "hk_media_search.h"
 
@@ -76,11 +76,18 @@ static inline uint32_t ones(uint32_t value)
     return (uint32_t)__builtin_popcount(value);
 }
 
-static double score(uint32_t compared, uint32_t agreeing)
+static uint32_t identity_of(const void *item)
 {
-    const double excess = 2.0 * agreeing - compared;
-    return compared == 0 ? 0 : excess * fabs(excess) / compared;
+    return ((const hk_window_match_t *)item)->number;
 }
+
+static double worth_of(const void *item)
+{
+    const hk_window_match_t *match = item;
+    return hk_agreement(match->compared, match->agreeing);
+}
+
+static const hk_best_list_kind_t matches_of_sounds = {sizeof(hk_window_match_t), identity_of, worth_of};
 
 /* Fills *found for one offset. */
 WITH_POPCNT static void compare_at(const hk_window_sound_t *one, const hk_window_sound_t *other, int32_t offset,
@@ -110,7 +117,7 @@ WITH_POPCNT static void compare_at(const hk_window_sound_t *one, const hk_window
     for (uint32_t block = 0; block < blocks; block++) {
         const uint32_t rest_compared = found->compared - compared[block];
         const uint32_t rest_agreeing = found->agreeing - agreeing[block];
-        if (score(rest_compared, rest_agreeing) < score(found->rest_compared, found->rest_agreeing)) {
+        if (hk_agreement(rest_compared, rest_agreeing) < hk_agreement(found->rest_compared, found->rest_agreeing)) {
             found->rest_compared = rest_compared;
             found->rest_agreeing = rest_agreeing;
         }
@@ -127,7 +134,7 @@ int hk_window_compare(const hk_window_sound_t *one, const hk_window_sound_t *oth
     *best = found;
     for (int32_t offset = from; offset <= to; offset++) {
         compare_at(one, other, offset, &found);
-        if (found.compared >= min_bits && score(found.compared, found.agreeing) > score(best->compared, best->agreeing)) {
+        if (found.compared >= min_bits && worth_of(&found) > worth_of(best)) {
             *best = found;
         }
     }
@@ -178,28 +185,6 @@ static uint32_t least_votes(const ballot_t *ballot, uint32_t used, uint32_t most
     return least > MOST_VOTES ? MOST_VOTES : least;
 }
 
-static void keep_match(hk_window_match_t *matches, uint32_t *count, uint32_t most, const hk_window_match_t *found)
-{
-    const double worth = score(found->compared, found->agreeing);
-    uint32_t place = 0;
-    while (place < *count && matches[place].number != found->number) {
-        place++;
-    }
-    if (place < *count) { /* it is there already: keep the better place */
-        if (score(matches[place].compared, matches[place].agreeing) >= worth) {
-            return;
-        }
-    } else if (*count < most) {
-        (*count)++;
-    } else {
-        return;
-    }
-    for (; place > 0 && score(matches[place - 1].compared, matches[place - 1].agreeing) < worth; place--) {
-        matches[place] = matches[place - 1];
-    }
-    matches[place] = *found;
-}
-
 int hk_window_find(const hk_window_t *window, const hk_window_sound_t *sound, uint32_t own,
                    const hk_window_budget_t *budget, void *scratch, hk_window_match_t *matches)
 {
@@ -241,7 +226,7 @@ int hk_window_find(const hk_window_t *window, const hk_window_sound_t *sound, ui
         hk_window_compare(sound, other, place->offset - NEAR_WORDS, place->offset + NEAR_WORDS, budget->min_bits,
                           &found);
         if (found.compared > 0) {
-            keep_match(matches, &count, budget->candidates, &found);
+            hk_best_list_keep(&matches_of_sounds, matches, budget->candidates, &count, &found);
         }
     }
     for (uint32_t n = 0; n < used; n++) {

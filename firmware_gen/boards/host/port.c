@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "hk_files.h"
+#include "hk_flash.h"
 #include "hk_port.h"
 
 enum { WAIT_MS = 10 };
@@ -124,55 +125,6 @@ int hk_board_file_write(int handle, const void *bytes, size_t n) {
 
 void hk_board_file_close(int handle) { (void)close(handle); }
 
-/* --- Flash, which is erased to ones, and of which writing leaves what both have --- */
-
-static int flash_write(uint8_t *to, const uint8_t *bytes, size_t n) {
-    for (size_t i = 0; i < n; ++i) {
-        to[i] &= bytes[i];
-    }
-    return memcmp(to, bytes, n) == 0 ? 0 : -1;
-}
-
-/* --- Updates: what a process or an emulator forgets is kept in files --- */
-
-static _Alignas(4) uint8_t update_areas[HK_PORT_UPDATE_AREAS * HK_PORT_UPDATE_AREA_BYTES];
-
-static int keep_area(unsigned area) {
-    return hk_files_update_save(area, update_areas + area * (size_t)HK_PORT_UPDATE_AREA_BYTES, HK_PORT_UPDATE_AREA_BYTES);
-}
-
-static void load_areas(void) {
-    for (unsigned area = 0; area < HK_PORT_UPDATE_AREAS; ++area) {
-        hk_files_update_load(area, update_areas + area * (size_t)HK_PORT_UPDATE_AREA_BYTES, HK_PORT_UPDATE_AREA_BYTES);
-    }
-}
-
-static int update_erase(void *context, unsigned area) {
-    (void)context;
-    memset(update_areas + area * (size_t)HK_PORT_UPDATE_AREA_BYTES, 0xff, HK_PORT_UPDATE_AREA_BYTES);
-    return keep_area(area);
-}
-
-static int update_write(void *context, size_t at, const uint8_t *bytes, size_t n) {
-    (void)context;
-    return flash_write(update_areas + at, bytes, n) == 0 ? keep_area((unsigned)(at / HK_PORT_UPDATE_AREA_BYTES)) : -1;
-}
-
-/* --- Known media --- */
-
-static _Alignas(4) uint8_t media_areas[HK_PORT_MEDIA_AREAS * HK_MEDIA_SET_MAX_BYTES];
-
-static int media_erase(void *context, unsigned area) {
-    (void)context;
-    memset(media_areas + area * (size_t)HK_MEDIA_SET_MAX_BYTES, 0xff, HK_MEDIA_SET_MAX_BYTES);
-    return 0;
-}
-
-static int media_write(void *context, size_t at, const uint8_t *bytes, size_t n) {
-    (void)context;
-    return flash_write(media_areas + at, bytes, n);
-}
-
 /* --- Start, wait, end --- */
 
 static const hk_port_t port = {
@@ -183,12 +135,12 @@ static const hk_port_t port = {
     .microphone_read = hk_files_microphone_read,
     .settings_load = hk_files_settings_load,
     .settings_save = hk_files_settings_save,
-    .update_areas = update_areas,
-    .update_erase = update_erase,
-    .update_write = update_write,
-    .media_areas = media_areas,
-    .media_erase = media_erase,
-    .media_write = media_write,
+    .update_areas = hk_flash_update_areas,
+    .update_erase = hk_flash_update_erase,
+    .update_write = hk_flash_update_write,
+    .media_areas = hk_flash_media_areas,
+    .media_erase = hk_flash_media_erase,
+    .media_write = hk_flash_media_write,
     .context = NULL,
 };
 
@@ -209,7 +161,7 @@ const hk_port_t *hk_board_start(int argc, char **argv) {
             }
         } else if (strcmp(argv[i], "--settings") == 0) {
             hk_files_keep_settings(value);
-            load_areas();
+            hk_flash_load();
         } else {
             fputs(usage, stderr);
             exit(2);
