@@ -21,7 +21,6 @@ from cloud.broker import find_mosquitto
 from cloud.serve import Server
 from cloud.settings import ServeSettings
 from edge import catalogue
-from edge.contracts.messages import DeviceOutput
 from firmware_gen.build import build_image
 from tests.cloud_doubles import write_stand_in_verifier
 from tests.unit.device.conftest import TONES
@@ -74,16 +73,7 @@ class Home:
 
     def __init__(self, owner: Owner, device: Device) -> None:
         self.owner, self.device = owner, device
-        self.outputs: list[tuple[str, bool]] = []
-        following = device.link.on_control
-
-        def take(message: object) -> None:
-            if isinstance(message, DeviceOutput):
-                self.outputs.append((message.output, message.is_on))
-            if following is not None:
-                following(message)
-
-        device.link.on_control = take
+        self.outputs = device.outputs
 
     def hear(self, pcm: np.ndarray) -> None:
         """Hear about as fast as it sounds."""

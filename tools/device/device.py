@@ -16,7 +16,15 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Int16Array
 from edge.contracts import limits, messages
 from edge.contracts.error_texts import error_code, error_text
-from edge.contracts.messages import DeviceError, DeviceEvent, DeviceHead, DeviceHeard, DeviceMedia, DeviceStats
+from edge.contracts.messages import (
+    DeviceError,
+    DeviceEvent,
+    DeviceHead,
+    DeviceHeard,
+    DeviceMedia,
+    DeviceOutput,
+    DeviceStats,
+)
 from edge.errors import HarkenError
 from firmware_gen.board import Board, load_board
 from firmware_gen.build import Image
@@ -50,6 +58,7 @@ class Device:
         on_log: called with each line of its console likewise.
         log: those lines.
         errors: the faults it has reported.
+        outputs: what it has switched, siren or lamp by the contract's names, and whether on, oldest first.
         media: what it last said of its known media and of the triggers that they explained.
         console: after its end, the last lines that the program or QEMU printed itself.
     """
@@ -84,6 +93,7 @@ class Device:
         self.boot_id = secrets.token_bytes(limits.BOOT_ID_BYTES) if boot_id is None else boot_id
         self.events: list[DeviceEvent] = []
         self.errors: list[DeviceError] = []
+        self.outputs: list[tuple[str, bool]] = []
         self.media: DeviceMedia | None = None
         self.log: list[str] = []
         self.console = ""
@@ -242,6 +252,8 @@ class Device:
                 self._last_trigger_sample = message.trigger_sample
             elif isinstance(message, DeviceError):
                 self.errors.append(message)
+            elif isinstance(message, DeviceOutput):
+                self.outputs.append((message.output, message.is_on))
             elif isinstance(message, DeviceMedia):
                 self.media = message
             self._changed.notify_all()

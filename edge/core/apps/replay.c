@@ -109,16 +109,10 @@ static bool push_in_pieces(const int16_t *samples, size_t n, int events_file)
     return true;
 }
 
-/* Fills the buffer as far as the file goes; a pipe may give less at a time than it holds. Returns samples. */
+/* Fills the buffer as far as the file goes. Returns samples. */
 static size_t read_block(int file)
 {
-    size_t bytes = 0;
-    size_t got;
-    do {
-        got = hk_board_file_read(file, (uint8_t *)pcm + bytes, sizeof pcm - bytes);
-        bytes += got;
-    } while (got > 0 && bytes < sizeof pcm);
-    return bytes / sizeof pcm[0];
+    return hk_board_file_fill(file, pcm, sizeof pcm) / sizeof pcm[0];
 }
 
 static int replay(int in, int out, int events_file)

@@ -78,6 +78,18 @@ typedef enum { HK_BOARD_FILE_READ = 0, HK_BOARD_FILE_WRITE = 1 } hk_board_file_m
 int hk_board_file_open(const char *path, hk_board_file_mode_t mode);
 /* Reads up to `n` bytes; how many were read, 0 at the end of the file. */
 size_t hk_board_file_read(int handle, void *bytes, size_t n);
+/* Reads `n` bytes, or as many as there are until the end of the file: a pipe may give fewer at a time. */
+static inline size_t hk_board_file_fill(int handle, void *bytes, size_t n)
+{
+    size_t filled = 0;
+    size_t got = 1;
+    while (got > 0 && filled < n) {
+        got = hk_board_file_read(handle, (uint8_t *)bytes + filled, n - filled);
+        filled += got;
+    }
+    return filled;
+}
+
 /* Writes all of `n` bytes; 0, or -1 when the host took fewer. */
 int hk_board_file_write(int handle, const void *bytes, size_t n);
 void hk_board_file_close(int handle);

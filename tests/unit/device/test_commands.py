@@ -10,7 +10,7 @@ import pytest
 from cloud.broker import find_mosquitto
 from edge import catalogue
 from edge.contracts import limits, messages
-from edge.contracts.messages import Command, Config, DeviceOutput, EventSetting
+from edge.contracts.messages import Command, Config, EventSetting
 from firmware_gen.build import Image
 from tests.unit.device.conftest import BOOT_ID
 from tests.unit.device.sounds import RATE_HZ, quiet, tone_of
@@ -40,16 +40,7 @@ class Hall:
 
     def __init__(self, device: Device, watch: Watch) -> None:
         self.device, self.watch = device, watch
-        self.outputs: list[tuple[str, bool]] = []
-        following = device.link.on_control
-
-        def take(message: object) -> None:
-            if isinstance(message, DeviceOutput):
-                self.outputs.append((message.output, message.is_on))
-            if following is not None:
-                following(message)
-
-        device.link.on_control = take
+        self.outputs = device.outputs
 
     def command(self, command: str, event_id: bytes = NOBODY) -> None:
         self.watch.publish(NAME, "command", Command(event_id=event_id, command=command))

@@ -261,13 +261,7 @@ static int32_t follow_floor(const hk_frame_t frames[HK_FRAMES_PER_STEP], bool is
 /* Returns whole steps. */
 static size_t read_steps(int file)
 {
-    size_t bytes = 0;
-    size_t got;
-    do {
-        got = hk_board_file_read(file, (uint8_t *)pcm + bytes, sizeof pcm - bytes);
-        bytes += got;
-    } while (got > 0 && bytes < sizeof pcm);
-    return bytes / (HK_STEP_SAMPLES * sizeof pcm[0]);
+    return hk_board_file_fill(file, pcm, sizeof pcm) / (HK_STEP_SAMPLES * sizeof pcm[0]);
 }
 
 static void listen_to(int file)

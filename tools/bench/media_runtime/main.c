@@ -27,16 +27,7 @@ static uint32_t masks[HK_TRIGGER_FINGERPRINT_WORDS];
 /* Whether all `n` bytes were there. */
 static int read_all(int file, void *to, size_t n)
 {
-    uint8_t *bytes = to;
-    while (n > 0) {
-        const size_t got = hk_board_file_read(file, bytes, n);
-        if (got == 0) {
-            return 0;
-        }
-        bytes += got;
-        n -= got;
-    }
-    return 1;
+    return hk_board_file_fill(file, to, n) == n;
 }
 
 static uint32_t ticks_since(uint32_t before)
