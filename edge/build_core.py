@@ -84,6 +84,7 @@ def _source_hash(compiler: str) -> str:
         *LIBRARY_SOURCES,
         *HOST_DIR.glob("*.h"),
         *INCLUDE_DIR.glob("*.h"),
+        CORE_DIR / "apps" / "event_record.h",
     }
     for path in sorted(inputs):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -1,8 +1,9 @@
 """The C core's Python face: the very features, fingerprints and clips that a device computes."""
 
 import ctypes
+from collections.abc import Mapping
 from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,6 +71,7 @@ def _library() -> ctypes.CDLL:
         "hk_host_adpcm_encode": (None, [c_void_p, c_size_t, c_void_p]),
         "hk_host_adpcm_decode": (c_int, [c_void_p, c_size_t, c_void_p, POINTER(c_size_t)]),
         "hk_host_brief_beeps": (None, [c_void_p, c_size_t, c_void_p]),
+        "hk_host_track": (c_int, [c_void_p, c_uint8, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t]),
         "hk_host_clip_ring_bytes": (c_size_t, []),
         "hk_clip_ring_init": (None, [c_void_p]),
         "hk_clip_ring_push": (None, [c_void_p, c_void_p, c_size_t]),
@@ -486,8 +488,22 @@ class AlarmEvidence:
     t4_sure_score: int = _ALARM.t4_sure_score
 
 
+def _c_alarm(evidence: AlarmEvidence) -> _CAlarmParams:
+    values = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
+    return _CAlarmParams(**values | {"sure_scores": (c_uint8 * 3)(*evidence.sure_scores)})
+
+
+def _refused(evidence: AlarmEvidence) -> HarkenError:
+    return HarkenError(
+        f"{evidence} is refused: proven_percent and certain_percent are 1 to 100, brief_percent is 0 to 100, "
+        "sure_scores are 1 to 255 and never rise from low to high sensitivity"
+    )
+
+
 _EVENTS_PER_STEP_MAX = 9
 _LEVEL_MAX = 100
+# for so long after its start a device takes no score for true (HK_LISTENER_SETTLING_SAMPLES)
+_SETTLING_STEPS = 50
 _STEPS_PER_CALL = 500  # bounds the memory that events are written to
 
 _CADENCES = {value: name for name, value in schema.values("cadence").items()}
@@ -582,24 +598,9 @@ class Detector:
 
     def set_alarm_evidence(self, evidence: AlarmEvidence) -> None:
         """Choose what alarms must show besides their scores; raises HarkenError for values out of range."""
-        alarm = _CAlarmParams(
-            evidence.proven_percent,
-            (c_uint8 * 3)(*evidence.sure_scores),
-            evidence.lone_duration_ms,
-            evidence.persistent_ms,
-            evidence.brief_percent,
-            evidence.brief_periods,
-            evidence.certain_percent,
-            evidence.certain_periods,
-            evidence.certain_confidence,
-            evidence.t4_periods,
-            evidence.t4_sure_score,
-        )
+        alarm = _c_alarm(evidence)
         if self._library.hk_library_listener_set_alarm_params(self._state.address, byref(alarm)) != 0:
-            raise HarkenError(
-                f"{evidence} is refused: proven_percent and certain_percent are 1 to 100, brief_percent is 0 to 100, "
-                "sure_scores are 1 to 255 and never rise from low to high sensitivity"
-            )
+            raise _refused(evidence)
 
     def set_event(self, name: str, is_enabled: bool, sensitivity: str | int = "normal") -> None:
         """Choose whether an event is reported, and how easily: low, normal, high, or 0 (low) to 100 (high).
@@ -674,6 +675,50 @@ def _detected(found: _CEvent, added_name: str = "") -> DetectedEvent:
         is_repeat=bool(found.is_repeat),
         is_renamed=bool(found.is_renamed),
     )
+
+
+def track(
+    log_mel: Int16Array,
+    scores: ByteArray,
+    thresholds: Mapping[str, int],
+    evidence: AlarmEvidence | None = None,
+    hint_confidence: int | None = None,
+) -> list[DetectedEvent]:
+    """Return what a device reports, every event on and armed at normal sensitivity, that has heard and scored this.
+
+    The tracker alone, so that other parameters can be tried on the same sound in a moment.
+
+    Args:
+        log_mel: int16[2 * steps, 40], of the sound from rest.
+        scores: uint8[steps, events] of its heads.
+        thresholds: of each event at normal sensitivity, 1 to 255.
+        evidence: what alarms must show besides their scores; None: `edge/tracker.toml`'s.
+        hint_confidence: as there; None: its own.
+
+    Raises:
+        HarkenError: frames and scores are not of the same steps, or a value is out of range.
+    """
+    names = catalogue.load().names
+    steps = len(scores)
+    if len(log_mel) < 2 * steps or scores.shape[1] != len(names):
+        raise HarkenError(f"{len(log_mel)} frames, scores of shape {scores.shape}: two frames and all events a step")
+    frames = np.ascontiguousarray(log_mel, np.int16)
+    heard = np.array(scores, np.uint8, order="C")
+    heard[:_SETTLING_STEPS] = 0
+    given = evidence or AlarmEvidence()
+    alarm = _c_alarm(given)
+    clear = tracker_params.load().naming.hint_confidence if hint_confidence is None else hint_confidence
+    asked = (c_uint8 * len(names))(*(thresholds[name] for name in names))
+    room = 64 + steps // 50
+    buffer = (_CEvent * room)()
+    count = _library().hk_host_track(
+        byref(alarm), clear, asked, frames.ctypes.data, heard.ctypes.data, steps, buffer, room
+    )
+    if count < 0:
+        raise _refused(given)
+    if count > room:
+        raise HarkenError(f"{count} events in {steps} steps: more than any sound brings; the parameters are no rule")
+    return [_detected(buffer[n]) for n in range(count)]
 
 
 def events_of_records(data: bytes) -> list[DetectedEvent]:

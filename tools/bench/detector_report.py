@@ -10,6 +10,7 @@ from edge import catalogue
 from edge.dataset import heard
 from edge.evaluation import pictures, selection
 from edge.evaluation.detector_figures import STAGES, bound_per_hour, event_figures, rate_per_hour
+from edge.evaluation.false_sources import ALARM_PITCH_HZ, GROUPS
 from edge.evaluation.metrics import rate_interval
 from firmware_gen.build import DEFAULT_MODEL
 from tools.bench.detector_evaluation import Evaluation
@@ -246,4 +247,35 @@ def _mixtures(mixtures: dict[str, Any]) -> list[str]:
     for name, one in mixtures.items():
         rates = [_rate(one["false_triggers"][stage], one["hours"]) for stage in STAGES]
         lines.append(f"| {name} | {one['hours']:.1f} | {rates[0]} | {rates[1]} | {_removed(one)} |")
-    return lines
+    return lines + _sources({name: one for name, one in mixtures.items() if one.get("sources")})
+
+
+def _sources(alarms: dict[str, Any]) -> list[str]:
+    """Return what sounded at the false alarms: what a home would have to contain for them."""
+    if not alarms:
+        return []
+    listed = {group for one in alarms.values() for group in one["sources"]}
+    lines = [
+        "",
+        "### What sounded at the false alarms",
+        "",
+        "Of several sounds the one likeliest to be taken for an alarm. *At its pitch*: of stage 1's, where the "
+        f"strongest tone lay at {ALARM_PITCH_HZ[0] / 1000:.1f}-{ALARM_PITCH_HZ[1] / 1000:.1f} kHz, as most alarms' do. "
+        "Made clocks and beepers go on for 12 to 38 s, half of them at that pitch; recorded monitors and telephones "
+        "are looped to as much every other time.",
+        "",
+        "| what sounded | " + " | ".join(f"{name}, stage 1 | at its pitch | stage 2" for name in alarms) + " |",
+        "|---" * (1 + 3 * len(alarms)) + "|",
+    ]
+    for group in (group for group in GROUPS if group in listed):
+        cells = []
+        for one in alarms.values():
+            counts = one["sources"].get(group)
+            keys = ("stage1", "stage1_at_alarm_pitch", "stage2")
+            cells += [str(counts[key]) if counts else "0" for key in keys]
+        lines.append(f"| {group} | {' | '.join(cells)} |")
+    measured = "; ".join(
+        f"{name}: {', '.join(f'{kind} {count}' for kind, count in one['cadences'].items())}"
+        for name, one in alarms.items()
+    )
+    return [*lines, "", f"Cadence that the device had measured by then, stage 1: {measured}."]

@@ -75,6 +75,31 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     detector.add_argument("--worst", type=Path, metavar="DIR", help="write the worst cases as sounds with a page")
     detector.add_argument("--json", action="store_true", help="end with one line of JSON")
     detector.set_defaults(func=_detector)
+    evidence = group.add_parser(
+        "evidence",
+        help="try rules of the alarms on sound made for development",
+        description="Let the device hear alarms of every cadence and hours of scenes without one, made of the "
+        "validation part's recordings and seeds that nothing is judged by, and print for the shipped rules and each "
+        "variant how many alarms are told of, how soon, and what is taken for one. The network hears the sound once.",
+    )
+    evidence.add_argument("--data", type=Path, help="folder of recordings (default: the variable HARKEN_DATA)")
+    evidence.add_argument(
+        "--model", type=Path, help="a detector's .tflite beside its manifest (default: the committed one)"
+    )
+    evidence.add_argument("--alarms", type=int, default=40, metavar="N", help="made alarms of each kind (default: 40)")
+    evidence.add_argument("--hours", type=float, default=3.0, metavar="H", help="of scenes without alarms (default: 3)")
+    evidence.add_argument("--seed", type=int, default=900, metavar="S", help="from 900 on (default: 900)")
+    evidence.add_argument(
+        "--try",
+        dest="variants",
+        action="append",
+        default=[],
+        metavar="NAME=N,…",
+        help="parameters of edge/tracker.toml's alarms, or thresholds (smoke_alarm=90), to try beside the shipped "
+        "ones; may be given again",
+    )
+    evidence.add_argument("--json", action="store_true", help="end with one line of JSON")
+    evidence.set_defaults(func=_evidence)
     report = group.add_parser(
         "report",
         help="write docs/detector.md and its pictures from one evaluation",
@@ -299,6 +324,21 @@ def _gate(args: argparse.Namespace) -> int:
         print(line)
     if args.json:
         print(json.dumps(printed(judgement)))
+    return 0
+
+
+def _evidence(args: argparse.Namespace) -> int:
+    import sys
+
+    from edge.dataset.manifest import data_folder
+    from tools.bench.alarm_evidence import Request, describe, measure
+
+    request = Request(data_folder(args.data), args.model, args.alarms, args.hours, args.seed, tuple(args.variants))
+    judged = measure(request, lambda line: print(line, file=sys.stderr, flush=True))
+    for line in describe(judged):
+        print(line)
+    if args.json:
+        print(json.dumps({"seed": request.seed, "variants": judged}))
     return 0
 
 

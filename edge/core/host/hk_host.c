@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "hk_catalogue.h"
 #include "hk_clip_ring.h"
 #include "hk_error.h"
 #include "hk_fingerprint.h"
@@ -93,6 +94,13 @@ int hk_host_adpcm_decode(const uint8_t *data, size_t blocks, int16_t *pcm, size_
     return HK_OK;
 }
 
+static void take_frames(const int16_t *log_mel_q8, size_t step, hk_frame_t frames[2])
+{
+    for (size_t n = 0; n < 2; n++) {
+        memcpy(frames[n].log_mel_q8, log_mel_q8 + (2 * step + n) * HK_MEL_BANDS, sizeof frames[n].log_mel_q8);
+    }
+}
+
 void hk_host_brief_beeps(const int16_t *log_mel_q8, size_t steps, uint8_t *is_brief)
 {
     const hk_tracker_params_t *params = &hk_tracker_default_params;
@@ -102,13 +110,44 @@ void hk_host_brief_beeps(const int16_t *log_mel_q8, size_t steps, uint8_t *is_br
     hk_cadence_init(&cadence);
     for (size_t step = 0; step < steps; step++) {
         hk_frame_t frames[2];
-        for (size_t n = 0; n < 2; n++) {
-            memcpy(frames[n].log_mel_q8, log_mel_q8 + (2 * step + n) * HK_MEL_BANDS, sizeof frames[n].log_mel_q8);
-        }
+        take_frames(log_mel_q8, step, frames);
         hk_cadence_push(&cadence, frames);
         if (step % interval == 0) {
             hk_cadence_analyze(&cadence, &evidence);
         }
         is_brief[step] = hk_tracker_is_brief(&evidence, &params->alarm);
     }
+}
+
+int hk_host_track(const hk_tracker_alarm_params_t *alarm, uint8_t hint_confidence, const uint8_t *thresholds,
+                  const int16_t *log_mel_q8, const uint8_t *scores, size_t steps, hk_event_record_t *events, size_t room)
+{
+    hk_tracker_params_t params = hk_tracker_default_params;
+    params.alarm = *alarm;
+    params.hint_confidence = hint_confidence;
+    for (size_t i = 0; i < HK_EVENT_COUNT; i++) {
+        memset(params.events[i].thresholds, thresholds[i], HK_TRACKER_SENSITIVITIES);
+        params.events[i].sensitivity = HK_SENSITIVITY_NORMAL;
+        params.events[i].is_enabled = true;
+    }
+    hk_tracker_t tracker;
+    const int status = hk_tracker_init(&tracker, &params);
+    if (status != HK_OK) {
+        return status;
+    }
+    hk_tracker_set_armed(&tracker, true);
+    size_t count = 0;
+    for (size_t step = 0; step < steps; step++) {
+        hk_frame_t frames[2];
+        hk_event_t found[HK_TRACKER_EVENTS_MAX];
+        take_frames(log_mel_q8, step, frames);
+        const size_t now = hk_tracker_step(&tracker, frames, scores + step * HK_EVENT_COUNT,
+                                           (uint64_t)(step + 1) * HK_STEP_SAMPLES, found);
+        for (size_t n = 0; n < now; n++, count++) {
+            if (count < room) {
+                events[count] = hk_event_record(&found[n]);
+            }
+        }
+    }
+    return (int)count;
 }

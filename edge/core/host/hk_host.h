@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../apps/event_record.h"
+
 size_t hk_host_frontend_bytes(void);
 size_t hk_host_fingerprinter_bytes(void);
 size_t hk_host_clip_ring_bytes(void);
@@ -35,5 +37,12 @@ int hk_host_adpcm_decode(const uint8_t *data, size_t blocks, int16_t *pcm, size_
 /* Says of each step, two frames, whether what has been heard so far beats like an appliance: hk_tracker_is_brief with the
  * device's parameters. log_mel_q8: int16[2 * steps][HK_MEL_BANDS]; is_brief: uint8[steps]. */
 void hk_host_brief_beeps(const int16_t *log_mel_q8, size_t steps, uint8_t *is_brief);
+
+/* Lets a tracker from rest, every event on and armed at normal sensitivity, hear `steps` steps again: the very triggers of a
+ * device that heard these frames and had these scores, with other parameters. log_mel_q8: int16[2 * steps][HK_MEL_BANDS];
+ * scores: uint8[steps][HK_EVENT_COUNT]; thresholds: of each event, normal sensitivity; events: room for `room` of them.
+ * Returns how many there were, of which no more than `room` are written, or an error of hk_tracker_init. */
+int hk_host_track(const hk_tracker_alarm_params_t *alarm, uint8_t hint_confidence, const uint8_t *thresholds,
+                  const int16_t *log_mel_q8, const uint8_t *scores, size_t steps, hk_event_record_t *events, size_t room);
 
 #endif

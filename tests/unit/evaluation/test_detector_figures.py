@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge import catalogue, native
+from edge.dataset.mixtures import PlacedEvent
 from edge.errors import HarkenError
 from edge.evaluation import detector_figures, mixture_watch, pictures, stages, worst
 from edge.evaluation.clips import LEAD_IN_S, LEAD_OUT_S, EvaluationClip, with_leads
@@ -182,11 +184,18 @@ def test_mixtures_count_false_alarms_once_in_five_seconds_for_each_stage() -> No
             ]
             return Hearing(np.zeros((1, 80), np.int8), np.zeros((1, len(NAMES)), np.uint8), tuple(events))
 
-    watched = mixture_watch.watch(mixture_watch.Stretch(pcm, labels), Scorers(Ears(), _Doubter()))
+    placed = (PlacedEvent("made alarm clock", 39.0, 50.0, 3.0),)
+    watched = mixture_watch.watch(mixture_watch.Stretch(pcm, labels, placed), Scorers(Ears(), _Doubter()))
     figures = mixture_watch.total([watched], ("stage1", "stage2"))
     assert figures["door"]["false_triggers"] == {"stage1": 2, "stage2": 1}
     assert figures["door"]["hours"] == round(50 / 3600, 3)
     assert figures["smoke_alarm"]["false_triggers"] == {"stage1": 1, "stage2": 1}
+    assert figures["smoke_alarm"]["sources"] == {
+        "alarm clocks and timers, made": {"stage1": 1, "stage2": 1, "stage1_at_alarm_pitch": 0}
+    }
+    assert figures["smoke_alarm"]["cadences"] == {"none": 1}
+    assert figures["co_alarm"]["sources"] == {}
+    assert "sources" not in figures["door"]
 
 
 def test_det_points_run_from_all_false_to_all_missed() -> None:
@@ -246,7 +255,11 @@ def test_the_report_states_every_event_with_what_its_rate_rules_out(tmp_path: Pa
         result("co_alarm", (trigger("co_alarm", 1),), 5, is_synthesised=True),
     )
     stages_off = dict.fromkeys(("stage1", "stage2"), 0)
-    mixtures = {name: {"hours": 30.0, "false_triggers": stages_off} for name in NAMES if name != "dog_bark"}
+    mixtures: dict[str, Any] = {
+        name: {"hours": 30.0, "false_triggers": stages_off} for name in NAMES if name != "dog_bark"
+    }
+    sources = {"monitors, made": {"stage1": 3, "stage2": 2, "stage1_at_alarm_pitch": 1}}
+    mixtures["co_alarm"] |= {"sources": sources, "cadences": {"other": 2, "none": 1}}
     evaluation = Evaluation(Request(tmp_path / "x.csv"), Selection((), 0, 0, ()), results, mixtures)
     text = detector_report.write(evaluation, tmp_path).read_text()
     assert "| door | 1 | 1.000 (0.03-1.00) |" in text
@@ -254,6 +267,9 @@ def test_the_report_states_every_event_with_what_its_rate_rules_out(tmp_path: Pa
     assert "together: dog_bark 15.00 (3.09-43.84; 3)" in text
     assert "| smoke_alarm | 30.0 | 0 (under 0.10) | 0 (under 0.10) | - |" in text
     assert "0 of 3 (0.00-0.71)" in text
+    assert "| what sounded | co_alarm, stage 1 | at its pitch | stage 2 |" in text
+    assert "| monitors, made | 3 | 1 | 2 |" in text
+    assert "stage 1: co_alarm: other 2, none 1." in text
     assert "## Events of few originals, by folds" in text
     assert f"drawn from the seed {evaluation.request.drawn_seed}, a hash of the models" in text
     given = Evaluation(Request(tmp_path / "x.csv", seed=7), evaluation.selection, results, mixtures)
