@@ -16,7 +16,7 @@ from tests.unit.cloud.conftest import Cloud
 def keep(cloud, folder, retention=None):
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    keeping = Housekeeping(cloud.history, cloud.clips, pictures, retention or Retention(), cloud.steps._now)
+    keeping = Housekeeping(cloud.history, cloud.clips, pictures, retention or Retention(), cloud.steps.parts.now)
     for step in keeping.due(cloud.steps.resumption):
         cloud.pipeline.submit(step)
     return pictures
@@ -27,7 +27,7 @@ def test_what_a_dead_server_had_committed_is_taken_up_by_another(tmp_path, postg
     url = postgres.migrated_url()
     dead = Cloud(tmp_path / "dead", url)
     trigger = kitchen.trigger(clip="none")
-    dead.steps.media_check = lambda *_: type("Lost", (), {})()  # it ends between the receipt and the check
+    dead.steps.media_checks.media_check = lambda *_: type("Lost", (), {})()  # it ends between the receipt and the check
     dead.pipeline._cause = lambda _effects: None
     dead.start()
     dead.receive(kitchen, trigger)

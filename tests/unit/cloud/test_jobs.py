@@ -193,7 +193,7 @@ def test_a_clip_that_is_gone_ends_in_a_reason(fleet, kitchen):
 def test_two_servers_on_one_history_make_one_event_of_what_reaches_them(tmp_path, postgres):
     url = postgres.migrated_url()
     one, two = Fleet(tmp_path / "one", url), Fleet(tmp_path / "two", url)
-    two.clips = two.steps._clips = one.clips
+    two.clips = two.steps.parts.clips = one.clips
     try:
         one.start(), two.start()
         one.add_worker()

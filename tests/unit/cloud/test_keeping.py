@@ -68,7 +68,9 @@ def test_an_archive_comes_back_with_every_row_and_sound(filled, target, tmp_path
     with history.transaction() as session:  # new rows are numbered after the restored ones
         audit = session.query(AuditLine).count()
         session.add(
-            AuditLine(at=filled.steps._now(), action="x", event_id="", device_id="", event_name="", account_id=None)
+            AuditLine(
+                at=filled.steps.parts.now(), action="x", event_id="", device_id="", event_name="", account_id=None
+            )
         )
         session.flush()
         assert session.query(AuditLine).count() == audit + 1
@@ -165,7 +167,7 @@ def test_a_history_with_events_is_not_written_over(filled, tmp_path):
 
 
 def test_old_events_go_with_their_sound_and_do_not_come_back(filled, kitchen, tmp_path):
-    now = filled.steps._now() + timedelta(days=31)
+    now = filled.steps.parts.now() + timedelta(days=31)
     pruned = prune(filled.history, filled.clips, tmp_path, Retention(keep_days=30), now)
     assert (pruned.events, pruned.sounds) == (3, 0)
     assert filled.clips.event_ids() == set()
@@ -183,7 +185,7 @@ def test_young_and_undecided_events_stay(filled, kitchen, tmp_path):
     undecided = kitchen.trigger()
     filled.receive(kitchen, undecided)
     filled.until(lambda: filled.row(undecided))
-    now = filled.steps._now()
+    now = filled.steps.parts.now()
     assert prune(filled.history, filled.clips, tmp_path, Retention(keep_days=30), now).events == 0
     assert prune(filled.history, filled.clips, tmp_path, Retention(keep_days=30), now + timedelta(days=60)).events == 3
     assert filled.row(undecided) is not None
@@ -193,7 +195,7 @@ def test_beyond_a_size_the_oldest_sounds_go_and_their_events_stay(filled, tmp_pa
     with filled.history.reading() as session:
         clips = session.query(Clip).order_by(Clip.received_at).all()
     keep_gb = (clips[1].size_bytes + clips[2].size_bytes) / 1e9
-    pruned = prune(filled.history, filled.clips, tmp_path, Retention(keep_clips_gb=keep_gb), filled.steps._now())
+    pruned = prune(filled.history, filled.clips, tmp_path, Retention(keep_clips_gb=keep_gb), filled.steps.parts.now())
     assert (pruned.events, pruned.sounds, pruned.freed_bytes) == (0, 1, clips[0].size_bytes)
     assert filled.clips.event_ids() == {clip.event_id for clip in clips[1:]}
     with filled.history.reading() as session:

@@ -161,7 +161,7 @@ def test_the_doctor_says_where_no_server_is(url):
 def test_hostile_causes_stay_one_line_of_metrics(cloud, app):
     with cloud.history.transaction() as session:
         session.add(
-            Rejection(cause='x"\n', count=1, last_topic="", last_detail="", last_at=cloud.steps._now())
+            Rejection(cause='x"\n', count=1, last_topic="", last_detail="", last_at=cloud.steps.parts.now())
         )
     cloud.receive(Sounds("attic"), Sounds("attic").status())
     assert 'harken_rejected_messages_total{cause="x\\"\\n"} 1' in Browser(app).get("/metrics").text

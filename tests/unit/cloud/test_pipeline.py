@@ -104,8 +104,8 @@ def test_an_effect_that_fails_stops_nothing(cloud, recorder):
 
 def test_a_poison_message_is_quarantined_after_three_tries_and_costs_no_neighbour(cloud, kitchen, monkeypatch):
     bad = kitchen.trigger()
-    real = cloud.steps._named_scores
-    monkeypatch.setattr(cloud.steps, "_named_scores", lambda scores: 1 / 0 if scores == bad.scores else real(scores))
+    triggers, real = cloud.steps.triggers, cloud.steps.triggers._named_scores
+    monkeypatch.setattr(triggers, "_named_scores", lambda scores: 1 / 0 if scores == bad.scores else real(scores))
     good = []
     for number in range(3):
         sounds = Sounds(f"room-{number}")
@@ -154,7 +154,7 @@ def test_the_quarantine_keeps_the_latest_and_counts_all(cloud, monkeypatch):
     monkeypatch.setattr("cloud.history.quarantine.KEPT_MESSAGES", 20)
     with cloud.history.transaction() as session:
         for number in range(25):
-            at = cloud.steps._now()
+            at = cloud.steps.parts.now()
             quarantine(session, BadMessage("t", str(number).encode(), "trigger: malformed", "x"), at)
     with cloud.history.reading() as session:
         kept = session.query(QuarantinedMessage).all()

@@ -203,8 +203,8 @@ def test_an_event_that_the_catalogue_lacks_is_refused(cloud, kitchen):
 
 def test_a_fault_in_a_step_is_counted_told_and_leaves_the_neighbours_alone(cloud, kitchen, monkeypatch):
     bad, good = kitchen.trigger(), kitchen.trigger()
-    real = cloud.steps._named_scores
-    monkeypatch.setattr(cloud.steps, "_named_scores", lambda scores: 1 / 0 if scores == bad.scores else real(scores))
+    triggers, real = cloud.steps.triggers, cloud.steps.triggers._named_scores
+    monkeypatch.setattr(triggers, "_named_scores", lambda scores: 1 / 0 if scores == bad.scores else real(scores))
     good = replace(good, scores={1: 200})
     cloud.receive(kitchen, bad)
     cloud.receive(kitchen, good)
@@ -261,8 +261,9 @@ def test_a_deleted_event_does_not_come_back_with_a_late_copy(cloud, kitchen):
     trigger = kitchen.trigger()
     cloud.receive(kitchen, trigger)
     cloud.until(lambda: cloud.row(trigger))
+    now = cloud.steps.parts.now
     cloud.pipeline.submit(
-        Step("delete", lambda session, _: delete_event(session, trigger.event_id.hex(), cloud.steps._now()) and None)
+        Step("delete", lambda session, _: delete_event(session, trigger.event_id.hex(), now()) and None)
     )
     cloud.until(lambda: cloud.row(trigger) is None)
     cloud.receive(kitchen, trigger)
@@ -307,7 +308,7 @@ def test_a_trigger_stored_but_not_checked_is_checked_after_a_restart(tmp_path, k
     first = Cloud(tmp_path)
     trigger = kitchen.trigger(clip="none")
     with first.history.transaction() as session:
-        first.steps._take_trigger(session, Effects(), "kitchen", trigger)
+        first.steps.triggers.take(session, Effects(), "kitchen", trigger)
     first.history.close()
     second = Cloud(tmp_path).start()
     assert second.verdict(trigger).verdict == "unverified"

@@ -133,13 +133,13 @@ def test_what_its_owner_deletes_goes_from_what_was_averaged(cloud, homes, tmp_pa
         cloud.verdict(each)
     (tmp_path / "pictures").mkdir()
     keeping = Housekeeping(
-        cloud.history, cloud.clips, tmp_path / "pictures", Retention(), cloud.steps._now, cloud.steps._unknown
+        cloud.history, cloud.clips, tmp_path / "pictures", Retention(), cloud.steps.parts.now, cloud.steps.parts.unknown
     )
-    shares = cloud.steps._unknown._window.shares
+    shares = cloud.steps.parts.unknown._window.shares
     keeping.due(cloud.steps.resumption)
     assert shares() == {each.event_id.hex() for each in triggers}
     with cloud.history.transaction() as session:
-        delete_event(session, triggers[1].event_id.hex(), cloud.steps._now())
+        delete_event(session, triggers[1].event_id.hex(), cloud.steps.parts.now())
     keeping._look_at = 0.0  # a quarter of a minute later
     keeping.due(cloud.steps.resumption)
     assert shares() == {triggers[0].event_id.hex(), triggers[2].event_id.hex()}
