@@ -1,9 +1,5 @@
 """The core's MQTT session against a real Mosquitto."""
 
-import os
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +8,16 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from cloud.broker import find_mosquitto
 from edge.contracts import limits, messages, topics
 from tests.core_driver import CoreDriver, CoreError
 from tests.core_driver.mqtt import OnSocket, Session, State, body
+from tests.mosquitto import Mosquitto
 
-pytestmark = pytest.mark.mosquitto
+pytestmark = [
+    pytest.mark.mosquitto,
+    pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed"),
+]
 
 DEVICE = "device-1"
 FILTERS = tuple(topics.build(DEVICE, kind) for kind in topics.TO_DEVICE)
@@ -24,41 +25,7 @@ STATUS = topics.build(DEVICE, "status")
 TRIGGER = topics.build(DEVICE, "trigger")
 CLIP = topics.build(DEVICE, "clip")
 RECEIPT = topics.build(DEVICE, "receipt")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Broker:
-    """Mosquitto as a child process on a port of its own."""
-
-    def __init__(self, folder: Path, more: str = "allow_anonymous true\n") -> None:
-        self.port = _free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\npersistence false\nmax_queued_messages 0\n{more}")
-        self.start()
-
-    def start(self) -> None:
-        program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-        if program is None:
-            pytest.skip("no mosquitto here: apt-get install mosquitto")
-        self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "mosquitto does not listen"
-                time.sleep(0.02)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+NOTHING_KEPT = "persistence false\nmax_queued_messages 0\n"
 
 
 class Cloud:
@@ -97,14 +64,14 @@ class Cloud:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    child = Broker(tmp_path)
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    child = Mosquitto(tmp_path, NOTHING_KEPT + "allow_anonymous true\n")
     yield child
     child.kill()
 
 
 @pytest.fixture
-def cloud(broker: Broker) -> Iterator[Cloud]:
+def cloud(broker: Mosquitto) -> Iterator[Cloud]:
     client = Cloud(broker.port)
     yield client
     client.close()
@@ -117,7 +84,7 @@ def session(core: CoreDriver) -> Session:
     return device
 
 
-def test_it_connects_subscribes_and_hears_a_retained_config(broker: Broker, cloud: Cloud, session: Session) -> None:
+def test_it_connects_subscribes_and_hears_a_retained_config(broker: Mosquitto, cloud: Cloud, session: Session) -> None:
     config = messages.encode(messages.Config(True, {"door": messages.EventSetting(True, "high")}))
     cloud.publish(topics.build(DEVICE, "config"), config, is_retained=True)
     wire = OnSocket(session, broker.port)
@@ -131,7 +98,7 @@ def test_it_connects_subscribes_and_hears_a_retained_config(broker: Broker, clou
 
 @pytest.mark.parametrize("most_bytes", [13, 512])
 def test_a_clip_of_33_kb_arrives_whole_though_no_buffer_holds_it(
-    broker: Broker, cloud: Cloud, session: Session, most_bytes: int
+    broker: Mosquitto, cloud: Cloud, session: Session, most_bytes: int
 ) -> None:
     wire = OnSocket(session, broker.port, most_bytes)
     wire.until(lambda: session.is_connected)
@@ -143,7 +110,7 @@ def test_a_clip_of_33_kb_arrives_whole_though_no_buffer_holds_it(
     wire.drop()
 
 
-def test_many_publishes_keep_their_order_within_the_window(broker: Broker, cloud: Cloud, session: Session) -> None:
+def test_many_publishes_keep_their_order_within_the_window(broker: Mosquitto, cloud: Cloud, session: Session) -> None:
     wire = OnSocket(session, broker.port)
     wire.until(lambda: session.is_connected)
     for token in range(40):
@@ -155,7 +122,7 @@ def test_many_publishes_keep_their_order_within_the_window(broker: Broker, cloud
 
 
 def test_a_cut_connection_publishes_the_will_and_a_farewell_does_not(
-    broker: Broker, cloud: Cloud, session: Session
+    broker: Mosquitto, cloud: Cloud, session: Session
 ) -> None:
     wire = OnSocket(session, broker.port)
     wire.until(lambda: session.is_connected)
@@ -172,7 +139,7 @@ def test_a_cut_connection_publishes_the_will_and_a_farewell_does_not(
     assert cloud.wait_for(STATUS, 2) == [b"bye", b"gone"]
 
 
-def test_what_is_sent_to_a_device_that_is_away_awaits_it(broker: Broker, cloud: Cloud, session: Session) -> None:
+def test_what_is_sent_to_a_device_that_is_away_awaits_it(broker: Mosquitto, cloud: Cloud, session: Session) -> None:
     wire = OnSocket(session, broker.port)
     wire.until(lambda: session.is_connected)
     wire.drop()
@@ -186,7 +153,7 @@ def test_what_is_sent_to_a_device_that_is_away_awaits_it(broker: Broker, cloud: 
 
 
 def test_an_unacknowledged_message_comes_again_and_an_acknowledged_one_does_not(
-    broker: Broker, cloud: Cloud, session: Session
+    broker: Mosquitto, cloud: Cloud, session: Session
 ) -> None:
     wire = OnSocket(session, broker.port)
     wire.until(lambda: session.is_connected)
@@ -207,7 +174,7 @@ def test_an_unacknowledged_message_comes_again_and_an_acknowledged_one_does_not(
 
 
 def test_a_message_over_the_limit_is_skipped_counted_and_not_sent_again(
-    broker: Broker, cloud: Cloud, session: Session
+    broker: Mosquitto, cloud: Cloud, session: Session
 ) -> None:
     wire = OnSocket(session, broker.port)
     wire.until(lambda: session.is_connected)
@@ -226,7 +193,7 @@ def test_a_message_over_the_limit_is_skipped_counted_and_not_sent_again(
     wire.drop()
 
 
-def test_keep_alive_pings_hold_the_session(broker: Broker, core: CoreDriver) -> None:
+def test_keep_alive_pings_hold_the_session(broker: Mosquitto, core: CoreDriver) -> None:
     session = Session(core)
     session.init("short", keep_alive_seconds=1)
     wire = OnSocket(session, broker.port)
@@ -238,7 +205,7 @@ def test_keep_alive_pings_hold_the_session(broker: Broker, core: CoreDriver) -> 
 
 
 def test_a_killed_broker_loses_nothing_that_the_outbox_holds(
-    broker: Broker, cloud: Cloud, session: Session, core: CoreDriver
+    broker: Mosquitto, cloud: Cloud, session: Session, core: CoreDriver
 ) -> None:
     trigger_ids = [bytes([n]) * 16 for n in range(3)]
     core.ask("outbox_init")
@@ -278,7 +245,7 @@ def test_a_killed_broker_loses_nothing_that_the_outbox_holds(
 
 
 def test_a_broker_killed_in_the_middle_of_a_clip_gets_it_whole_the_next_time(
-    broker: Broker, cloud: Cloud, session: Session
+    broker: Mosquitto, cloud: Cloud, session: Session
 ) -> None:
     wire = OnSocket(session, broker.port)
     wire.until(lambda: session.is_connected)
@@ -300,7 +267,7 @@ def test_a_broker_killed_in_the_middle_of_a_clip_gets_it_whole_the_next_time(
 
 
 def test_a_refused_password_is_told(tmp_path: Path, core: CoreDriver) -> None:
-    broker = Broker(tmp_path, "allow_anonymous false\n")
+    broker = Mosquitto(tmp_path, NOTHING_KEPT + "allow_anonymous false\n")
     session = Session(core)
     session.init("stranger", username="who", password="guess")
     wire = OnSocket(session, broker.port)

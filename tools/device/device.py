@@ -37,10 +37,11 @@ STALL_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 
 _HEAD_REMEDY = "train and pack it for the very detector that the device runs"
-_UNSAFE_HEAD_REMEDY = (
-    "a head of a safety event is taken with its self-test only (`harken head load` sends it), and where it fires "
-    "wherever the detector's own does: train it further, or lower its thresholds"
-)
+_HEAD_REMEDIES = {
+    error_code("unsafe"): "a head of a safety event is taken with its self-test only (`harken head load` sends it), "
+    "and where it fires wherever the detector's own does: train it further, or lower its thresholds",
+    error_code("signature"): "it has a key: sign the head and send it over the air with `harken ota head push`",
+}
 
 # While nothing is suspected the device is given this much at a time; after a trigger single steps, so that it stops at
 # the very step at which its clip is captured, on every board alike.
@@ -217,10 +218,9 @@ class Device:
             self.link.send_control(messages.HostHead(piece, offset, len(head)))
         answer = self.link.wait_for(DeviceHead, timeout_s, after=after)
         if answer.code != 0:
-            is_unsafe = answer.code == error_code("unsafe")
             raise HarkenError(
                 f"the {self.board.name} device refuses the head ({error_text(answer.code)}) and goes on with those it "
-                f"has: {_UNSAFE_HEAD_REMEDY if is_unsafe else _HEAD_REMEDY}"
+                f"has: {_HEAD_REMEDIES.get(answer.code, _HEAD_REMEDY)}"
             )
         return answer
 

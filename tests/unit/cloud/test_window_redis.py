@@ -2,13 +2,13 @@
 
 import dataclasses
 import shutil
-import socket
 import subprocess
 import time
 import uuid
 
 import pytest
 
+from cloud.broker import free_port
 from cloud.media.discovered import DiscoveredCache, entries_of
 from cloud.media.window import OwnTriggers, Window, WindowUnavailableError
 from cloud.media.window_redis import PARTITIONS, PAUSE_S, DiscoveredRedis, RedisTriggers, decoded, encoded
@@ -21,12 +21,6 @@ redis = pytest.importorskip("redis", reason="the package redis is not installed"
 SLOTS_OF_CLUSTER = 16384
 IS_INSTALLED = shutil.which("redis-server") is not None
 needs_server = pytest.mark.skipif(not IS_INSTALLED, reason="redis-server is not installed: tools/setup.sh full does")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

@@ -12,9 +12,9 @@ from edge import catalogue
 from edge.contracts import limits, messages
 from edge.contracts.messages import Command, Config, EventSetting
 from firmware_gen.build import Image
+from tests.mosquitto import Mosquitto
 from tests.unit.device.conftest import BOOT_ID
 from tests.unit.device.sounds import RATE_HZ, quiet, tone_of
-from tests.unit.device.test_gateway import Mosquitto
 from tools.device import Device
 from tools.gateway import Bridge, Broker
 from tools.watch import Watch
@@ -78,7 +78,6 @@ class Hall:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     running = Mosquitto(tmp_path_factory.mktemp("broker"))
-    running.start()
     yield running
     running.kill()
 

@@ -1,8 +1,5 @@
 """Devices, the gateway and a real broker: what a cloud receives."""
 
-import shutil
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +10,13 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from cloud.broker import find_mosquitto
 from edge import media_set
 from edge.contracts import limits, messages, topics
 from edge.errors import HarkenError
 from edge.native import adpcm_decode
 from firmware_gen.build import build_image
+from tests.mosquitto import Mosquitto
 from tests.unit.device.conftest import BOOT_ID, TONES
 from tests.unit.device.sounds import RATE_HZ, overlapping, quiet, scene
 from tools import media_push
@@ -27,44 +26,8 @@ from tools.watch import Watch
 
 pytestmark = [
     pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin") is None,
-        reason="Mosquitto is not installed",
-    ),
+    pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed"),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Mosquitto:
-    """A broker that can be killed and started again at the same port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [str(shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")), "-c", str(self._config)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.01)
-        raise AssertionError("Mosquitto did not start")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 class Cloud:
@@ -132,7 +95,6 @@ class Cloud:
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path)
-    broker.start()
     yield broker
     broker.kill()
 
@@ -298,6 +260,7 @@ def test_a_malformed_message_from_the_cloud_is_ignored_and_said(mosquitto: Mosqu
 
 def test_the_gateway_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path)
+    broker.kill()
     said: list[str] = []
     with device_of("host") as device:
         bridge = Bridge(device.link, Broker("127.0.0.1", broker.port), said.append)
