@@ -3,7 +3,7 @@
 import ctypes
 import threading
 from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -109,6 +109,12 @@ class Sound:
 
     words: WordArray
     masks: WordArray
+    _struct: _CSound = field(init=False, repr=False, compare=False)  # made once: a sound is compared many times
+
+    def __post_init__(self) -> None:
+        """Make what the C core is handed; it points into the arrays, which live as long."""
+        struct = _CSound(self.words.ctypes.data, self.masks.ctypes.data, len(self.words))
+        object.__setattr__(self, "_struct", struct)
 
     @staticmethod
     def of(words: npt.ArrayLike, masks: npt.ArrayLike) -> "Sound":
@@ -123,14 +129,11 @@ class Sound:
         is_longer = len(bits) > WORDS_MAX
         return Sound(bits[-WORDS_MAX:], evidence[-WORDS_MAX:]) if is_longer else Sound(bits, evidence)
 
-    def _c(self) -> _CSound:
-        return _CSound(self.words.ctypes.data, self.masks.ctypes.data, len(self.words))
-
 
 def compare(one: Sound, other: Sound, *, first: int, last: int, min_bits: int = Budget.min_bits) -> Agreement:
     """Return how two sounds agree at their best offset from `first` to `last`; 0 bits compared: nowhere."""
     found = _CMatch()
-    _library().hk_window_compare(byref(one._c()), byref(other._c()), first, last, min_bits, byref(found))
+    _library().hk_window_compare(byref(one._struct), byref(other._struct), first, last, min_bits, byref(found))
     return _agreement(found)
 
 
@@ -155,7 +158,7 @@ class Table:
 
         Of all buckets one in 2^`sample_shift` counts, the same ones for every sound. Its arrays are kept, not copied.
         """
-        if _library().hk_window_add(byref(self._c), number, byref(sound._c()), sample_shift) < 0:
+        if _library().hk_window_add(byref(self._c), number, byref(sound._struct), sample_shift) < 0:
             raise HarkenError(f"a sound of {len(sound.words)} words, number {number}, cannot be kept in the window")
         self._sounds[number % self._slots] = number, sound  # the C core reads its arrays
 
@@ -174,7 +177,7 @@ class Table:
         limits = _CBudget(allowed.probes, allowed.candidates, sample_shift, allowed.min_bits, oldest)
         found = (_CMatch * allowed.candidates)()
         count = _library().hk_window_find(
-            byref(self._c), byref(sound._c()), own, byref(limits), self._scratch(limits), found
+            byref(self._c), byref(sound._struct), own, byref(limits), self._scratch(limits), found
         )
         if count < 0:
             raise HarkenError(f"a sound of {len(sound.words)} words cannot be looked for")

@@ -336,9 +336,9 @@ class Window:
             if other.media_id is None and other.heard.account != own.heard.account
         ][:_NEWS_MOST]
         for other, agreement in waiting:
-            agreeing = []
-            if _doubt(other, own, _reversed(agreement, own.number)) is None:
-                agreeing.append((own, agreement))
+            if _doubt(other, own, _reversed(agreement, own.number)) is not None:
+                continue  # its crowd is what it was before this one came
+            agreeing = [(own, agreement)]
             for third, to_third in others[:_NEWS_WITNESSES_MOST]:
                 if third is other or not third.heard.is_witness:
                     continue
