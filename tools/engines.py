@@ -167,6 +167,16 @@ def postgres_server(folder: Path, is_durable: bool = True) -> Iterator[PostgresS
         server.stop()
 
 
+def end_process(process: subprocess.Popen[Any], patience_s: float) -> None:
+    """Ask a process to end, and end it where it has not after that long."""
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @contextmanager
 def _child(command: list[str], answers: Callable[[], bool], name: str) -> Iterator[None]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -178,12 +188,7 @@ def _child(command: list[str], answers: Callable[[], bool], name: str) -> Iterat
             time.sleep(0.05)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, 5.0)
 
 
 @contextmanager

@@ -116,6 +116,11 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield opened
 
 
+def test_the_page_says_what_the_device_holds(home: Home) -> None:
+    page = home.until(f"/devices/{NAME}", has="It has no key, so it takes no update over the air")
+    assert "all as the detector brings them" in page
+
+
 def test_a_confirmed_intruder_sounds_the_siren_until_its_owner_stops_it(home: Home) -> None:
     chosen = {f"sensitivity-{spec.name}": "normal" for spec in catalogue.load()}
     home.owner.post(f"/devices/{NAME}/choices", siren="on", **{"on-glass_break": "on"}, **chosen)

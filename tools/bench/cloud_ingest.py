@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 from cloud.broker import BrokerAddress, free_port
 from edge.errors import HarkenError
 from tools.bench.fleet import Crowd, Sent, Sound, made_sound, sent, trigger
+from tools.engines import end_process
 
 _START_S = 90.0
 _SETTLE_S = 30.0
@@ -58,12 +58,7 @@ def served(options: list[str]) -> Iterator[ServedAddress]:
             _wait_until_ready(process, log)
             yield ServedAddress(process.pid, f"http://127.0.0.1:{port}", BrokerAddress("127.0.0.1", mqtt_port))
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end_process(process, 20.0)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:

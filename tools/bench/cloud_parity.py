@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from edge import catalogue
 from edge.errors import HarkenError
 from tools.bench.cloud_ingest import ServedAddress, served
 from tools.bench.fleet import RATE_HZ, Crowd, Sent, Sound, clip, made_sound, sent, trigger
-from tools.engines import PostgresServer, postgres_server, s3_server
+from tools.engines import PostgresServer, end_process, postgres_server, s3_server
 
 _SOUNDS = 48
 _DEVICES = 50
@@ -153,12 +152,7 @@ def working(options: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]
             raise HarkenError(f"the worker did not get ready: {Path(log.name).read_text()[-300:]}")
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, 20.0)
         process.stdout.close()
 
 
