@@ -9,6 +9,7 @@ import numpy as np
 
 from edge import catalogue, native
 from edge.dataset import rooms as room_model
+from edge.dataset.floors import floor_noise
 from edge.dataset.manifest import SAMPLE_RATE_HZ
 from edge.dataset.microphones import coloured, worn
 from edge.dataset.mixtures import coloured_noise
@@ -37,8 +38,10 @@ _FEWEST_STEPS = 3
 _LEAST_SMOKE_SPAN_S = 2.5
 # a part of a sound in which an event is not to be asked counts if this much of it is in the clip
 _LEAST_UNASKED_S = 0.3
-_NEAR_MISS, _EVERYDAY, _NOTHING = "near_miss", "everyday", "nothing"
+_NEAR_MISS, _SOUNDER, _EVERYDAY, _NOTHING = "near_miss", "sounder", "everyday", "nothing"
 _LOUDEST_PEAK = 0.98
+# over so many samples a sound as recorded passes into noise like its own (4 ms)
+_JOINT_SAMPLES = 64
 # Scenes do not ask whether a shutting cupboard is a door. The verifier, which has four seconds and the capacity, is to
 # tell them apart: figures count them as no door.
 _NO_DOORS = ("kitchen_cupboard", "kitchen_drawer", "kitchen_fridge", "drawer")
@@ -60,7 +63,12 @@ class ClipRule:
         coloured_share: clips heard through a microphone that is not flat.
         worn_share: sounds that come through a narrow line, a cheap recorder or a lossy codec.
         overload_share: of the clips that would exceed full scale, those that are clipped rather than turned down.
-        weights: how often each kind of sound is the first one: events, `near_miss`, `everyday`, `nothing`.
+        as_recorded_share: clips of one sound just as it was recorded, led in and out by noise like its own quietest
+            moments, with no background and no room.
+        as_recorded_gain_db: standard deviation of the level of such a sound about that of its recording.
+        joined_db: range of the level of the second of two clips that are put together, over the first one's.
+        joined_gain_db: standard deviation of the level of both.
+        weights: how often each kind of sound is the first one: events, `near_miss`, `sounder` (what is taken for a smoke alarm most often), `everyday`, `nothing`.
     """
 
     snr_db: tuple[float, float] = (-5.0, 30.0)
@@ -74,6 +82,10 @@ class ClipRule:
     coloured_share: float = 0.6
     worn_share: float = 0.12
     overload_share: float = 0.15
+    as_recorded_share: float = 0.25
+    as_recorded_gain_db: float = 6.0
+    joined_db: tuple[float, float] = (-14.0, 5.0)
+    joined_gain_db: float = 4.0
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "smoke_alarm": 1.2,
@@ -84,7 +96,8 @@ class ClipRule:
             "appliance_beep": 1.4,
             "dog_bark": 0.9,
             "baby_cry": 0.9,
-            _NEAR_MISS: 3.6,
+            _NEAR_MISS: 3.2,
+            _SOUNDER: 1.6,
             _EVERYDAY: 3.2,
             _NOTHING: 2.0,
         }
@@ -144,6 +157,10 @@ class ClipMaker:
     def make(self, seed: int | Sequence[int]) -> Clip:
         """Return the clip of this seed."""
         rng = np.random.default_rng(seed)
+        made = self._as_recorded if rng.random() < self._rule.as_recorded_share else self._mixed
+        return made(rng)
+
+    def _mixed(self, rng: np.random.Generator) -> Clip:
         rule = self._rule
         heard: dict[str, list[tuple[float, float]]] = {}
         unasked: set[str] = set()
@@ -177,6 +194,48 @@ class ClipMaker:
         target, asked = truth(heard, unasked)
         return Clip(pcm, target, asked, groups)
 
+    def _as_recorded(self, rng: np.random.Generator) -> Clip:
+        """Return one sound as it was recorded; what is longer than a clip is cut anywhere."""
+        rule = self._rule
+        kind = self._kind(rng)
+        sound, groups = self._draw(_EVERYDAY if kind == _NOTHING else kind, rng)
+        pcm = sound.pcm.astype(np.float64)
+        missing = CLIP_SAMPLES - len(pcm)
+        # a short one lies in the middle as often as anywhere else
+        at = missing // 2 if rng.random() < 0.5 else int(rng.integers(min(missing, 0), max(missing, 0) + 1))
+        clip, begin, end = np.zeros(CLIP_SAMPLES), max(at, 0), min(at + len(pcm), CLIP_SAMPLES)
+        if missing > 0:
+            clip[:] = floor_noise(pcm, CLIP_SAMPLES, rng)
+            joint = min(_JOINT_SAMPLES, len(pcm) // 2)
+            rise = np.sin(np.linspace(0, np.pi / 2, joint))
+            pcm[:joint] *= rise
+            pcm[len(pcm) - joint :] *= rise[::-1]
+            clip[begin + joint : end - joint] = 0
+            clip[begin : begin + joint] *= rise[::-1]
+            clip[end - joint : end] *= rise
+        clip[begin:end] += pcm[begin - at : end - at]
+        clip *= 10 ** (float(rng.normal(0, rule.as_recorded_gain_db)) / 20)
+        clip *= min(1.0, _LOUDEST_PEAK / (float(np.max(np.abs(clip))) + 1e-9))
+        start_s = at / SAMPLE_RATE_HZ
+        on_s = [(max(0.0, a + start_s), min(float(CLIP_S), b + start_s)) for a, b in sound.on_s]
+        on_s = [(a, b) for a, b in on_s if b > a]
+        heard = {sound.event: on_s} if sound.event is not None and on_s else {}
+        target, asked = truth(heard, _unasked_of(sound, start_s))
+        return Clip(np.round(clip * 32767).astype(np.int16), target, asked, groups)
+
+    def joined(self, one: Clip, other: Clip, rng: np.random.Generator) -> Clip:
+        """Return two clips heard at once, which hold what either holds; what one of them leaves open stays open."""
+        loud, soft = one.pcm.astype(np.float64), other.pcm.astype(np.float64)
+        # where a clip is loud, not its loudest moment: of a blow that is in the room, of speech in a word
+        levels = [float(np.percentile(np.abs(pcm), 98)) + 1.0 for pcm in (loud, soft)]
+        mix = loud + soft * levels[0] / levels[1] * 10 ** (float(rng.uniform(*self._rule.joined_db)) / 20)
+        mix *= 10 ** (float(rng.normal(0, self._rule.joined_gain_db)) / 20)
+        mix *= min(1.0, _LOUDEST_PEAK * 32767 / (float(np.max(np.abs(mix))) + 1e-9))
+        target = one.target | other.target
+        return Clip(
+            np.round(mix).astype(np.int16), target, target | (one.asked & other.asked), one.groups | other.groups
+        )
+
     def _can_make(self, event: str) -> bool:
         return event in self._groups or self._library.can_make(event)
 
@@ -187,6 +246,8 @@ class ClipMaker:
         """Return a sound of a kind, and the bit of the group that it was drawn from."""
         if kind == _NEAR_MISS:
             return self._library.near_miss(rng), 0
+        if kind == _SOUNDER:
+            return self._library.sounder(rng), 0
         if kind == _EVERYDAY:
             return self._library.everyday(rng), 0
         if kind in self._groups:

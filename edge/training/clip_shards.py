@@ -23,6 +23,10 @@ from edge.training.clip_mixtures import ClipMaker, ClipRule
 from edge.training.teacher import CLASSES, Teacher
 
 CLIPS_PER_SHARD = 500
+# this share of them is made anew, the others are put together of two that are there: that is three times as fast, and what a
+# teacher says of them is worth as much
+_MADE_SHARE = 0.4
+_JOINED_SEED = 4
 # the teacher's windows in a clip: one each second
 TEACHER_WINDOWS = clip_mixtures.CLIP_S
 # the teacher's logits are kept as int8, eight to one; nothing beyond +-15.9 is told apart
@@ -334,7 +338,15 @@ def teacher_logits(teacher: Teacher, pcm: np.ndarray) -> np.ndarray:
 
 
 def _make(maker: ClipMaker, seed: tuple[int, int], index: int, path: Path, teacher: Teacher | None) -> None:
-    made = [maker.make((*seed, number)) for number in range(index * CLIPS_PER_SHARD, (index + 1) * CLIPS_PER_SHARD)]
+    count = max(2, round(_MADE_SHARE * CLIPS_PER_SHARD))
+    made = [maker.make((*seed, number)) for number in range(index * count, (index + 1) * count)]
+    rng = np.random.default_rng((*seed, index, _JOINED_SEED))
+    # half of the pairs hold no recording of few originals, or hardly any clip would be left that a fold may hear
+    free = [clip for clip in made if not clip.groups]
+    for pair in range(CLIPS_PER_SHARD - count):
+        of = made if pair % 2 or len(free) < 2 else free
+        one, other = rng.choice(len(of), 2, replace=False)
+        made.append(maker.joined(of[one], of[other], rng))
     content = {
         "features": np.stack([clip.features() for clip in made]),
         "target": np.stack([clip.target for clip in made]),

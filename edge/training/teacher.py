@@ -49,8 +49,9 @@ EVIDENCE_CLASSES: dict[str, Evidence] = {
     "glass_break": Evidence((435, 437, 464), (358, 359, 436)),
     # run, walk; knock, tap
     "footsteps": Evidence((46, 48), (353, 354)),
-    # door, sliding door, slam; knock, cupboard, drawer
-    "door": Evidence((348, 351, 352), (353, 356, 357)),
+    # door, sliding door, slam; that a knock, a cupboard or a drawer is heard speaks against none, since it is heard in
+    # most doors: with these the folds' doors had 0.900 of the area over validation recordings, without 0.928
+    "door": Evidence((348, 351, 352), ()),
     # beep, microwave oven, alarm clock, buzzer; telephone bell, smoke detector, doorbell
     "appliance_beep": Evidence((362, 389, 392, 475), (349, 384, 393)),
     # dog, bark; animal

@@ -25,7 +25,11 @@ WEIGHTS_FILE = "weights.npz"
 STATE_FILE = "state.json"
 _CHECKPOINT_FILE = "latest.npz"
 # classes of the teacher that are evidence of an event count this much more than the other 500 when it is repeated
-_EVENT_CLASS_WEIGHT = 6.0
+_EVENT_CLASS_WEIGHT = 10.0
+# what the teacher is sure of counts up to so much more than what it rules out: whether there are bagpipes with a
+# probability of one in ten thousand or in a million matters to nobody
+_SURE_WEIGHT = 4.0
+_SURE_FROM_LOGIT = -5.0
 # updates over which the learning rate rises at the start of a stage
 _WARM_UPDATES = 50
 
@@ -282,8 +286,12 @@ class _Trainer:
             logits = parts.events(steps, training=True)
             crosses = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
             event_loss = tf.reduce_sum(asked * crosses) / tf.cast(tf.shape(x)[0], tf.float32)
+            sureness = tf.sigmoid(said * self._spread + self._mean - _SURE_FROM_LOGIT)
             distance = tf.reduce_mean(
-                self._class_weights * tf.math.squared_difference(parts.teacher(steps), said), (1, 2)
+                self._class_weights
+                * (1 + _SURE_WEIGHT * sureness)
+                * tf.math.squared_difference(parts.teacher(steps), said),
+                (1, 2),
             )
             teacher_loss = tf.reduce_sum(is_taught * distance) / (tf.reduce_sum(is_taught) + 1e-6)
             loss = event_weight * event_loss + teacher_weight * teacher_loss

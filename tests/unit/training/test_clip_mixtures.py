@@ -22,8 +22,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> SoundLibrary:
     return SoundLibrary(splits.split(read_manifest(folder), splits.SplitRule())[splits.TRAIN])
 
 
-def _only(kind: str) -> ClipRule:
-    return ClipRule(second_share=0.0, bare_share=1.0, room_share=0.0, weights={kind: 1.0})
+def _only(kind: str, as_recorded_share: float = 0.0) -> ClipRule:
+    return ClipRule(
+        second_share=0.0, bare_share=1.0, room_share=0.0, as_recorded_share=as_recorded_share, weights={kind: 1.0}
+    )
 
 
 def _index(name: str) -> int:
@@ -55,6 +57,26 @@ def test_nothing_is_no_event(library: SoundLibrary) -> None:
     assert not clip.target.any()
     assert clip.asked.all()
     assert clip.groups == 0
+
+
+def test_a_sound_as_recorded_goes_on_in_its_own_floor(library: SoundLibrary) -> None:
+    maker = ClipMaker(library, [], _only("glass_break", as_recorded_share=1.0))
+    clips = [maker.make(seed) for seed in range(12)]
+    assert sum(clip.target[_index("glass_break")] for clip in clips) >= 6
+    for clip in clips:
+        assert clip.pcm.shape == (CLIP_SAMPLES,)
+        blocks = np.abs(clip.pcm.reshape(-1, 800)).max(axis=1)
+        assert (blocks > 0).all(), "there is noise before and after it, never silence"
+
+
+def test_two_clips_at_once_hold_what_either_holds(library: SoundLibrary) -> None:
+    groups = {"dog_bark": [(3, 1, library)], "baby_cry": [(5, 1, library)]}
+    dogs, children = (ClipMaker(library, [], _only(kind), groups) for kind in ("dog_bark", "baby_cry"))
+    both = dogs.joined(dogs.make(1), children.make(2), np.random.default_rng(3))
+    assert {_index("dog_bark"), _index("baby_cry")} == set(np.flatnonzero(both.target))
+    assert both.groups == 1 << 3 | 1 << 5
+    assert both.asked[both.target].all()
+    assert np.abs(both.pcm).max() <= 32767 * 0.99
 
 
 def test_a_clip_says_which_group_of_originals_it_heard(library: SoundLibrary) -> None:
