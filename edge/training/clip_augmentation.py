@@ -30,12 +30,12 @@ class AugmentationRule:
     """
 
     gain_db: float = 5.0
-    curve_db: float = 3.5
+    curve_db: float = 3.0
     warped_share: float = 0.5
     warp: float = 0.1
     shifted_share: float = 0.3
     floor_share: float = 0.25
-    mixed_share: float = 0.3
+    mixed_share: float = 0.1
     masked_share: float = 0.4
 
 

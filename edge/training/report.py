@@ -354,12 +354,14 @@ def _verifier_training(training: Mapping[str, Any]) -> str:
         "It repeated the scores of a teacher (YAMNet, not contained) beside the events. " if training["teacher"] else ""
     )
     begun = (
-        "It began from weights that had only repeated the teacher, on earlier clips of the training part. "
+        "It began from the weights of an earlier shared stage, which had heard no recording of the events of few "
+        "originals either. "
         if training["began_from"]
         else ""
     )
     return (
-        f"Four-second clips (seed {training['seed']}): {training['clips']:,} mixed on their own and others cut out of "
+        f"Four-second clips (seed {training['seed']}): {training['clips']:,} mixed on their own, or two of these "
+        f"heard at once, and others cut out of "
         f"{training['hours']:g} h of scenes at moments at which a detector may fire, all heard through the clip codec; "
         f"{heard:,} presentations in {len(passes)} passes before the folds, {passes[-1]['clips']:,} clips in the last. "
         + teacher

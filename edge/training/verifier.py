@@ -56,8 +56,8 @@ class VerifierRule:
     epochs: int = 8
     batch: int = 64
     rate: float = 3e-3
-    event_rate: float = 2e-3
-    teacher_weight: float = 0.5
+    event_rate: float = 1.5e-3
+    teacher_weight: float = 1.5
     average: float = 0.995
     is_last_only: bool = False
     augmentation: AugmentationRule = field(default_factory=AugmentationRule)

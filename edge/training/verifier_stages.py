@@ -44,10 +44,10 @@ class StagesRule:
     final_epochs: int = 3
     fold_epochs: int = 1
     fine_rate: float = 1e-3
-    others: float = 1.0
-    final_others: float = 2.5
+    others: float = 0.8
+    final_others: float = 1.2
     is_last_only: bool = False
-    fine_teacher_weight: float = 0.5
+    fine_teacher_weight: float = 1.0
     goes_on_from: str = ""
 
     def fine(self, epochs: int) -> VerifierRule:
@@ -62,16 +62,22 @@ class StagesRule:
         )
 
 
-def stages_rule(seed: int, epochs: int, has_teacher: bool, committed: Path | None = None) -> StagesRule:
-    """Return the rule of a training with so many passes for the events; a third as many for the teacher before them.
+def stages_rule(
+    seed: int, epochs: int, has_teacher: bool, committed: Path | None = None, start: Path | None = None
+) -> StagesRule:
+    """Return the rule of a training with so many passes for the events.
+
+    Before these come a third as many for the teacher alone, where there is one and the weights are random.
 
     Args:
         seed: of everything drawn.
         epochs: see above.
         has_teacher: whether there is a teacher.
         committed: the verifier that the final training goes on from, or None.
+        start: weights that all stages begin with instead of random ones, or None.
     """
-    shared = VerifierRule(seed=seed, teacher_epochs=(epochs + 2) // 3 if has_teacher else 0, epochs=epochs)
+    is_taught_first = has_teacher and start is None
+    shared = VerifierRule(seed=seed, teacher_epochs=(epochs + 2) // 3 if is_taught_first else 0, epochs=epochs)
     if committed is None:
         return StagesRule(shared)
     return StagesRule(shared, final_epochs=5, goes_on_from=_digest(committed))

