@@ -240,7 +240,8 @@ def _calibration(content: Mapping[str, Any]) -> list[str]:
     if not any(fitted["evidence"] for fitted in content["calibration"].values()):
         return []
     lines = [
-        "A probability is the logistic function of the event's logit and of what the network, repeating its teacher, "
+        "A probability is the logistic function of the event's logit (but for steps and beeps tempered: what is below "
+        "-1 counts by a twentieth, what is above 3 by a fifth) and of what the network, repeating its teacher, "
         "says of some of that one's 521 classes (AudioSet's, by number; standardised logits, the highest of four "
         "seconds), weighed as fitted on the validation part, and for events of few originals on what folds have not "
         "heard:",

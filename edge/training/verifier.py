@@ -88,11 +88,11 @@ class Verifier:
         return [variable for part in parts for variable in part.variables]
 
     def logits(self, features: np.ndarray, batch: int = 128) -> np.ndarray:
-        """Return logits float32[n, events] of clips int8[n, 400, 40]."""
+        """Return tempered logits float32[n, events] of clips int8[n, 400, 40]."""
         return self.answers(features, batch)[:, : len(catalogue.load())]
 
     def answers(self, features: np.ndarray, batch: int = 128) -> np.ndarray:
-        """Return logits and evidence of clips int8[n, 400, 40]: float32[n, events + classes of `EVIDENCE`]."""
+        """Return tempered logits and evidence of clips int8[n, 400, 40]: float32[n, events + classes of `EVIDENCE`]."""
         parts = [
             self._run(tf.constant(features[start : start + batch, ..., None] / np.float32(FEATURE_SCALE))).numpy()
             for start in range(0, len(features), batch)
@@ -114,7 +114,8 @@ class Verifier:
     def _answers(self, x: tf.Tensor) -> tf.Tensor:
         steps = self.last(self.backbone(x, training=False), training=False)
         said = tf.gather(self.teacher(steps), verifier_network.EVIDENCE, axis=2)
-        return tf.concat([self.events(steps, training=False), tf.reduce_max(said, axis=1)], axis=1)
+        logits = verifier_network.tempered(self.events(steps, training=False))
+        return tf.concat([logits, tf.reduce_max(said, axis=1)], axis=1)
 
 
 def train(
