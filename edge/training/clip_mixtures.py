@@ -68,7 +68,8 @@ class ClipRule:
         as_recorded_gain_db: standard deviation of the level of such a sound about that of its recording.
         joined_db: range of the level of the second of two clips that are put together, over the first one's.
         joined_gain_db: standard deviation of the level of both.
-        weights: how often each kind of sound is the first one: events, `near_miss`, `sounder` (what is taken for a smoke alarm most often), `everyday`, `nothing`.
+        weights: how often each kind of sound is the first one: events, `near_miss`, `sounder` (what is taken for a
+            smoke alarm most often), `everyday`, `nothing`.
     """
 
     snr_db: tuple[float, float] = (-5.0, 30.0)

@@ -23,8 +23,8 @@ from edge.training.clip_mixtures import ClipMaker, ClipRule
 from edge.training.teacher import CLASSES, Teacher
 
 CLIPS_PER_SHARD = 500
-# this share of them is made anew, the others are put together of two that are there: that is three times as fast, and what a
-# teacher says of them is worth as much
+# this share of them is made anew, the others are put together of two that are there: that is three times as fast, and
+# what a teacher says of them is worth as much
 _MADE_SHARE = 0.4
 _JOINED_SEED = 4
 # the teacher's windows in a clip: one each second

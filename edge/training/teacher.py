@@ -32,6 +32,8 @@ EVENT_CLASSES: dict[str, tuple[int, ...]] = {
     "dog_bark": (69, 70, 71, 73),
     "baby_cry": (20,),
 }
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Classes of the teacher that speak for an event, and those that are taken for it and speak against it."""

@@ -25,9 +25,9 @@ _WINDOWS = 4
 # classes of the teacher that are evidence of some event, in the order in which they are shipped
 EVIDENCE = tuple(sorted({number for one in EVIDENCE_CLASSES.values() for number in one.speaking_for + one.against}))
 
-# Beyond these a logit moves by a small part only. A network that has heard eleven children and nine sorts of breaking
-# glass is far too sure of itself: what it ruled out by five it may have ruled out wrongly, and there the evidence, learnt
-# from all sounds, is to decide. Steps and beeps, of which the evidence says little, keep their logits as they are.
+# Beyond these a logit moves by a small part only. A network that has heard eleven children and eight panes is far too
+# sure of itself: what it ruled out by five it may have ruled out wrongly, and there the evidence, learnt from all
+# sounds, is to decide. Steps and beeps, of which the evidence says little, keep their logits as they are.
 _SURE_NO, _SURE_YES = -1.0, 3.0
 _BELOW, _ABOVE = 0.05, 0.2
 _TAKEN_AS_THEY_ARE = ("footsteps", "appliance_beep")
