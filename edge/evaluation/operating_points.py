@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import signal
+from scipy import signal, stats
 
 from edge import catalogue
 from edge.core import tracker_params
@@ -52,11 +52,15 @@ TRIGGER_RULES: dict[str, TriggerRule] = {name: _rule(sound) for name, sound in t
 LONE_ALARM_STEPS = tracker_params.load().alarm.lone_duration_ms // tracker_params.STEP_MS
 # and has then triggered, at the latest, if it goes on for so long
 _PERSISTENT_STEPS = tracker_params.load().alarm.persistent_ms // tracker_params.STEP_MS
-# false triggers an hour that each sensitivity may have on the validation part, in recordings as they are and in scenes,
-# whichever have more; alarms keep their recall even if they then exceed it, up to a second limit. That one is high
-# because a miss is worse, and because half of the scenes hold something that beeps like an alarm for half a minute,
-# looped monitors and telephones above all, which without a cadence is one for all that a head can know.
-_FALSE_PER_HOUR = {"low": 1.5, "normal": 5.0, "high": 20.0}
+# false triggers an hour that each sensitivity may have: with a confidence of 95 %, in recordings as they are and in
+# scenes of the validation part. Where these are too short to show it, so many may trigger at all.
+_FALSE_PER_HOUR = {"low": 1.8, "normal": 6.0, "high": 24.0}
+_FALSE_IN_FEW_HOURS = {"low": 0, "normal": 1, "high": 4}
+_CONFIDENCE = 0.95
+# the same of alarms, on average and whichever have more. They keep their recall even if they then exceed it, up to a
+# second limit. That one is high because a miss is worse, and because half of the scenes hold something that beeps like
+# an alarm for half a minute, looped monitors and telephones above all, which without a cadence is one for all that a
+# head can know.
 _FALSE_PER_HOUR_OF_ALARMS = {"low": 0.2, "normal": 0.45, "high": 2.0}
 _BEARABLE_PER_HOUR_OF_ALARMS = {
     "smoke_alarm": {"low": 6.0, "normal": 9.0, "high": 20.0},
@@ -64,11 +68,14 @@ _BEARABLE_PER_HOUR_OF_ALARMS = {
 }
 # a threshold that hardly anything reaches is no sensitivity: it stays within reach of this share of the positives
 _LEAST_RECALL = {"low": 0.3, "normal": 0.4, "high": 0.6}
-# of clips that hold an alarm, by score and duration alone: a CO alarm is nearly always borne out by its T4 instead
+# of clips and scenes that hold an alarm, by score and duration alone: a CO alarm is nearly always borne out by its T4
+# instead
 _RECALL_OF_ALARMS = {
-    "smoke_alarm": {"low": 0.9, "normal": 0.98, "high": 1.0},
-    "co_alarm": {"low": 0.6, "normal": 0.75, "high": 0.95},
+    "smoke_alarm": {"low": 0.85, "normal": 0.93, "high": 1.0},
+    "co_alarm": {"low": 0.6, "normal": 0.6, "high": 0.95},
 }
+# a single T4 bears out a sure score and two of them any above the threshold: at a higher one a CO alarm would be missed
+_HIGHEST_OF_CO = {"low": _HIGHEST, "normal": 200, "high": 200}
 
 
 def rule_without_cadence(event: str) -> TriggerRule:
@@ -170,29 +177,46 @@ def false_triggers(stretches: Sequence[ScoredStretch], threshold: int, rule: Tri
     return count
 
 
-def _false_per_hour(stretches: Sequence[ScoredStretch], threshold: int, rule: TriggerRule) -> float:
-    """Return false triggers an hour of clips or of scenes, whichever have more."""
-    rates = [0.0]
-    for is_scene in (False, True):
-        of_kind = [stretch for stretch in stretches if (stretch.is_counted is not None) == is_scene]
-        hours = sum(stretch.negative_hours for stretch in of_kind)
-        if hours > 0:
-            rates.append(false_triggers(of_kind, threshold, rule) / hours)
-    return max(rates)
+@dataclass(frozen=True)
+class _Falsely:
+    """False triggers at one threshold: (count, hours) in clips and in scenes."""
+
+    of_kinds: tuple[tuple[int, float], ...]
+
+    @property
+    def per_hour(self) -> float:
+        """In clips or in scenes, whichever have more."""
+        return max((count / hours for count, hours in self.of_kinds if hours > 0), default=0.0)
+
+    def is_surely_within(self, sensitivity: str) -> bool:
+        """Say whether they are as few as the sensitivity allows, in clips and in scenes, beyond reasonable doubt."""
+        for count, hours in self.of_kinds:
+            # the one-sided bound of a Poisson rate
+            bound = float(stats.chi2.ppf(_CONFIDENCE, 2 * count + 2)) / 2
+            if bound > _FALSE_PER_HOUR[sensitivity] * hours and count > _FALSE_IN_FEW_HOURS[sensitivity]:
+                return False
+        return True
+
+
+def _falsely(stretches: Sequence[ScoredStretch], threshold: int, rule: TriggerRule) -> _Falsely:
+    kinds = [[one for one in stretches if (one.is_counted is not None) == is_scene] for is_scene in (False, True)]
+    return _Falsely(
+        tuple((false_triggers(kind, threshold, rule), sum(one.negative_hours for one in kind)) for kind in kinds)
+    )
 
 
 def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
     """Return the thresholds {low, normal, high} (low sensitivity is the high threshold) for one event.
 
-    Each is the lowest threshold whose false triggers an hour stay within what the sensitivity allows, in clips and in
-    scenes. For an alarm
-    it is lowered further, to the recall that the sensitivity must keep over clips that hold the event, as long as
-    the false triggers stay bearable. No threshold is out of reach of `_LEAST_RECALL` of the clips
-    and scenes that hold the event.
+    Each is the lowest threshold whose false triggers an hour surely stay within what the sensitivity allows, in clips
+    and in scenes (an alarm's: on average). For an alarm it is lowered further, to the share that the sensitivity must
+    keep of the clips and scenes that hold the event and that a usable threshold reaches at all, as long as the false
+    triggers stay bearable: lower than that it would gain nothing but false triggers. No threshold is out of reach of
+    `_LEAST_RECALL` of the clips and scenes that hold the event.
 
     Args:
         event: name of the event.
-        stretches: of the validation part; those with `is_counted` None are clips, and give the recall.
+        stretches: of the validation part.
     """
     rule = rule_without_cadence(event)
     is_alarm = catalogue.load().by_name(event).cadence != "none"
@@ -202,22 +226,24 @@ def choose(event: str, stretches: Sequence[ScoredStretch]) -> dict[str, int]:
         if stretch.is_positive
     }
     reached_by_all = list(reach_of.values())
-    reached = [value for index, value in reach_of.items() if stretches[index].is_counted is None]
-    rates = {threshold: _false_per_hour(stretches, threshold, rule) for threshold in range(_LOWEST, _HIGHEST + 1, 3)}
-    allowed = _FALSE_PER_HOUR_OF_ALARMS if is_alarm else _FALSE_PER_HOUR
+    reached = [value for value in reached_by_all if value >= _LOWEST]
+    false_at = {at: _falsely(stretches, at, rule) for at in range(_LOWEST, _HIGHEST + 1, 3)}
     points: dict[str, int] = {}
     for sensitivity in SENSITIVITIES:
-        within = [threshold for threshold, rate in rates.items() if rate <= allowed[sensitivity]]
+        if is_alarm:
+            within = [at for at, false in false_at.items() if false.per_hour <= _FALSE_PER_HOUR_OF_ALARMS[sensitivity]]
+        else:
+            within = [at for at, false in false_at.items() if false.is_surely_within(sensitivity)]
         point = min(within, default=_HIGHEST)
         if is_alarm and reached:
             kept = int(np.quantile(reached, 1 - _RECALL_OF_ALARMS[event][sensitivity], method="lower"))
             limit = _BEARABLE_PER_HOUR_OF_ALARMS[event][sensitivity]
-            bearable = [threshold for threshold, rate in rates.items() if rate <= limit]
+            bearable = [at for at, false in false_at.items() if false.per_hour <= limit]
             point = min(point, max(kept, min(bearable, default=_HIGHEST)))
         if reached_by_all:
             within_reach = int(np.quantile(reached_by_all, 1 - _LEAST_RECALL[sensitivity], method="lower"))
             point = min(point, max(within_reach, _LOWEST))
-        points[sensitivity] = point
+        points[sensitivity] = min(point, _HIGHEST_OF_CO[sensitivity]) if event == "co_alarm" else point
     points["normal"] = min(points["normal"], points["low"])
     points["high"] = min(points["high"], points["normal"])
     return points

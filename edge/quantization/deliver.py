@@ -25,6 +25,8 @@ from edge.quantization.detector import TflmScorer, agreement, quantize
 from edge.training import detector, network, report
 
 MODELS_DIR = Path(report.__file__).parent.parent / "models"
+# thresholds are chosen over so many hours of validation scenes at least: a bound on a rate needs them
+_HOURS_TO_CHOOSE_BY = 6.0
 # float and int8 are compared step by step over this many of the held-out scenes
 _COMPARED_SCENES = 20
 # where the verifier's thresholds come from: the sensitivity with the most false triggers to remove
@@ -59,7 +61,8 @@ def deliver_detector(
     scores: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
     for part in (splits.VALIDATION, splits.HELD_OUT):
         clips = _clips(recipe, parts, part)
-        scenes = shards.load(recipe, part, judged_hours, cache_dir, say)
+        hours = max(judged_hours, _HOURS_TO_CHOOSE_BY) if part == splits.VALIDATION else judged_hours
+        scenes = shards.load(recipe, part, hours, cache_dir, say)
         say(f"{part}: {len(clips)} clips and {scenes.hours:.1f} h of scenes through TFLM")
         judged[part] = (clips, scenes)
         scores[part] = ([scorer(clip.steps()) for clip in clips], [scorer(scene) for scene in scenes.steps()])

@@ -19,11 +19,14 @@ from edge.errors import HarkenError
 from edge.evaluation.metrics import area_under_curve, mean_area_of
 from edge.training import mining, runs
 from edge.training.losses import WINDOW_STEPS, LossRule, detection_loss, positive_weights
-from edge.training.network import STEP_INPUTS, DetectorNetwork, scores
+from edge.training.network import STEP_INPUTS, DetectorNetwork, load_network, scores
 from edge.training.streams import AugmentationRule, prepared_ahead, stretch_count, stretches
 
-# the converter sees the state's range over this many steps
+# the converter sees the state's range over this many steps, and each head's over the scenes, of so many, in which its
+# answer is highest: by what an answer passes the range, it is cut off
 _CALIBRATION_STEPS = 28_000
+_LISTENED_SCENES = 1024
+_HIGHEST_SCENES = 2
 _CALIBRATION_FILE = "calibration.npy"
 _TIMES_FILE = "times_heard.npy"
 # seconds without the event that may score above the threshold, in an hour of dense scenes, where recall is read off
@@ -108,7 +111,6 @@ def train(
     optimizer.build(network.trainable_variables)
     mean = runs.SlowWeights(network.trainable_variables, rule.mean_decay)
     run = runs.Run(folder, rule, network=network, optimizer=optimizer, mean=mean)
-    np.save(folder / _CALIBRATION_FILE, _calibration_steps(features))
     weights = positive_weights(labels, rule.loss.positive_weight_limit)
     update_functions: dict[tuple[int, bool], Callable[..., Any]] = {}
     for epoch in range(run.epochs_done, rule.epochs):
@@ -136,16 +138,35 @@ def train(
             f"epoch {epoch + 1} of {rule.epochs} ({entry['seconds']:.0f} s): loss {entry['loss']:.4f}, "
             f"AUC {entry['mean_area']:.4f}: {listed}"
         )
-    return runs.load_weights(folder, "detector")
+    kept = runs.load_weights(folder, "detector")
+    network.assign(kept)
+    np.save(folder / _CALIBRATION_FILE, calibration_steps(network, features))
+    return kept
+
+
+def keep(folder: Path, weights: Mapping[str, np.ndarray], features: np.ndarray, curve: list[dict[str, Any]]) -> None:
+    """Leave weights in `folder` as a finished training does: with the steps that the converter calibrates by.
+
+    Args:
+        folder: made if it is not there.
+        weights: by name.
+        features: of the scenes that they were taught on, int8[scenes, steps, 80].
+        curve: an entry for each epoch.
+    """
+    runs.save_weights(folder, weights)
+    np.save(folder / _CALIBRATION_FILE, calibration_steps(load_network(weights), features))
+    runs.save_curve(folder, curve)
 
 
 def load_training(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
     """Return the weights of a training folder, its calibration steps int8[n, 80], and its state.
 
     Raises:
-        HarkenError: no epoch has been finished there.
+        HarkenError: no epoch has been finished there, or the training was cut short.
     """
     weights = runs.load_weights(folder, "detector")
+    if not (folder / _CALIBRATION_FILE).exists():
+        raise HarkenError(f"the training in {folder} was not finished: run `harken train --stage detector` to its end")
     return weights, np.load(folder / _CALIBRATION_FILE), runs.load_state(folder)
 
 
@@ -193,11 +214,20 @@ def _times_heard(
     return times
 
 
-def _calibration_steps(features: np.ndarray) -> np.ndarray:
-    """Return whole scenes in order, evenly chosen, int8[steps, 80]."""
+def calibration_steps(network: DetectorNetwork, features: np.ndarray) -> np.ndarray:
+    """Return whole scenes of int8[scenes, steps, 80] one after another, int8[n, 80], for the converter's ranges.
+
+    They are evenly chosen, and with them those in which each head's answer is highest. Without these an int8 head
+    stayed below what a few scenes had by chance: the smoke alarm's below 190 of 255.
+    """
     scenes, scene_steps, _ = features.shape
-    count = min(scenes, max(1, _CALIBRATION_STEPS // scene_steps))
-    return features[np.linspace(0, scenes - 1, count).astype(int)].reshape(-1, STEP_INPUTS)
+    even = np.linspace(0, scenes - 1, min(scenes, max(1, _CALIBRATION_STEPS // scene_steps))).astype(int)
+    listened = np.linspace(0, scenes - 1, min(scenes, _LISTENED_SCENES)).astype(int)
+    peaks = np.concatenate(
+        [scores(network, features[listened[start : start + 256]]).max(axis=1) for start in range(0, len(listened), 256)]
+    )
+    highest = listened[np.argsort(-peaks, axis=0)[:_HIGHEST_SCENES].ravel()]
+    return features[np.unique(np.concatenate([even, highest]))].reshape(-1, STEP_INPUTS)
 
 
 def _stretch(rule: DetectorRule, epoch: int) -> tuple[int, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +10,15 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from edge import catalogue
+from edge.dataset.labels import IGNORED
+from edge.dataset.shards import Shards
 from edge.training import runs
 from edge.training.losses import WINDOW_STEPS, LossRule, detection_loss, positive_weights
-from edge.training.network import TRUNK_UNITS, DetectorNetwork
+from edge.training.network import HEAD_UNITS, TRUNK_UNITS, DetectorNetwork, load_network, trunk_outputs
+
+# the trunk hears so many scenes at once, which bounds the memory that it takes
+_SCENES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,33 @@ def train_heads(network: DetectorNetwork, outputs: np.ndarray, labels: np.ndarra
             losses.append(update(tf.constant(x), tf.constant(np.ascontiguousarray(bits[chosen].swapaxes(0, 1)))))
         curve.append(float(np.mean([float(loss) for loss in losses])))
     return curve
+
+
+def with_new_heads(
+    weights: Mapping[str, np.ndarray], shards: Shards, events: Sequence[str], rule: HeadRule
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    """Return `weights` with new heads for `events`, trained on scenes, and the loss of every epoch.
+
+    The trunk and all other heads stay as they are, to the bit.
+    """
+    names = catalogue.load().names
+    chosen = [names.index(event) for event in events]
+    network = load_network(weights)
+    steps = shards.steps()
+    outputs = np.empty((*steps.shape[:2], TRUNK_UNITS), np.float16)
+    for start in range(0, len(steps), _SCENES_AT_ONCE):
+        outputs[start : start + _SCENES_AT_ONCE] = trunk_outputs(network, steps[start : start + _SCENES_AT_ONCE])
+    labels = np.full_like(shards.labels, IGNORED)
+    labels[..., chosen] = shards.labels[..., chosen]
+    curve = train_heads(network, outputs, labels, rule)
+    new, kept = network.weights(), {name: value.copy() for name, value in weights.items()}
+    for index in chosen:
+        units = slice(index * HEAD_UNITS, (index + 1) * HEAD_UNITS)
+        kept["hidden_kernel"][:, units] = new["hidden_kernel"][:, units]
+        kept["hidden_bias"][units] = new["hidden_bias"][units]
+        kept["output_kernel"][index] = new["output_kernel"][index]
+        kept["output_bias"][index] = new["output_bias"][index]
+    return kept, curve
 
 
 def head_scores(network: DetectorNetwork, outputs: np.ndarray) -> np.ndarray:

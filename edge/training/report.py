@@ -332,7 +332,14 @@ def _folds_table(k_fold: Mapping[str, Any] | None) -> list[str]:
 
 
 def _beginning(training: Mapping[str, Any]) -> str:
-    if training.get("began_from"):
+    if training.get("heads_alone"):
+        before = training["all_else"]
+        named = ", ".join(f"`{event}`" for event in training["heads_alone"])
+        trunk = (
+            f"So taught was the head of {named} alone. Trunk and all other heads are those of a training over "
+            f"{before['hours']:g} h ({training['began_from']}), which stands in the manifest as well"
+        )
+    elif training.get("began_from"):
         trunk = f"It went on from the weights of an earlier training ({training['began_from']})"
     elif training.get("pretrained_trunk"):
         trunk = "The trunk was pre-trained to foretell sound"

@@ -119,6 +119,11 @@ def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
     unfinished.replace(folder / _WEIGHTS_FILE)
 
 
+def save_curve(folder: Path, curve: Sequence[Mapping[str, Any]]) -> None:
+    """Keep the curve of a training that is finished at once and leaves no checkpoint."""
+    (folder / _STATE_FILE).write_text(json.dumps({"curve": [dict(entry) for entry in curve]}, indent=1))
+
+
 def has_weights(folder: Path) -> bool:
     """Say whether an epoch of a training has been finished in a folder."""
     return (folder / _WEIGHTS_FILE).exists()

@@ -12,7 +12,18 @@ import numpy as np
 
 from edge.dataset import pseudo_labels, shards, splits
 from edge.dataset.shards import Recipe, Shards
-from edge.training import detector, pretraining, pseudo_labelling, repetition, report, run_report, runs, withholding
+from edge.training import (
+    detector,
+    heads,
+    network,
+    pretraining,
+    pseudo_labelling,
+    repetition,
+    report,
+    run_report,
+    runs,
+    withholding,
+)
 from edge.training.teacher import Teacher, scores_of
 
 PSEUDO, PRETRAIN, DETECTOR = "pseudo", "pretrain", "detector"
@@ -130,6 +141,40 @@ def train_detector(
     report.save_provenance(folder, provenance)
     detector.train(training, validation, rule, folder, work.say, start_from)
     run_report.write(folder, DETECTOR, training.hours, runs.load_state(folder), work.threads)
+    return folder
+
+
+def train_heads_alone(work: Work, hours: float, events: Sequence[str], rule: heads.HeadRule, start: Path) -> Path:
+    """Train new heads for `events` on the detector in `start`, of which all else stays; return the training's folder.
+
+    Args:
+        work: where and on what.
+        hours: of scenes to learn from.
+        events: whose heads are replaced.
+        rule: how.
+        start: folder of a finished training.
+    """
+    folder = work.folder / DETECTOR
+    recipe = work.training_recipe()
+    before = runs.load_weights(start, DETECTOR)
+    work.say(f"heads of {', '.join(events)} on the trunk in {start}")
+    training, validation = work.scenes(hours)
+    weights, losses = heads.with_new_heads(before, training, events, rule)
+    figures = detector.validate(network.load_network(weights), validation)
+    provenance = report.provenance(recipe, training.hours, rule)
+    provenance["training"] |= {
+        "began_from": _digest(before),
+        "heads_alone": list(events),
+        "all_else": report.load_provenance(start)["training"],
+        "pseudo_labels": recipe.pseudo_labels.digest or None,
+        "scenes": recipe.digest(),
+    }
+    report.save_provenance(folder, provenance)
+    curve: list[dict[str, Any]] = [{"loss": loss} for loss in losses]
+    curve[-1] |= figures
+    detector.keep(folder, weights, training.steps(), curve)
+    listed = " ".join(f"{event}={figures['areas'][event]:.3f}/{figures['recalls'][event]:.2f}" for event in events)
+    work.say(f"{len(losses)} passes over {training.hours:.0f} h, loss {losses[0]:.4f} to {losses[-1]:.4f}: {listed}")
     return folder
 
 

@@ -46,6 +46,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--also-unasked", help="events, with commas between, whose heads are asked nothing in --also-scenes"
     )
     train.add_argument(
+        "--heads", help="of the detector: train only these events' heads, with commas between, on the trunk of --start"
+    )
+    train.add_argument(
         "--mined", type=int, default=1, help="of the detector: scenes that --start gets wrong are heard up to so often"
     )
     train.add_argument(
@@ -122,6 +125,7 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
     from edge.errors import HarkenError
     from edge.training import stages, studies
     from edge.training.detector import DetectorRule
+    from edge.training.heads import HeadRule
     from edge.training.pretraining import PretrainingRule
 
     work = stages.Work(recipe, work_dir, args.threads, _say)
@@ -132,6 +136,12 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
         stages.label_by_teacher(work, args.teacher)
     elif args.stage == "pretrain":
         stages.pretrain(work, hours, PretrainingRule(seed=args.seed, epochs=epochs))
+    elif args.stage == "detector" and args.heads:
+        if args.start is None:
+            raise HarkenError("--heads needs the detector whose trunk they stand on: name its folder with --start")
+        stages.train_heads_alone(
+            work, hours, _events(args.heads, "--heads"), HeadRule(seed=args.seed, epochs=epochs), args.start
+        )
     elif args.stage == "detector":
         # the last fifth, or three passes in a short training, are heard in long stretches and rounded as int8
         long_epochs = max(epochs // 5, min(3, epochs // 2))
@@ -139,7 +149,7 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
         rule = replace(rule, rate=args.rate) if args.rate else rule
         if args.repeat:
             rule = replace(rule, loss=replace(rule.loss, repeated_weight=args.repeated_weight))
-        unasked = _events(args.also_unasked) if args.also_unasked else ()
+        unasked = _events(args.also_unasked, "--also-unasked") if args.also_unasked else ()
         stages.train_detector(work, hours, rule, args.start, args.also_scenes, args.repeat, unasked)
     else:
         if args.stage == "folds":
@@ -152,14 +162,14 @@ def _train_stage(args: argparse.Namespace, recipe: Recipe, work_dir: Path) -> No
         print(json.dumps({args.stage: figures}) if args.json else studies.as_table(figures))
 
 
-def _events(listed: str) -> tuple[str, ...]:
+def _events(listed: str, option: str) -> tuple[str, ...]:
     from edge import catalogue
     from edge.errors import HarkenError
 
     names = tuple(listed.split(","))
     unknown = [name for name in names if name not in catalogue.load().names]
     if unknown:
-        raise HarkenError(f"no event is called {unknown[0]}: --also-unasked takes {', '.join(catalogue.load().names)}")
+        raise HarkenError(f"no event is called {unknown[0]}: {option} takes {', '.join(catalogue.load().names)}")
     return names
 
 

@@ -117,5 +117,40 @@ def test_operating_points_are_ordered_and_keep_safety_recall() -> None:
     assert hits >= 0.95 * count
 
 
+def _hour_with(peaks: int, level: int) -> ScoredStretch:
+    """An hour of a scene without the event, in which a head scores `level` so many times."""
+    scores = np.zeros(180_000, np.uint8)
+    for index in range(peaks):
+        scores[1000 + 2000 * index : 1100 + 2000 * index] = level
+    return ScoredStretch(scores, False, np.ones(len(scores), bool))
+
+
+def test_a_threshold_allows_what_surely_stays_within_six_an_hour() -> None:
+    heard = [ScoredStretch(np.full(1000, 250, np.uint8), True) for _ in range(10)]
+    # four in one hour may be nine, four in each of six hours are at most six
+    for hours, is_allowed in ((1, False), (6, True)):
+        points = operating_points.choose("dog_bark", [*heard, *[_hour_with(4, 200) for _ in range(hours)]])
+        assert (points["normal"] < 200) == is_allowed
+
+
+def test_recordings_too_short_to_show_it_may_trigger_once() -> None:
+    heard = [ScoredStretch(np.full(1000, 250, np.uint8), True) for _ in range(10)]
+    quiet = _hour_with(0, 0)
+    for false, is_allowed in ((1, True), (2, False)):
+        clips = [ScoredStretch(np.full(500, 200 if index < false else 0, np.uint8), False) for index in range(40)]
+        points = operating_points.choose("dog_bark", [*heard, quiet, *clips])
+        assert (points["normal"] < 200) == is_allowed
+
+
+def test_an_alarms_threshold_does_not_fall_for_recordings_that_none_reaches() -> None:
+    heard = [ScoredStretch(np.full(1000, 220, np.uint8), True) for _ in range(9)]
+    unheard = [ScoredStretch(np.full(1000, 3, np.uint8), True) for _ in range(4)]
+    beeping = [_hour_with(0, 0) for _ in range(2)]
+    for stretch in beeping:  # bearable at any threshold, but no longer within 0.45 an hour below 150
+        stretch.scores[5000:7000] = 150
+    points = operating_points.choose("smoke_alarm", [*heard, *unheard, *beeping])
+    assert 150 < points["normal"] <= 220
+
+
 def test_every_event_has_a_trigger_rule() -> None:
     assert set(TRIGGER_RULES) == set(catalogue.load().names)

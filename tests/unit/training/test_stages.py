@@ -166,6 +166,24 @@ def test_heads_learn_on_a_trunk_that_stays(shards: Shards) -> None:
     assert given[is_dog].mean() > given[~is_dog].mean() + 50
 
 
+def test_a_head_is_taught_alone_and_all_else_stays_to_the_bit(shards: Shards) -> None:
+    pytest.importorskip("tensorflow")
+    from edge.training.heads import HeadRule, with_new_heads
+    from edge.training.network import HEAD_UNITS, DetectorNetwork, load_network, scores
+
+    before = DetectorNetwork(EVENTS, seed=4).weights()
+    after, curve = with_new_heads(before, shards, ["dog_bark"], HeadRule(epochs=40, batch=16, rate=1e-2))
+    assert curve[-1] < 0.5 * curve[0]
+    assert all(np.array_equal(after[name], value) for name, value in before.items() if name.startswith("trunk"))
+    others = [event for event in range(EVENTS) if event != DOG]
+    assert np.array_equal(after["output_kernel"][others], before["output_kernel"][others])
+    units = np.repeat(np.arange(EVENTS), HEAD_UNITS) != DOG
+    assert np.array_equal(after["hidden_kernel"][:, units], before["hidden_kernel"][:, units])
+    given = scores(load_network(after), shards.steps()[:1])[0, :, DOG]
+    is_dog = (shards.labels[0, :, DOG] & TARGET) != 0
+    assert given[is_dog].mean() > given[~is_dog].mean() + 0.2
+
+
 def test_a_withheld_original_is_asked_for_nowhere(shards: Shards) -> None:
     labels = withholding.withhold(shards.labels, shards.events, lambda event: event.originals == ("dog:1",))
     for scene in range(16):
@@ -247,6 +265,22 @@ def test_scenes_that_go_wrong_are_heard_more_often(shards: Shards) -> None:
         shards.steps(), shards.labels, 4, 200, np.random.default_rng(1), AugmentationRule(), np.full(16, 2)
     )
     assert len(list(heard)) == stretch_count(32, 200, 4, 200) == 8
+
+
+def test_the_converter_sees_where_each_head_answers_most(shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorflow")
+    from edge.training import detector
+    from edge.training.network import DetectorNetwork
+
+    monkeypatch.setattr(detector, "_CALIBRATION_STEPS", 200)
+    network = DetectorNetwork(len(catalogue.load()), 1)
+    features = shards.steps()
+    peaks = np.zeros((len(features), len(catalogue.load())), np.float32)
+    peaks[7, DOG], peaks[11, DOG] = 0.9, 0.8
+    monkeypatch.setattr(detector, "scores", lambda _, asked: peaks[: len(asked), None])
+    seen = detector.calibration_steps(network, features).reshape(-1, *features.shape[1:])
+    for scene in (0, 7, 11):
+        assert (seen == features[scene]).all(axis=(1, 2)).any(), scene
 
 
 def test_a_training_may_go_on_from_an_earlier_one_with_scenes_of_an_earlier_recipe(
