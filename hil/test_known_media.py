@@ -46,7 +46,8 @@ def with_beeps(name: str, duration_s: float, bouts_s: tuple[float, ...]) -> Audi
     samples = round(duration_s * SAMPLE_RATE_HZ)
     sound = 0.6 * advertisement.music(rng, duration_s) + 0.7 * voices.speech(rng, duration_s, 150.0)
     for start_s in bouts_s:
-        beeps = appliances.beeper(rng, cadences.even(0.3, 0.3), 4.0, 2100.0)
+        # at 2,100 Hz two bouts so near each other are a smoke alarm by their duration
+        beeps = appliances.beeper(rng, cadences.even(0.3, 0.3), 4.0, 2400.0)
         start = round(start_s * SAMPLE_RATE_HZ)
         end = min(start + len(beeps), samples)
         sound[start:end] = 0.25 * sound[start:end] + 0.8 * beeps[: end - start]
