@@ -126,7 +126,7 @@ def test_the_sound_is_drawn_and_a_click_on_it_plays_from_there(opened, site):
     box = page.locator("#picture").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 100)
     until(page, "document.getElementById('player').currentTime > 2.5")
-    assert page.locator("span.cursor").is_visible()
+    page.wait_for_selector("span.cursor")
     assert page.faults == []
 
 
