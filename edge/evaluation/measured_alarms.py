@@ -2,14 +2,14 @@
 
 The verifier's thresholds of alarms are very low: some genuine ones drown in noise, and then four seconds say little.
 But where the device has measured a beat or a held tone, it heard the sound clearly, and so does the verifier: genuine
-alarms score far higher there than what is taken for one. How much is asked there is chosen here, over the device's
-triggers in scenes of the validation part. Alarms with a measured T3 or T4 are not concerned: the cloud rejects none of
-these.
+alarms score higher there than what is taken for one. How much is asked there is chosen here, over the device's
+triggers in scenes of the validation part and over alarms of every cadence that are made for development. Alarms with a
+measured T3 or T4 are not concerned: the cloud rejects none of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,12 @@ from edge.dataset.mixtures import MixtureRule, Scene, SceneMaker
 from edge.dataset.shards import Recipe
 from edge.dataset.sounds import SoundLibrary
 from edge.evaluation.clips import ALARMS
+from edge.evaluation.development_sound import DevelopmentSound, DevelopmentSounds
 from edge.evaluation.metrics import rate_interval
 from edge.evaluation.mixture_watch import SCENES_PER_STRETCH, stretch, stretch_count
 from edge.evaluation.stages import Device, SentClips
 from edge.evaluation.verification import ClipScorer, window
-from edge.native import Cadence
+from edge.native import SAMPLE_RATE_HZ, Cadence
 
 # The alarms' standards and recorded alarms beep for longer or pause for less: T3 is half of the time on between its
 # pauses, T4 beeps of 0.1 s come every 0.2 s, old alarms beat 0.3-0.8 s on and about as much off.
@@ -44,6 +45,12 @@ _MOST = {MACHINE: 0.3, EVEN: 0.06, CONTINUOUS: 0.06}
 _LEAST_GENUINE = 5
 _SEED = 91
 _ROOMS = 16
+# alarms of each cadence beside the scenes': held tones and fast beats are rare there, and what a few of them leave room
+# for has rejected others
+_DEVELOPMENT_SEED = 910
+_DEVELOPMENT_ALARMS = 100
+# a trigger so shortly before an alarm's first sound is of it: sound and labels are told to a step
+_EARLY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,26 @@ def judged_alarms(
     return found
 
 
+def judged_development(device: Device, scorer: ClipScorer, sounds: Iterable[DevelopmentSound]) -> list[JudgedAlarm]:
+    """Return the alarms that the device reports over clips of one alarm each, judged; all are genuine.
+
+    Args:
+        device: from rest for each clip.
+        scorer: the verifier.
+        sounds: clips of alarms.
+    """
+    alarms = [catalogue.load().index(name) for name in ALARMS]
+    found = []
+    for sound in sounds:
+        sent = SentClips(sound.pcm)
+        for event in device.hear(sound.pcm).events:
+            if event.name not in ALARMS or event.trigger_sample < (sound.begin_s - _EARLY_S) * SAMPLE_RATE_HZ:
+                continue
+            scores = scorer(_picture(sent.around(event.trigger_sample)))
+            found.append(JudgedAlarm(kind_of(event.cadence), True, float(scores[alarms].max())))
+    return found
+
+
 def _picture(pcm: np.ndarray) -> np.ndarray:
     """Return the picture int8[400, 40] of a clip as the cloud gets it: its middle."""
     frames = native.features(pcm)
@@ -143,10 +170,12 @@ def measure(
         device: every event on and armed.
         scorer: the verifier.
         recipe: of the data and its split.
-        hours: of scenes with alarms, recorded and made at every tolerance, and as many again without any.
+        hours: of scenes with alarms, recorded and made at every tolerance, and as many again without any. Alarms of
+            every cadence by themselves come beside these.
         say: is told what is being done.
     """
-    library = SoundLibrary(shards.recordings_of_parts(recipe)[splits.VALIDATION])
+    recordings = shards.recordings_of_parts(recipe)[splits.VALIDATION]
+    library = SoundLibrary(recordings)
     heard_in = rooms.simulated_rooms(recipe.seed * 100 + _SEED, _ROOMS)
     others = {name: 0.02 for name in catalogue.load().names if name not in ALARMS}
     with_alarms = MixtureRule(
@@ -162,6 +191,9 @@ def measure(
         stretches = stretch_count(hours, rule.scene_s)
         say(f"{stretches * SCENES_PER_STRETCH} scenes {'without' if number else 'with'} alarms")
         found += judged_alarms(device, scorer, _numbered(maker, number), stretches)
+    say(f"{_DEVELOPMENT_ALARMS} made alarms of each cadence, and recorded ones")
+    sounds = DevelopmentSounds(recordings, _DEVELOPMENT_SEED)
+    found += judged_development(device, scorer, sounds.alarms(_DEVELOPMENT_ALARMS))
     return described(found, hours)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,39 @@ def confusion(results: Sequence[ClipResult], stage: str) -> tuple[list[str], np.
     return [f"{label} ({len(group)})" for label, group in kept.items()], table
 
 
+@dataclass(frozen=True)
+class _DetPanel:
+    """The clips that say something about an event, and which of them hold it, bool[clips]."""
+
+    event: str
+    asked: list[ClipResult]
+    is_positive: np.ndarray
+
+
+def _det_panels(results: Sequence[ClipResult]) -> list[_DetPanel]:
+    panels = []
+    for name in catalogue.load().names:
+        asked = [one for one in results if name not in (*one.excluded, *one.unranked)]
+        asked = [one for one in asked if one.event == name or not one.is_synthesised]
+        panels.append(_DetPanel(name, asked, np.array([one.event == name for one in asked], bool)))
+    return panels
+
+
 def _draw_det(results: Sequence[ClipResult], path: Path) -> None:
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 4, figsize=(15, 7.6), sharex=True, sharey=True, layout="constrained")
-    for index, (name, axis) in enumerate(zip(catalogue.load().names, axes.flat, strict=False)):
-        asked = [one for one in results if name not in (*one.excluded, *one.unranked)]
-        asked = [one for one in asked if one.event == name or not one.is_synthesised]
-        is_positive = np.array([one.event == name for one in asked], bool)
-        axis.set_title(f"{name}: {is_positive.sum()} of {len(asked)} clips", fontsize=10)
-        if is_positive.any() and not is_positive.all():
-            _draw_curves(axis, asked, is_positive, index)
+    panels = [panel for panel in _det_panels(results) if panel.is_positive.any() and not panel.is_positive.all()]
+    columns = min(4, max(1, len(panels)))
+    rows = -(-max(1, len(panels)) // columns)
+    size = (3.75 * columns, 3.8 * rows)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for panel, axis in zip(panels, axes.flat, strict=False):
+        axis.set_title(f"{panel.event}: {panel.is_positive.sum()} of {len(panel.asked)} clips", fontsize=10)
+        _draw_curves(axis, panel.asked, panel.is_positive, catalogue.load().index(panel.event))
         axis.set_xticks(stats.norm.ppf(_TICKS), [f"{100 * tick:g}" for tick in _TICKS])
         axis.set_yticks(stats.norm.ppf(_TICKS), [f"{100 * tick:g}" for tick in _TICKS])
         axis.set_xlim(*stats.norm.ppf((0.0008, 0.97)))

@@ -286,7 +286,8 @@ def _measured(content: Mapping[str, Any]) -> list[str]:
         f"machine's beat: beeps of at most {measured['longest_on_ms']} ms that sound at most "
         f"{measured['highest_duty']:.0%} of the time, {measured['shortest_period_ms']} ms or more from one to the "
         f"next. Chosen over {measured['hours']:g} h of validation scenes, half of them with alarms, recorded and "
-        "made, in rooms and at -5 to 27 dB (`harken quantize --model verifier --measured-only`): "
+        "made, in rooms and at -5 to 27 dB, and over alarms of every cadence by themselves, at -5 to 20 dB "
+        "(`harken quantize --model verifier --measured-only`): "
         f"{measured['genuine']} triggers of genuine alarms, {measured['false']} false ones.",
         "",
         "| measured | asked | genuine | their lowest | genuine below it, at most (95 %) | false | of these removed |",

@@ -12,6 +12,7 @@ from edge import catalogue
 from edge.dataset.labels import IGNORED, STEP_SAMPLES, TARGET
 from edge.dataset.mixtures import Scene
 from edge.evaluation import measured_alarms
+from edge.evaluation.development_sound import DevelopmentSound
 from edge.evaluation.measured_alarms import JudgedAlarm
 from edge.evaluation.stages import Hearing
 from edge.native import Cadence, DetectedEvent
@@ -73,6 +74,18 @@ def test_a_trigger_is_genuine_false_or_open_as_the_labels_say() -> None:
     found = measured_alarms.judged_alarms(_Device(), scorer, scene, 3)
     assert [sum(one.is_genuine for one in found), len(found)] == [10, 20]
     assert [one.score for one in found] == pytest.approx([0.2] * 20), "the higher of both alarms'"
+
+
+def test_over_a_clip_of_an_alarm_all_that_is_told_from_its_beginning_on_is_genuine() -> None:
+    def scorer(_: np.ndarray) -> np.ndarray:
+        return np.linspace(0.1, 0.8, len(catalogue.load()))
+
+    def sound(begin_s: float) -> DevelopmentSound:
+        return DevelopmentSound(np.zeros(2 * 96_000, np.int16), "even", "smoke_alarm", begin_s)
+
+    # reports come at 3 and 9 s
+    found = measured_alarms.judged_development(_Device(), scorer, [sound(3.5), sound(5.0)])
+    assert [(one.kind, one.is_genuine) for one in found] == [("machine", True)] * 3
 
 
 def test_no_more_is_asked_than_genuine_alarms_leave_room_for() -> None:
