@@ -84,7 +84,7 @@ def test_the_command_ends_with_one_object_of_figures(capsys: pytest.CaptureFixtu
 @pytest.mark.qemu
 def test_an_alarm_is_analysed_and_silence_is_not() -> None:
     board = board_or_skip("mps2-an386")
-    alarm = bench.sound()[14 * SECOND :][: 6 * SECOND]
+    alarm = bench.sound()[14 * SECOND :][: 10 * SECOND]
     silence = bench.measure(board, TONES, np.zeros(6 * SECOND, np.int16)).cadence_analysis
     assert (silence.instructions, silence.analyses) == (0, 0)
     assert bench.measure(board, None, alarm).cadence_analysis.analyses > 0
